@@ -1,0 +1,233 @@
+"""Plots to PNG and PDF. The same plot gives the same bytes: no date, no version and no setting of the user goes into them."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import math
+
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_pdf import FigureCanvasPdf
+from matplotlib.cm import ScalarMappable
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FixedLocator, NullLocator
+
+from monitor.render import bands
+from monitor.render.layout import BAR, BAR_GAP, EDGE, LEGEND_PAD, Box, Cell, arrange, bar_label, bar_width, cell_width, legend_columns, legend_rows
+from monitor.render.numeric import tick_texts
+from monitor.render.panel import Prepared, prepare
+from monitor.render.plan import Place
+from monitor.render.style import BADGES, GREY, PALE, Look, clean, look_for, styled, wrapped
+from quicklook.core.plots import Axis, Panel, Plot
+from quicklook.core.status import Status
+
+MOST_PANELS = 60
+"""A figure of more panels is cut, and says so: nobody could read it, and a PNG has a greatest size."""
+
+_MOST_PIXELS = 30_000
+_EMPTY = Panel(x=Axis(label=""), y=Axis(label=""), layers=())
+
+
+def render_png(plot: Plot, *, dpi: float = 120, status: Status | None = None, footer: str = "") -> bytes:
+    """The plot as a PNG of `dpi` pixels an inch; `status` is shown as a shape, a colour and a word, `footer` in small letters below.
+
+    What cannot be drawn is said in its panel; only a `dpi` that is not above zero raises ValueError.
+    """
+    check_dpi(dpi)
+    with styled():
+        figure = build(plot, dpi=dpi, status=status, footer=footer)
+        return png(figure, dpi)
+
+
+def render_pdf(plot: Plot, *, status: Status | None = None, footer: str = "") -> bytes:
+    """The plot as a PDF of one page, with text that can be searched. Points beyond some thousands are kept as pixels."""
+    with styled():
+        figure = build(plot, dpi=150, status=status, footer=footer)
+        out = io.BytesIO()
+        metadata = {"CreationDate": None, "ModDate": None, "Creator": None, "Producer": None, "Title": clean(plot.title)}
+        FigureCanvasPdf(figure).print_figure(out, format="pdf", dpi=150, metadata=metadata)
+        figure.clear()
+        return out.getvalue()
+
+
+def check_dpi(dpi: float) -> None:
+    """Raise ValueError for a resolution that no picture can have."""
+    if not (math.isfinite(dpi) and dpi > 0):
+        raise ValueError(f"dpi is {dpi}; it must be above zero, 120 for a page")
+
+
+def png(figure: Figure, dpi: float) -> bytes:
+    """A figure as PNG, without metadata; the figure is emptied, for its parts refer to each other and would linger."""
+    width, height = figure.get_size_inches()
+    dpi = min(dpi, _MOST_PIXELS / max(width, height))
+    out = io.BytesIO()
+    # level 4: a fifth larger than the best, in half of the time
+    FigureCanvasAgg(figure).print_figure(out, format="png", dpi=dpi, metadata={"Software": None}, pil_kwargs={"compress_level": 4})
+    figure.clear()
+    return out.getvalue()
+
+
+def build(plot: Plot, *, dpi: float, status: Status | None = None, footer: str = "") -> Figure:
+    """The figure of a plot. To be called within `styled()`."""
+    panels = plot.panels[:MOST_PANELS] or (_EMPTY,)
+    look = look_for(min(max(plot.columns, 1), len(panels)), dpi)
+    width = cell_width(look)
+    page = _Page.of(plot, look, status, footer, len(plot.panels) - len(panels))
+    sheet = arrange([prepare(p, look, width) for p in panels], look, page.top, page.bottom)
+    figure = Figure(figsize=(look.width, sheet.height), dpi=dpi)
+    page.draw(figure, look)
+    for cell in sheet.cells:
+        _draw_cell(figure, cell, look)
+    return figure
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class _Page:
+    """What stands above and below the panels, in wrapped lines, and the heights it takes (inch)."""
+
+    title: list[str]
+    caption: list[str]
+    footer: list[str]
+    status: Status | None
+    top: float
+    bottom: float
+
+    @classmethod
+    def of(cls, plot: Plot, look: Look, status: Status | None, footer: str, left_out: int) -> _Page:
+        inner = look.width - 2 * EDGE
+        room = inner - (look.badge(status.value) if status else 0.0)
+        title = wrapped(plot.title, look.letters(room, look.font + 2, bold=True))
+        left = f" {left_out} more panels are not drawn." if left_out else ""
+        caption = wrapped(plot.caption + left, look.letters(inner), 6)
+        below = wrapped(footer, look.letters(inner, look.small), 2)
+        top = EDGE + look.line(look.font + 2) * max(len(title), 1 if status else 0) + (0.06 if title or status else 0.0)
+        bottom = EDGE + look.line() * len(caption) + look.line(look.small) * len(below) + (0.05 if caption or below else 0.0)
+        return cls(title=title, caption=caption, footer=below, status=status, top=top, bottom=bottom)
+
+    def draw(self, figure: Figure, look: Look) -> None:
+        """Write it onto the figure."""
+        height = figure.get_size_inches()[1]
+        write(figure, self.title, EDGE, height - EDGE, look.font + 2, weight="bold")
+        if self.status:
+            left = look.width - EDGE - look.badge(self.status.value)
+            draw_badge(figure, self.status, left, height - EDGE - 0.5 * look.line(look.font + 2), look.font)
+        y = EDGE + look.line() * len(self.caption) + look.line(look.small) * len(self.footer)
+        write(figure, self.caption, EDGE, y, look.font)
+        write(figure, self.footer, EDGE, y - look.line() * len(self.caption), look.small, color=GREY)
+
+
+def draw_badge(figure: Figure, status: Status | None, left: float, middle: float, font: float) -> None:
+    """The status as a shape and a word, at that place in inches."""
+    badge = BADGES[status]
+    inches = figure.dpi_scale_trans
+    marker = Line2D(
+        [left + 0.5 * font / 72],
+        [middle],
+        marker=badge.marker,
+        color=badge.colour,
+        markersize=0.95 * font,
+        markeredgecolor="white" if badge.marker == "X" else badge.colour,
+        markeredgewidth=0.3,
+        linestyle="",
+        transform=inches,
+    )
+    figure.add_artist(marker)
+    figure.text(left + 1.45 * font / 72, middle, badge.word, transform=inches, fontsize=font, weight="bold", va="center_baseline")
+
+
+def write(figure: Figure, lines: list[str], left: float, top: float, font: float, **style: str) -> float:
+    """Write lines downwards from `top`; returns where they end."""
+    step = 1.3 * font / 72
+    for i, line in enumerate(lines):
+        figure.text(left, top - (i + 0.8) * step, line, transform=figure.dpi_scale_trans, fontsize=font, va="baseline", **style)  # type: ignore[arg-type]
+    return top - step * len(lines)
+
+
+def add_axes(figure: Figure, box: Box) -> Axes:
+    """Axes at that place in inches."""
+    width, height = figure.get_size_inches()
+    return figure.add_axes((box.left / width, box.bottom / height, box.width / width, box.height / height))
+
+
+def _draw_cell(figure: Figure, cell: Cell, look: Look) -> None:
+    prepared = cell.prepared
+    ax = add_axes(figure, cell.axes)
+    _draw_rulers(ax, prepared, look)
+    bands.draw(ax, prepared.panel.bands, prepared.y.limits)
+    place = Place(ax=ax, x=prepared.x.limits, y=prepared.y.limits, dpi=look.dpi, font=look.small)
+    for plan in prepared.plans:
+        plan.draw(place)
+    ax.set_xlim(*prepared.x.limits)
+    ax.set_ylim(*prepared.y.limits)
+    if prepared.message:
+        ax.set_facecolor("#f2f2f2")
+        box = {"facecolor": "white", "edgecolor": PALE, "pad": 5.0}
+        ax.text(0.5, 0.5, prepared.message, transform=ax.transAxes, ha="center", va="center", color=GREY, fontsize=look.font, bbox=box)
+    _draw_header(figure, cell, look)
+    _draw_colour_bars(figure, cell, look)
+
+
+def _draw_rulers(ax: Axes, prepared: Prepared, look: Look) -> None:
+    x, y = prepared.x, prepared.y
+    if x.log:
+        ax.set_xscale("log")
+    if y.log:
+        ax.set_yscale("log")
+    ax.set_xlim(*x.limits)
+    ax.set_ylim(*y.limits)
+    for axis, ruler in ((ax.xaxis, x), (ax.yaxis, y)):
+        axis.set_major_locator(FixedLocator(list(ruler.ticks)))
+        axis.set_minor_locator(NullLocator())
+        axis.set_ticklabels(list(ruler.texts))
+        axis.set_tick_params(labelsize=look.small, rotation=90 if ruler.upright else 0)
+    ax.set_xlabel(x.label, fontsize=look.font)
+    ax.set_ylabel(y.label, fontsize=look.font)
+    ax.set_axisbelow(True)
+    if prepared.ratio is None and not prepared.message and not prepared.scales:
+        ax.grid(True, axis="y" if any(p.categories for p in prepared.plans) else "both")
+    ax.spines[["top", "right"]].set_visible(bool(prepared.scales) or bool(prepared.message))
+
+
+def _draw_header(figure: Figure, cell: Cell, look: Look) -> None:
+    prepared = cell.prepared
+    y = write(figure, prepared.title, cell.box.left, cell.box.top, look.font, weight="bold")
+    notes = look.line(look.small) * len(prepared.notes)
+    rows = look.line(look.small) * legend_rows(prepared, look, cell.box.width) + LEGEND_PAD
+    y = cell.axes.top + 0.06 + notes + (rows if prepared.entries else 0.0)
+    if prepared.entries:
+        legend = figure.legend(
+            [handle for handle, _ in prepared.entries],
+            [text for _, text in prepared.entries],
+            loc="upper left",
+            bbox_to_anchor=(cell.box.left, y - LEGEND_PAD),
+            bbox_transform=figure.dpi_scale_trans,
+            ncols=legend_columns(prepared, look, cell.box.width),
+            fontsize=look.small,
+            frameon=False,
+            borderpad=0,
+            borderaxespad=0,
+            labelspacing=0.3,
+            handlelength=1.8,
+            handletextpad=0.5,
+            columnspacing=1.4,
+        )
+        legend.set_zorder(5)
+        y -= rows
+    write(figure, prepared.notes, cell.box.left, y, look.small, style="italic", color=GREY)
+
+
+def _draw_colour_bars(figure: Figure, cell: Cell, look: Look) -> None:
+    left = cell.axes.left + cell.axes.width
+    for scale in cell.prepared.scales:
+        box = Box(left=left + BAR_GAP, bottom=cell.axes.bottom, width=BAR, height=cell.axes.height)
+        ax = add_axes(figure, box)
+        mappable = ScalarMappable(norm=scale.norm, cmap=scale.cmap)
+        bar = figure.colorbar(mappable, cax=ax, extend=scale.extend, extendfrac=0.03)
+        bar.locator = FixedLocator(list(scale.ticks))
+        bar.minorlocator = NullLocator()
+        bar.set_ticks(list(scale.ticks), labels=tick_texts(scale.ticks, log=scale.log))
+        ax.tick_params(labelsize=look.small)
+        bar.set_label(bar_label(scale, look), fontsize=look.font)
+        left += bar_width(scale, look)

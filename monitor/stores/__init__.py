@@ -1,0 +1,1 @@
+"""Stores: where results are kept for people and programs."""

@@ -1,0 +1,81 @@
+"""The sink that keeps, beside the products of every exposure, its verdict and its latency receipt as JSON."""
+
+from __future__ import annotations
+
+import logging
+from collections import OrderedDict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from quicklook.core.events import Draft, Event, PartVerdict, PlotDrawn, ProductWritten, Receipt, Seen, Started, UnitDone
+from quicklook.core.keys import Unit
+from quicklook.core.plugin import NoParams
+from quicklook.core.sink import Sink, SinkContext
+from quicklook.io.products import exposure_folder, read_json, write_json
+
+log = logging.getLogger("quicklook.files")
+
+_KEEP = 64
+"""Receipts kept in memory: plots and products of an exposure come within seconds of its verdict."""
+
+
+class FileSink(Sink[NoParams]):
+    """Writes ``verdict.json`` and ``receipt.json`` of every exposure; earlier revisions are kept beside as ``verdict-r0.json``."""
+
+    name = "files"
+    kinds = (Seen.kind, Started.kind, PartVerdict.kind, UnitDone.kind, Receipt.kind, ProductWritten.kind, PlotDrawn.kind)
+
+    def open(self, context: SinkContext) -> None:
+        """Remember where to write."""
+        self._out = Path(context.out)
+        self._receipts: OrderedDict[tuple[str, str, int], dict[str, Any]] = OrderedDict()
+
+    def accept(self, event: Event) -> Sequence[Draft]:
+        """Write what the event changes."""
+        if event.unit is None:
+            return []
+        folder = exposure_folder(self._out, event.tag, Unit.parse(event.unit))
+        if event.kind == UnitDone.kind:
+            folder.mkdir(parents=True, exist_ok=True)
+            write_json(folder / f"verdict-r{event.revision}.json", event.payload)
+            write_json(folder / "verdict.json", event.payload)
+        elif event.kind == Receipt.kind:
+            self._write_receipt(event, folder, event.payload["times"], event.payload["seconds_to_verdict"])
+        elif event.kind in (ProductWritten.kind, PlotDrawn.kind):
+            self._late(event, folder)
+        return []
+
+    def _late(self, event: Event, folder: Path) -> None:
+        """A product or a plot: its time is added to a receipt that is already there."""
+        what = "plots_drawn" if event.kind == PlotDrawn.kind else "products_written"
+        self._write_receipt(event, folder, {f"{event.part}/{what}": event.time}, None)
+
+    def _write_receipt(self, event: Event, folder: Path, times: dict[str, int], seconds: float | None) -> None:
+        key = (event.unit or "", event.tag, event.revision)
+        path = folder / "receipt.json"
+        known = self._receipts.get(key) or self._stored(path, event.revision)
+        known["times_ns"] |= times
+        known["seconds_to_verdict"] = seconds if seconds is not None else known["seconds_to_verdict"]
+        self._receipts[key] = known
+        self._receipts.move_to_end(key)
+        while len(self._receipts) > _KEEP:
+            self._receipts.popitem(last=False)
+        if known["seconds_to_verdict"] is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+            write_json(path, {**known, "unit": event.unit, "tag": event.tag, "revision": event.revision, "seconds": _seconds(known["times_ns"])})
+
+    @staticmethod
+    def _stored(path: Path, revision: int) -> dict[str, Any]:
+        """What an earlier run of the daemon has written for this revision."""
+        if path.is_file():
+            stored = read_json(path)
+            if stored.get("revision") == revision:
+                return {"times_ns": dict(stored["times_ns"]), "seconds_to_verdict": stored["seconds_to_verdict"]}
+        return {"times_ns": {}, "seconds_to_verdict": None}
+
+
+def _seconds(times_ns: dict[str, int]) -> dict[str, float]:
+    """The same times in second after the file was closed, in order."""
+    start = times_ns.get("closed", min(times_ns.values(), default=0))
+    return {name: round((t - start) / 1e9, 4) for name, t in sorted(times_ns.items(), key=lambda item: item[1])}

@@ -1,0 +1,131 @@
+"""Level of the bias of every amplifier, its step and its drift along the rows."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field
+
+from qa.figures import bars, lines
+from qa.liveness import death
+from qa.sections import Source, Strip, bias_strip
+from qa.values import per_amp
+from quicklook.ccd.exposure import Exposure
+from quicklook.ccd.geometry import Amplifier
+from quicklook.ccd.image import RawImage
+from quicklook.core.errors import NotApplicable
+from quicklook.core.metrics import Measured, Measures, MetricDef
+from quicklook.core.params import Params
+from quicklook.core.plots import Axis, Panel, Plot
+from quicklook.core.plugin import MonitoringAlg
+
+_POINTS = 512
+_SURE = 6.0  # steps of more than this many times their noise are described in words
+
+LEVEL = MetricDef("bias_level", "adu", dims=("amp",), doc="Robust mean of the overscan: clipped means of its rows, averaged over the rows.")
+STEP = MetricDef(
+    "bias_step", "adu", dims=("amp",),
+    doc="Largest step of the bias along the rows (OSTEP): greatest difference between the mean overscan of N rows and that of the N rows before.",
+)  # fmt: skip
+STEP_RATIO = MetricDef("bias_step_ratio", "", dims=("amp",), doc="Largest step of the bias along the rows over the read noise of this exposure.")
+DRIFT = MetricDef("bias_drift", "adu", dims=("amp",), doc="Range of the overscan along the rows: highest minus lowest mean of N rows.")
+
+
+class BiasLevelParams(Params):
+    """Parameters of `bias_level`."""
+
+    source: Source = Field("overscan", description="where the bias is measured: overscan or prescan; the other one where it is not declared")
+    trim: int = Field(3, ge=0, description="pixels left out at either side of the overscan, where light of the image leaks in [pixel]")
+    window: int = Field(64, ge=4, description="rows on either side of a step; an eighth of the rows where there are fewer than 512 [pixel]")
+
+
+@dataclass(frozen=True, slots=True)
+class _Bias:
+    """What was measured of one amplifier, ADU. NaN, with a remark, where it could not be."""
+
+    level: float = math.nan
+    step: float = math.nan
+    drift: float = math.nan
+    noise: float = math.nan
+    remark: str = ""
+    strip: Strip | None = None
+    levels: npt.NDArray[np.float64] | None = None
+
+
+class BiasLevel(MonitoringAlg[BiasLevelParams]):
+    """Measures the bias level of every amplifier in its overscan, and looks for steps and drift of it along the rows."""
+
+    name = "bias_level"
+    metrics = (LEVEL, STEP, STEP_RATIO, DRIFT)
+
+    def measure(self, raw: RawImage, exposure: Exposure | None) -> Measures:
+        """Per amplifier; NaN for one that is dead. Raises NotApplicable where there is neither overscan nor prescan, nor a zero."""
+        zero = exposure is not None and exposure.flavor == "zero"
+        found = {a.name: self._measure_amp(raw, a, zero) for a in raw.amplifiers}
+        if all(b.strip is None and not b.remark for b in found.values()):
+            raise NotApplicable(f"no amplifier of {raw.camera} has an overscan or a prescan, and this is no zero exposure")
+        metrics = self._metrics(found)
+        return Measures(metrics, plots=(_plot(raw, found, metrics),))
+
+    def _measure_amp(self, raw: RawImage, amp: Amplifier, zero: bool) -> _Bias:
+        from qa.kernels.noise import scatter
+        from qa.kernels.steps import largest_step, robust_mean
+
+        why, _ = death(raw, amp)
+        if why:
+            return _Bias(remark=f"the amplifier is dead: {why}")
+        strip = bias_strip(raw, amp, self.params.source, self.params.trim, dark_image=zero)
+        if strip is None:
+            return _Bias()
+        result = scatter(strip.pixels, strip.pixels.shape[1])
+        single = strip.pixels.shape[1] == 1
+        levels = strip.pixels[:, 0].astype(np.float64) if single else result.levels[:, 0]
+        level, step = robust_mean(levels), largest_step(levels, self.params.window)
+        if math.isnan(level):
+            return _Bias(remark=f"no finite pixel in the {strip.source}", strip=strip, levels=levels)
+        if step is None:
+            few = f"{np.isfinite(levels).sum()} {strip.lines}s of {strip.source} are too few to see a step"
+            return _Bias(level, remark=few, strip=strip, levels=levels)
+        sure = abs(step.height) > _SURE * step.noise
+        remark = f"step of {step.height:+.3g} ADU at {strip.lines} {strip.first + step.line} ({abs(step.height) / (step.noise or 1.0):.0f} sigma)"
+        noise = math.nan if single else result.sigma
+        return _Bias(level, abs(step.height), step.drift, noise, remark if sure else "", strip, levels)
+
+    @staticmethod
+    def _metrics(found: dict[str, _Bias]) -> tuple[Measured, ...]:
+        # An amplifier without overscan among others that have one was not measured: NaN, hence UNKNOWN.
+        told = {k: b.remark or ("" if b.strip else "no overscan or prescan is declared") for k, b in found.items()}
+        ratio = {k: b.step / b.noise if b.noise > 0 else math.nan for k, b in found.items()}
+        no_noise = "the scatter of the overscan is zero or unknown"
+        return (
+            per_amp(LEVEL, {k: b.level for k, b in found.items()}, {k: r for k, r in told.items() if math.isnan(found[k].level)}),
+            per_amp(STEP, {k: b.step for k, b in found.items()}, told),
+            per_amp(STEP_RATIO, ratio, {k: r or (no_noise if math.isnan(ratio[k]) else "") for k, r in told.items()}),
+            per_amp(DRIFT, {k: b.drift for k, b in found.items()}, {k: r for k, r in told.items() if math.isnan(found[k].drift)}),
+        )
+
+
+def _plot(raw: RawImage, found: dict[str, _Bias], metrics: tuple[Measured, ...]) -> Plot:
+    panels = [
+        bars(LEVEL, metrics[0], title="Bias level", label="bias level", range_=(None, None)),
+        bars(STEP, metrics[1], title="Largest step along the rows", label="bias step"),
+    ]
+    panels += [_profile(name, bias) for name, bias in found.items() if bias.levels is not None]
+    return Plot(name="bias_level", title=f"Bias level and its course along the rows, camera {raw.camera}", panels=tuple(panels), columns=2)
+
+
+def _profile(name: str, bias: _Bias) -> Panel:
+    from qa.kernels.steps import thin_out
+
+    strip = bias.strip
+    line, source, first = (strip.lines, strip.source, strip.first) if strip else ("row", "overscan", 0)
+    x, y = thin_out(bias.levels if bias.levels is not None else np.empty(0), _POINTS)
+    return lines(
+        {"": (x + first, y - bias.level)},
+        x=Axis(label=f"raw {line}", unit="pix"),
+        y=Axis(label="minus its mean", unit="adu"),
+        title=f"Amplifier {name}: {source} level, {bias.level:.1f} ADU" if math.isfinite(bias.level) else f"Amplifier {name}: not measured",
+    )

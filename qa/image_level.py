@@ -1,0 +1,112 @@
+"""Level and usable pixels of a preprocessed image, and a small picture of it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from pydantic import Field
+
+from qa.figures import bars
+from qa.sections import sample
+from qa.values import per_amp
+from quicklook.ccd.geometry import Amplifier
+from quicklook.ccd.image import Image
+from quicklook.ccd.mask import PixelMask
+from quicklook.core.metrics import Measures, MetricDef
+from quicklook.core.params import Params
+from quicklook.core.plots import Axis, Panel, Plot
+from quicklook.core.plots import Image as Picture
+from quicklook.core.plugin import MonitoringAlg
+
+_TALL = 1024
+_ROW_STEP = 8
+_SAMPLE = 40_000
+_FAINT = 20.0  # an image whose brightest per cent stays within this many read noises is shown on a linear scale
+
+LEVEL = MetricDef("image_level", "electron", dims=("amp",), doc="Median of the good pixels of the preprocessed image.")
+MASKED = MetricDef("masked_fraction", "", dims=("amp",), doc="Fraction of the pixels that cannot be used: masked, or inverse variance zero.")
+FINITE = MetricDef("finite_fraction", "", dims=("amp",), doc="Fraction of the pixels whose raw value and calibrations are finite numbers.")
+
+
+class ImageLevelParams(Params):
+    """Parameters of `image_level`."""
+
+    preview_size: int = Field(384, ge=16, le=2048, description="longest side of the small picture [pixel]")
+
+
+@dataclass(frozen=True, slots=True)
+class _State:
+    level: float
+    masked: float
+    finite: float
+
+
+class ImageLevel(MonitoringAlg[ImageLevelParams]):
+    """Measures the level of the preprocessed image and how many of its pixels can be used, and makes a small picture of it with its mask."""
+
+    name = "image_level"
+    metrics = (LEVEL, MASKED, FINITE)
+
+    def measure(self, image: Image) -> Measures:
+        """Per amplifier; the level is NaN where no pixel is good."""
+        found = {a.name: _state(image, a) for a in image.amplifiers}
+        level = per_amp(LEVEL, {k: s.level for k, s in found.items()}, {k: "no good pixel" for k, s in found.items() if math.isnan(s.level)})
+        why = {a.name: _reasons(image, a) for a in image.amplifiers}
+        masked = per_amp(MASKED, {k: s.masked for k, s in found.items()}, why)
+        finite = per_amp(FINITE, {k: s.finite for k, s in found.items()})
+        panels = (
+            bars(LEVEL, level, title="Median of the good pixels", label="level", range_=(None, None)),
+            bars(MASKED, masked, title="Pixels that cannot be used", label="fraction", range_=(0.0, None)),
+        )
+        levels = Plot(name="image_level", title=f"Level and usable pixels, camera {image.camera}", panels=panels, columns=2)
+        return Measures((level, masked, finite), plots=(levels, _preview_plot(image, self.params.preview_size)))
+
+
+def _state(image: Image, amp: Amplifier) -> _State:
+    step = _ROW_STEP if amp.ccd.shape[0] >= _TALL else 1
+    rows, columns = slice(amp.ccd.y0, amp.ccd.y1, step), slice(amp.ccd.x0, amp.ccd.x1)
+    mask = image.mask[rows, columns]
+    bad = mask != 0
+    bad |= image.ivar[rows, columns] <= 0
+    pixels = sample(image.pixels[amp.ccd.slices], _SAMPLE)
+    good = pixels[(sample(image.mask[amp.ccd.slices], _SAMPLE) == 0) & (sample(image.ivar[amp.ccd.slices], _SAMPLE) > 0)]
+    infinite = np.count_nonzero(mask & np.uint16(PixelMask.NONFINITE))
+    return _State(float(np.median(good)) if good.size else math.nan, float(bad.mean()), 1.0 - infinite / mask.size)
+
+
+def _reasons(image: Image, amp: Amplifier) -> str:
+    """The bits that mask most, with their fractions, from a sample."""
+    mask = sample(image.mask[amp.ccd.slices], _SAMPLE)
+    fractions = {bit.name or str(bit.value): np.count_nonzero(mask & np.uint16(bit)) / mask.size for bit in PixelMask}
+    most = sorted((k for k, f in fractions.items() if f > 0), key=lambda k: -fractions[k])[:3]
+    return ", ".join(f"{k} {100 * fractions[k]:.2g} %" for k in most)
+
+
+def _preview_plot(image: Image, size: int) -> Plot:
+    from qa.kernels.preview import preview
+
+    values, masked, block = preview(image.pixels, image.mask, size)
+    extent = (0.0, float(values.shape[1] * block), 0.0, float(values.shape[0] * block))
+    picture = Picture(
+        values=values,
+        extent=extent,
+        c_axis=Axis(label="signal", unit="electron"),
+        mask=masked,
+        stretch="asinh" if _is_lit(image, values) else "linear",
+        percentile=(1.0, 99.5),
+    )
+    panel = Panel(
+        x=Axis(label="CCD column", unit="pix"),
+        y=Axis(label="CCD row (dispersion)", unit="pix"),
+        layers=(picture,),
+        title=f"Means of {block} x {block} pixels; masked areas overlaid",
+    )
+    return Plot(name="image_preview", title=f"Preprocessed image, camera {image.camera}", panels=(panel,))
+
+
+def _is_lit(image: Image, values: np.ndarray) -> bool:
+    known = values[np.isfinite(values)]
+    noise = [n for n in image.read_noise.values() if math.isfinite(n)]
+    return bool(known.size and noise) and float(np.percentile(known, 99.0)) > _FAINT * float(np.median(noise))

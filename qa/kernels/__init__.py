@@ -1,0 +1,1 @@
+"""Array kernels of the QAs: arrays and numbers in, arrays and numbers out."""

@@ -1,0 +1,179 @@
+"""Read noise of every amplifier, from its overscan, and of zeros from the image too."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field
+
+from qa.figures import bars, histogram, lines
+from qa.liveness import death
+from qa.sections import Source, bias_strip, is_integer
+from qa.values import per_amp
+from quicklook.ccd.exposure import Exposure
+from quicklook.ccd.geometry import Amplifier
+from quicklook.ccd.image import RawImage
+from quicklook.core.errors import NotApplicable
+from quicklook.core.metrics import Measured, Measures, MetricDef, not_applicable
+from quicklook.core.params import Params
+from quicklook.core.plots import Axis, Plot
+from quicklook.core.plugin import MonitoringAlg
+
+_MIN_WIDTH = 4
+_LINE_BLOCK = 64
+_HISTOGRAM_SIGMA = 6.0
+
+NOISE = MetricDef(
+    "read_noise", "electron", dims=("amp",),
+    doc="Read noise: clipped standard deviation of the overscan about the level of each row and column, without the 1/12 ADU^2 of rounding.",
+)  # fmt: skip
+NOISE_ADU = MetricDef("read_noise_adu", "adu", dims=("amp",), doc="Read noise as `read_noise`, before the gain.")
+NOISE_MAD = MetricDef(
+    "read_noise_mad", "electron", dims=("amp",),
+    doc="Read noise as many logs quote it, 1.4826 MAD / sqrt(2) of the differences between neighbouring overscan pixels. "
+    "Of integers it moves in steps of 1.05 ADU: for comparison with such logs alone, no limit rests on it.",
+)  # fmt: skip
+NOISE_IMAGE = MetricDef("read_noise_image", "electron", dims=("amp",), doc="Read noise as `read_noise`, from the image area of a zero exposure.")
+RATIO = MetricDef("read_noise_ratio", "", dims=("amp",), doc="Read noise over the one that is expected of the amplifier.")
+
+
+class ReadNoiseParams(Params):
+    """Parameters of `read_noise`."""
+
+    source: Source = Field("overscan", description="where the noise is measured: overscan or prescan; the other one where it is not declared")
+    trim: int = Field(3, ge=0, description="pixels left out at either side of the overscan, where light of the image leaks in [pixel]")
+    rounding: bool = Field(True, description="take the variance of rounding to integers, 1/12 ADU^2, from that of raw values that are integers")
+    image_rows: int = Field(64, ge=8, description="rows of an amplifier's image, at even distances, of which its noise is measured in zeros [pixel]")
+
+
+@dataclass(frozen=True, slots=True)
+class _Noise:
+    """What was measured of one amplifier: scatter in ADU, residuals about the level (ADU), or why not."""
+
+    adu: float = math.nan
+    mad: float = math.nan
+    image: float = math.nan
+    remark: str = ""
+    image_remark: str = ""
+    residuals: npt.NDArray[np.float32] | None = None
+    declared: bool = True
+
+
+class ReadNoise(MonitoringAlg[ReadNoiseParams]):
+    """Measures the read noise of every amplifier on the raw frame. Of an amplifier that is dead it is not zero: it is not measured."""
+
+    name = "read_noise"
+    metrics = (NOISE, NOISE_ADU, NOISE_MAD, NOISE_IMAGE, RATIO)
+
+    def measure(self, raw: RawImage, exposure: Exposure | None) -> Measures:
+        """Per amplifier; NaN with a remark where it could not be. Raises NotApplicable where there are no pixels without light at all."""
+        zero = exposure is not None and exposure.flavor == "zero"
+        found = {a.name: self._measure_amp(raw, a, zero) for a in raw.amplifiers}
+        if not any(n.declared for n in found.values()):
+            raise NotApplicable(f"no amplifier of {raw.camera} has an overscan or a prescan, and this is no zero exposure")
+        metrics = _metrics(raw, found, zero)
+        return Measures(metrics, plots=(_plot(raw, found, metrics),))
+
+    def _measure_amp(self, raw: RawImage, amp: Amplifier, zero: bool) -> _Noise:
+        from qa.kernels.noise import scatter
+
+        why, _ = death(raw, amp)
+        if why:
+            dead = f"the amplifier is dead: {why}"
+            return _Noise(remark=dead, image_remark=dead)
+        image, image_remark = self._image_noise(raw, amp) if zero else (math.nan, "")
+        strip = bias_strip(raw, amp, self.params.source, self.params.trim, dark_image=zero)
+        if strip is None:
+            return _Noise(image=image, image_remark=image_remark, remark="no overscan or prescan is declared", declared=False)
+        pixels = strip.pixels
+        narrow = pixels.shape[1] < _MIN_WIDTH  # then the level is taken along the lines
+        result = scatter(pixels.T if narrow else pixels, _LINE_BLOCK if narrow else pixels.shape[1])
+        sigma = self._unrounded(result.sigma, pixels)
+        remark = _why_no_noise(result.sigma, sigma, strip.source, int(np.isfinite(pixels).sum()))
+        return _Noise(sigma if not remark else math.nan, _mad(pixels), image, remark, image_remark, result.residuals)
+
+    def _image_noise(self, raw: RawImage, amp: Amplifier) -> tuple[float, str]:
+        from qa.kernels.noise import scatter
+
+        data = raw.pixels[amp.data.slices]
+        data = data if amp.serial_axis == 1 else data.T
+        data = np.ascontiguousarray(data[:: max(1, data.shape[0] // self.params.image_rows)], dtype=np.float32)
+        sigma = scatter(data, _LINE_BLOCK).sigma
+        final = self._unrounded(sigma, data)
+        remark = _why_no_noise(sigma, final, "image", int(np.isfinite(data).sum()))
+        return (math.nan if remark else final), remark
+
+    def _unrounded(self, sigma: float, pixels: npt.NDArray[np.float32]) -> float:
+        from qa.kernels.noise import without_rounding
+
+        return without_rounding(sigma) if self.params.rounding and math.isfinite(sigma) and is_integer(pixels) else sigma
+
+
+def _why_no_noise(raw_sigma: float, sigma: float, where: str, finite: int) -> str:
+    """Why a scatter is no read noise; "" if it is one."""
+    if math.isnan(raw_sigma):
+        return f"{finite} finite pixels in the {where} are too few"
+    if raw_sigma == 0.0:
+        return f"the {where} is constant"
+    return f"the scatter of the {where}, {raw_sigma:.2g} ADU, is below one step of the converter" if sigma == 0.0 else ""
+
+
+def _mad(pixels: npt.NDArray[np.float32]) -> float:
+    axis = 1 if pixels.shape[1] > 1 else 0
+    step = max(1, pixels.size // 30_000)
+    differences = np.abs(np.diff(pixels[::step] if axis == 1 else pixels, axis=axis))
+    differences = differences[np.isfinite(differences)]
+    return 1.4826 * float(np.median(differences)) / math.sqrt(2.0) if differences.size else math.nan
+
+
+def _metrics(raw: RawImage, found: dict[str, _Noise], zero: bool) -> tuple[Measured, ...]:
+    gain = {a.name: a.gain for a in raw.amplifiers}
+    told = {k: n.remark for k, n in found.items()}
+    image = not_applicable(NOISE_IMAGE.name, "measured in zero exposures alone")
+    if zero:
+        of_image = {k: n.image_remark for k, n in found.items()}
+        image = per_amp(NOISE_IMAGE, {k: gain[k] * n.image for k, n in found.items()}, of_image)
+    return (
+        per_amp(NOISE, {k: gain[k] * n.adu for k, n in found.items()}, told),
+        per_amp(NOISE_ADU, {k: n.adu for k, n in found.items()}, told),
+        per_amp(NOISE_MAD, {k: gain[k] * n.mad for k, n in found.items()}, told),
+        image,
+        _ratio(raw.amplifiers, found),
+    )
+
+
+def _ratio(amps: tuple[Amplifier, ...], found: dict[str, _Noise]) -> Measured:
+    stated = {a.name: a.gain * found[a.name].adu / a.read_noise for a in amps if a.read_noise and a.read_noise > 0}
+    if not stated:
+        return not_applicable(RATIO.name, "no read noise is stated for the amplifiers")
+    expected = {a.name: f"{a.read_noise:.3g} electron are expected" for a in amps if a.name in stated}
+    return per_amp(RATIO, stated, {k: found[k].remark or expected[k] for k in stated})
+
+
+def _plot(raw: RawImage, found: dict[str, _Noise], metrics: tuple[Measured, ...]) -> Plot:
+    edges = np.linspace(-_HISTOGRAM_SIGMA, _HISTOGRAM_SIGMA, 61)
+    curves = {}
+    for name, noise in found.items():
+        if noise.residuals is None or not noise.adu > 0:
+            continue
+        sample = noise.residuals.ravel()[:: max(1, noise.residuals.size // 30_000)]
+        x, counts = histogram(sample / noise.adu, edges)
+        curves[f"{name}: {noise.adu:.2f} ADU"] = (x, counts / max(1, int(np.isfinite(sample).sum())))
+    if curves:
+        middle = 0.5 * (edges[1:] + edges[:-1])
+        curves["Gaussian"] = (middle, np.exp(-0.5 * middle**2) / math.sqrt(2.0 * math.pi) * (edges[1] - edges[0]))
+    panels = (
+        bars(NOISE, metrics[0], title="Read noise", label="read noise"),
+        bars(RATIO, metrics[4], title="Read noise over expected", label="ratio"),
+        lines(
+            curves,
+            x=Axis(label="overscan minus level over read noise"),
+            y=Axis(label="fraction of pixels", log=True, range=(1e-5, 0.2)),
+            title="Pixels without light",
+        ),
+        bars(NOISE_IMAGE, metrics[3], title="Read noise in the image of a zero", label="read noise"),
+    )
+    return Plot(name="read_noise", title=f"Read noise, camera {raw.camera}", panels=panels, columns=2)

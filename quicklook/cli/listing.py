@@ -1,0 +1,78 @@
+"""`quicklook list`: what is installed."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+
+class What(StrEnum):
+    """What can be listed."""
+
+    plugins = "plugins"
+    algorithms = "algorithms"
+    qas = "qas"
+    readers = "readers"
+    sinks = "sinks"
+    instruments = "instruments"
+    chains = "chains"
+    limits = "limits"
+    metrics = "metrics"
+    faults = "faults"
+
+
+_KINDS = {"algorithms": ("algorithm",), "qas": ("qa",), "readers": ("reader",), "sinks": ("sink",), "plugins": ("algorithm", "qa", "reader", "sink")}
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the app."""
+    app.command("list")(show)
+
+
+def show(
+    what: Annotated[What, typer.Argument(help="What to list.")] = What.plugins,
+    long: Annotated[bool, typer.Option("--long", "-l", help="With parameters, defaults and descriptions (loads the plugins).")] = False,
+) -> None:
+    """List plugins, instruments, chains, limits, metrics, or the faults of the simulator."""
+    if what.value in _KINDS:
+        _plugins(_KINDS[what.value], long)
+    elif what is What.metrics:
+        _metrics()
+    elif what is What.faults:
+        from quicklook.sim.faults import FAULTS
+
+        for name, fault in FAULTS.items():
+            typer.echo(f"{name:20s} {fault.description}")
+    else:
+        from quicklook.io.configfiles import list_configs
+
+        for name in list_configs(what.value):
+            typer.echo(name)
+
+
+def _plugins(kinds: tuple[str, ...], long: bool) -> None:
+    from quicklook.core.registry import registered
+
+    for kind in kinds:
+        for ref in registered(kind).values():
+            typer.echo(f"{kind:10s} {ref.name:20s} {ref.target:44s} {ref.distribution} {ref.version}")
+            if long:
+                _parameters(ref.load())
+
+
+def _parameters(plugin: object) -> None:
+    doc = (getattr(plugin, "__doc__", "") or "").strip().splitlines()
+    typer.echo(f"           {doc[0] if doc else ''}")
+    get = getattr(plugin, "get_default_config", None)
+    for name, default, description in get() if get else []:
+        typer.echo(f"             {name} = {default}    {description}")
+
+
+def _metrics() -> None:
+    from quicklook.service.site import declared_metrics
+
+    for metric in declared_metrics().values():
+        over = f" over {', '.join(metric.dims)}" if metric.dims else ""
+        typer.echo(f"{metric.name:22s} {'[' + metric.unit + ']' if metric.unit else '':14s}{metric.doc}{over}")

@@ -1,0 +1,33 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from quicklook.service.site import Site
+
+SiteOption = Annotated[Path | None, typer.Option("--site", envvar="QUICKLOOK_SITE", help="Site file.", dir_okay=False)]
+InstrumentOption = Annotated[str | None, typer.Option("--instrument", help="Instrument: a name (see `list instruments`) or a file.")]
+CalibOption = Annotated[Path | None, typer.Option("--calib", help="Folder of calibrations.", file_okay=False)]
+OutOption = Annotated[Path | None, typer.Option("--out", help="Folder for everything that is written.", file_okay=False)]
+RawOption = Annotated[Path | None, typer.Option("--raw", help="Folder in which exposures appear.", file_okay=False)]
+TagOption = Annotated[str | None, typer.Option("--tag", help="Name of this processing.")]
+SetOption = Annotated[list[str] | None, typer.Option("-c", "--set", metavar="STEP.PARAM=VALUE", help="Set a parameter; may be repeated.")]
+BadAmpsOption = Annotated[str | None, typer.Option("--badamps", help="Amplifiers known to be bad, such as b7D,z8A: they are masked.")]
+
+
+def overrides_of(sets: list[str] | None, badamps: str | None) -> list[str]:
+    """The overrides, weakest first: an option of its own lies over ``-c``."""
+    return [*(sets or []), *([f'preproc.badamps="{badamps}"'] if badamps else [])]
+
+
+def site_of(site: Path | None, sets: list[str] | None = None, badamps: str | None = None, **options: Any) -> Site:
+    """The site that the options describe. Raises BadConfig."""
+    from quicklook.service.site import load_site
+
+    given = {k: str(v) if isinstance(v, Path) else v for k, v in options.items()}
+    return load_site(site, options=given, overrides=overrides_of(sets, badamps))

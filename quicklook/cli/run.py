@@ -1,0 +1,109 @@
+"""`quicklook run`: take raw files through a chain, here and now."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from quicklook.cli.options import BadAmpsOption, CalibOption, InstrumentOption, OutOption, RawOption, SetOption, SiteOption, TagOption, site_of
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from quicklook.api import Session
+    from quicklook.core.status import Status
+    from quicklook.io.reader import Peek
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the app."""
+    app.command("run")(run)
+
+
+def run(
+    chain: Annotated[str, typer.Argument(help="Chain: a name (see `list chains`) or a file.")],
+    files: Annotated[list[Path] | None, typer.Argument(help="Raw files.")] = None,
+    site: SiteOption = None,
+    instrument: InstrumentOption = None,
+    calib: CalibOption = None,
+    raw: RawOption = None,
+    out: OutOption = None,
+    tag: TagOption = None,
+    night: Annotated[int | None, typer.Option(help="Night YYYYMMDD, with --expid in place of files.")] = None,
+    expid: Annotated[int | None, typer.Option(help="Exposure number, with --night in place of files.")] = None,
+    camera: Annotated[str | None, typer.Option(help="Cameras, separated by commas; default: all in the file.")] = None,
+    sets: SetOption = None,
+    badamps: BadAmpsOption = None,
+    write: Annotated[str | None, typer.Option(help="Kinds of products to write, separated by commas, such as preproc.")] = None,
+    plots: Annotated[bool, typer.Option(help="Draw plots, after the verdict.")] = True,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Verdicts alone, no table.")] = False,
+) -> None:
+    """Run a chain over raw files: a live table of steps, the verdict and its reasons; files go to --out.
+
+    Exit status: 0 NORMAL or WARNING, 1 ALARM, 3 UNKNOWN, 2 it could not run.
+    """
+    from rich.console import Console
+
+    from quicklook.api import Session
+    from quicklook.core.errors import BadConfig
+    from quicklook.core.status import EXIT_STATUS, Status, total
+
+    products = {"products": tuple(write.split(","))} if write else {}
+    described = site_of(site, sets, badamps, instrument=instrument, calib=calib, raw=raw, out=out, tag=tag or "run", plots=plots, **products)
+    session = Session(described)
+    paths = list(files or [])
+    if night is not None and expid is not None:
+        paths += session.find(night, expid)
+    if not paths:
+        raise BadConfig("nothing to run: name raw files, or --night and --expid")
+    missing = [str(p) for p in paths if not p.is_file()]
+    if missing:
+        raise BadConfig(f"there is no file {', '.join(missing)}")
+    session.chain(chain)
+    console = Console()
+    statuses: list[Status | None] = []
+    for path in paths:
+        statuses += _run_file(console, session, chain, path, camera, quiet)
+    raise typer.Exit(EXIT_STATUS[total(statuses)])
+
+
+def _run_file(console: Console, session: Session, chain: str, path: Path, camera: str | None, quiet: bool) -> list[Status | None]:
+    from quicklook.core.errors import QuicklookError
+    from quicklook.core.status import Status
+
+    try:
+        peek = session.peek(path)
+    except QuicklookError as error:
+        console.print(f"[bold magenta]? UNKNOWN[/] {path.name}: {error}", highlight=False, soft_wrap=True)
+        return [Status.UNKNOWN]
+    return [_run_camera(console, session, chain, path, name, quiet) for name in _cameras(peek, camera, path)]
+
+
+def _cameras(peek: Peek, camera: str | None, path: Path) -> list[str]:
+    from quicklook.core.errors import BadConfig
+
+    wanted = [c.strip() for c in camera.split(",")] if camera else list(peek.cameras)
+    absent = [c for c in wanted if c not in peek.cameras]
+    if absent:
+        raise BadConfig(f"{path.name} has no camera {', '.join(absent)}; it has {', '.join(peek.cameras)}")
+    return wanted
+
+
+def _run_camera(console: Console, session: Session, chain: str, path: Path, camera: str, quiet: bool) -> Status:
+    from rich.live import Live
+
+    from quicklook.cli.view import LiveTable, show_verdict
+
+    table = LiveTable(f"{path.name}  camera {camera}  chain {chain}")
+    if quiet:
+        done = session.process(chain, path, camera)
+    else:
+        with Live(table, console=console, refresh_per_second=8, vertical_overflow="visible"):
+            done = session.process(chain, path, camera, observer=table)
+    show_verdict(console, done.outcome.result)
+    written = session.write(done, chain)
+    folder = session.draw(written)
+    console.print(f"  {done.seconds:.2f} s; files in {folder}", style="dim", highlight=False, soft_wrap=True)
+    return done.outcome.result.status

@@ -1,0 +1,54 @@
+"""`quicklook validate`: check configuration without running anything."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from quicklook.cli.options import BadAmpsOption, CalibOption, InstrumentOption, RawOption, SetOption, SiteOption, site_of
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the app."""
+    app.command("validate")(validate)
+
+
+def validate(
+    chain: Annotated[str | None, typer.Argument(help="Chain: a name or a file; default: all chains of the site.")] = None,
+    site: SiteOption = None,
+    instrument: InstrumentOption = None,
+    raw: RawOption = None,
+    calib: CalibOption = None,
+    sets: SetOption = None,
+    badamps: BadAmpsOption = None,
+    expand: Annotated[bool, typer.Option("--expand", help="Write out the chain with every default.")] = False,
+) -> None:
+    """Check a site: instrument, chains with every branch of conditional parameters, limits, sinks, calibrations.
+
+    Exit status 0 if all of it can be used, else 2 with file, path and line of what cannot.
+    """
+    import yaml
+
+    from quicklook.core.errors import BadConfig
+    from quicklook.service.sinks import make_sink
+
+    if site is None and instrument is None:
+        instrument = "desi"
+    described = site_of(site, sets, badamps, instrument=instrument, raw=raw, calib=calib)
+    chains = {"": described.chain(chain)} if chain else described.chains()
+    limits = described.limits()
+    for name, params in described.file.sinks.items():
+        make_sink(name, params)
+    for folder, what in ((described.file.raw, "raw"), (described.file.calib, "calib")):
+        if folder and not Path(folder).is_dir():
+            raise BadConfig(f"{described.source} ({what}): there is no folder {folder}")
+    if expand:
+        typer.echo(yaml.safe_dump_all([c.expand() for c in {c.name: c for c in chains.values()}.values()], sort_keys=False, allow_unicode=True), nl=False)
+        return
+    typer.echo(f"instrument {described.instrument.name}: {len(limits.limits)} limits")
+    for flavor, loaded in chains.items():
+        steps = ", ".join(s.name for s in loaded.steps)
+        typer.echo(f"chain {loaded.name} for {flavor or 'every other flavor'}: steps {steps}; {len(loaded.qas)} QAs; config {loaded.sha256[:12]}")
+    typer.echo("good")

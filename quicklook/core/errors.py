@@ -1,0 +1,57 @@
+"""Errors, named after what the operator does next.
+
+A plugin, a reader or the engine raises one of these when it knows what should happen; anything else that is raised
+is a fault of the code and is shown as such. Messages say what is wrong, where, and what to do.
+"""
+
+from __future__ import annotations
+
+
+class QuicklookError(Exception):
+    """Base of all errors that are meant to be read by the operator."""
+
+    what_next = "Read the message."
+
+
+class NotReadyYet(QuicklookError):
+    """Something has not arrived or is not complete yet: wait, the system looks again by itself."""
+
+    what_next = "Wait: it is looked at again by itself."
+
+
+class BadData(QuicklookError):
+    """This file or message is broken or is not what it should be: look at it, repeat the exposure if needed."""
+
+    what_next = "Look at the file; repeat the exposure if it is broken."
+
+
+class MissingCalibration(QuicklookError):
+    """A calibration that the chain needs is not there: make one or certify one."""
+
+    what_next = "Make the calibration or add it to the index."
+
+
+class BadConfig(QuicklookError):
+    """A configuration file, option or contract cannot be used: edit it."""
+
+    what_next = "Edit the configuration."
+
+
+class Transient(QuicklookError):
+    """Something outside failed that usually comes back (file system, network): it is retried by itself."""
+
+    what_next = "Nothing: it is retried by itself."
+
+
+class NotApplicable(QuicklookError):
+    """Raised by a QA that does not apply to this part (no such targets, no such region). Not a failure, not UNKNOWN."""
+
+    what_next = "Nothing."
+
+
+def describe(error: BaseException) -> str:
+    """One line for a person: the message of our own errors, type and message of any other."""
+    text = " ".join(str(error).split())
+    if isinstance(error, QuicklookError):
+        return text or type(error).__name__
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -1,0 +1,188 @@
+"""Events: typed, numbered, timed messages; the way of every fact out of the engine.
+
+The envelope is `Event`; what it carries is one of the payload records below, by its kind. Times are UTC nanoseconds.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from pydantic import Field
+
+from quicklook.core.keys import Unit
+from quicklook.core.results import SCHEMA_VERSION, Failure, QAResult, Record, StepResult, UnitVerdict
+from quicklook.core.status import Status
+
+
+class Payload(Record):
+    """Base of payloads; `kind` is the kind of the event that carries it."""
+
+    kind: ClassVar[str] = ""
+
+
+class Seen(Payload):
+    """A unit has arrived: its file, the parts found in it, and its tags."""
+
+    kind = "seen"
+    file: str
+    size: int
+    parts: list[str]
+    tags: dict[str, str] = Field(default_factory=dict)
+
+
+class Refused(Payload):
+    """A file that is not taken, why, and what to do. It is looked at again when it changes."""
+
+    kind = "refused"
+    file: str
+    failure: Failure
+
+
+class Started(Payload):
+    """Work on a part has begun."""
+
+    kind = "started"
+    chain: str
+
+
+class StepDone(StepResult, Payload):
+    """A step of the chain has ended, well or not."""
+
+    kind = "step"
+
+
+class QADone(QAResult, Payload):
+    """A QA has measured and was judged."""
+
+    kind = "qa"
+
+
+class PartVerdict(Payload):
+    """The verdict of a part, when each of its steps and QAs ended (UTC ns), and where its merged QA is written."""
+
+    kind = "verdict"
+    status: Status
+    reasons: list[str]
+    measured: int
+    expected: int
+    degraded: list[str] = Field(default_factory=list)
+    seconds: float
+    times: dict[str, int] = Field(default_factory=dict)
+    path: str = ""
+
+
+class UnitDone(UnitVerdict, Payload):
+    """The verdict of a unit over all of its parts."""
+
+    kind = "unit_verdict"
+
+
+class PlotsReady(Payload):
+    """Plots as data have been written and can be drawn."""
+
+    kind = "plots"
+    path: str
+    names: list[str]
+    status: Status
+
+
+class PlotDrawn(Payload):
+    """A plot has been drawn; on the wire its PNG is attached."""
+
+    kind = "plot"
+    name: str
+    path: str
+    sha256: str
+    size: int
+
+
+class ProductWritten(Payload):
+    """A product file has been written."""
+
+    kind = "product"
+    name: str
+    path: str
+    sha256: str
+    size: int
+
+
+class Receipt(Payload):
+    """Latency receipt of a unit: when each thing happened, UTC nanoseconds, by name; for parts as ``part/name``."""
+
+    kind = "receipt"
+    times: dict[str, int]
+    seconds_to_verdict: float | None = None
+    path: str = ""
+
+
+class JobFailed(Payload):
+    """Work on a part could not be done, after so many attempts."""
+
+    kind = "failed"
+    attempts: int
+    failure: Failure
+
+
+class SinkGaveUp(Payload):
+    """A sink could not take an event and goes on with the next."""
+
+    kind = "sink_gave_up"
+    name: str
+    seq: int
+    failure: Failure
+
+
+class Heartbeat(Payload):
+    """The daemon lives: how much waits, runs, is done."""
+
+    kind = "heartbeat"
+    waiting: int
+    running: int
+    done: int
+    failed: int
+    sinks: dict[str, int] = Field(default_factory=dict)
+
+
+PAYLOADS: dict[str, type[Payload]] = {
+    p.kind: p
+    for p in (
+        Seen, Refused, Started, StepDone, QADone, PartVerdict, UnitDone, PlotsReady, PlotDrawn, ProductWritten, Receipt, JobFailed, SinkGaveUp, Heartbeat,
+    )  # fmt: skip
+}
+
+
+class Draft(Record):
+    """An event that has no number yet: what it is about and what it says."""
+
+    kind: str
+    unit: str | None = None
+    part: str | None = None
+    tag: str = "live"
+    revision: int = 0
+    payload: dict[str, Any]
+
+
+class Event(Draft):
+    """An event of the journal. `seq` has no gaps within an `epoch` (a UUID made with the journal); `time` is UTC, ns."""
+
+    schema_version: int = SCHEMA_VERSION
+    epoch: str
+    seq: int = Field(ge=1)
+    time: int
+
+    @property
+    def topic(self) -> str:
+        """``kind/part/name``, by which listeners subscribe."""
+        return f"{self.kind}/{self.part or '-'}/{self.payload.get('name', '-')}"
+
+    def typed(self) -> Payload:
+        """The payload as its record. Raises KeyError for a kind that this version does not know, ValidationError for a malformed one."""
+        return PAYLOADS[self.kind].model_validate(self.payload)
+
+
+def draft(payload: Payload, *, unit: Unit | None = None, part: str | None = None, tag: str = "live", revision: int = 0) -> Draft:
+    """An event that carries `payload`."""
+    body = payload.model_dump(mode="json")
+    return Draft(kind=payload.kind, unit=str(unit) if unit else None, part=part, tag=tag, revision=revision, payload=body)
+
+

@@ -1,0 +1,38 @@
+"""Names of what is processed: units (an exposure) and their parts (a camera of it)."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+_UNIT = re.compile(r"(?:(?P<night>\d{8})/)?(?P<expid>\d{1,18})\Z")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Unit:
+    """Key of a unit: the night (YYYYMMDD, date of its evening at the site) and its number."""
+
+    night: int
+    expid: int
+
+    def __str__(self) -> str:
+        return f"{self.night:08d}/{self.expid:08d}"
+
+    @classmethod
+    def parse(cls, text: str, *, night: int | None = None) -> Unit:
+        """From ``night/expid``, or from ``expid`` alone when `night` is given. Raises ValueError."""
+        match = _UNIT.match(text.strip())
+        if not match or (match["night"] is None and night is None):
+            raise ValueError(f"{text!r} names no unit; write NIGHT/EXPID, as in 20220101/102")
+        return cls(int(match["night"] or night or 0), int(match["expid"]))
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class PartKey:
+    """Key of a part within everything: its unit and the name of the part (for an exposure: the camera)."""
+
+    unit: Unit
+    part: str
+
+    def __str__(self) -> str:
+        return f"{self.unit}/{self.part}"

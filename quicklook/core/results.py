@@ -1,0 +1,147 @@
+"""What comes out of a part: results of steps and QAs, as they are written to files and sent in messages.
+
+Values are flat lists in C order of the dimensions; what is not a finite number is null, so that the JSON is strict.
+"""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from quicklook.core.calibration import CalibrationUsed
+from quicklook.core.errors import QuicklookError, describe
+from quicklook.core.status import Status
+
+SCHEMA_VERSION = 1
+
+Coord = str | int | float
+Fact = str | int | float | bool | None
+
+
+class Record(BaseModel):
+    """Base of all records: frozen, nothing extra, no NaN."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Failure(Record):
+    """Why something could not be done: the kind of error, what it says, and what the operator does next."""
+
+    error: str
+    message: str
+    what_next: str
+
+    @classmethod
+    def of(cls, error: BaseException) -> Failure:
+        """From an exception."""
+        what_next = error.what_next if isinstance(error, QuicklookError) else "Report it: this is a fault of the program."
+        return cls(error=type(error).__name__, message=describe(error), what_next=what_next)
+
+
+class LimitUsed(Record):
+    """A limit as it was applied: ranges (null is an open end), its conditions, why it is there, what to do, and where it is written."""
+
+    normal: tuple[float | None, float | None]
+    warning: tuple[float | None, float | None]
+    when: dict[str, list[str]] = Field(default_factory=dict)
+    reason: str = ""
+    action: str = ""
+    source: str = ""
+
+
+class Remark(Record):
+    """A sentence about one element of a metric."""
+
+    at: list[Coord]
+    text: str
+
+
+class MetricResult(Record):
+    """A metric with its values, judged element by element.
+
+    `status` is the worst of `statuses`; null where no limit applies or the metric does not apply. `limits` are those that were used,
+    `limit_of` gives for each value the index of its limit. `worst` is the flat index of the element that decides.
+    """
+
+    name: str
+    unit: str
+    doc: str = ""
+    coords: dict[str, list[Coord]] = Field(default_factory=dict)
+    values: list[float | None]
+    status: Status | None
+    statuses: list[Status | None]
+    limits: list[LimitUsed] = Field(default_factory=list)
+    limit_of: list[int | None] = Field(default_factory=list)
+    worst: int | None = None
+    reason: str = ""
+    not_applicable: str | None = None
+    remarks: list[Remark] = Field(default_factory=list)
+
+
+class QAResult(Record):
+    """Result of one QA: its judged metrics, or why there are none."""
+
+    name: str
+    step: str
+    group: str
+    status: Status | None
+    seconds: float
+    metrics: list[MetricResult] = Field(default_factory=list)
+    facts: dict[str, Fact] = Field(default_factory=dict)
+    failure: Failure | None = None
+    not_applicable: str | None = None
+    plots: list[str] = Field(default_factory=list)
+
+
+class StepResult(Record):
+    """Result of one step: how long it took, and how it failed if it did."""
+
+    name: str
+    algorithm: str
+    seconds: float
+    failure: Failure | None = None
+
+
+class Provenance(Record):
+    """What is needed to make the same again: versions, chain and parameters by checksum, calibrations."""
+
+    versions: dict[str, str]
+    chain: str
+    config_sha256: str
+    limits_sha256: str
+    calibrations: list[CalibrationUsed] = Field(default_factory=list)
+
+
+class PartResult(Record):
+    """The merged QA of one part (a camera) of a unit (an exposure): the contents of ``qa-<camera>-<expid>.json``."""
+
+    schema_version: int = SCHEMA_VERSION
+    night: int
+    expid: int
+    part: str
+    tag: str
+    revision: int
+    tags: dict[str, str]
+    status: Status
+    reasons: list[str]
+    measured: int
+    expected: int
+    degraded: list[str] = Field(default_factory=list)
+    steps: list[StepResult]
+    qas: list[QAResult]
+    provenance: Provenance
+
+
+class UnitVerdict(Record):
+    """The verdict of a unit over its parts."""
+
+    schema_version: int = SCHEMA_VERSION
+    night: int
+    expid: int
+    tag: str
+    revision: int
+    tags: dict[str, str] = Field(default_factory=dict)
+    status: Status
+    reasons: list[str]
+    parts: dict[str, Status]
+    missing: list[str] = Field(default_factory=list)
+    extra: list[str] = Field(default_factory=list)

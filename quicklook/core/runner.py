@@ -1,0 +1,243 @@
+"""The runner: takes a part through a chain, in memory. It reads no clock and no file of its own.
+
+It holds the latest product of each type, gives each step what its signature asks for, and adds what it returns. A QA that
+raises is UNKNOWN and the chain goes on; a step that raises ends the chain of this part, and its later QAs name the cause.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from quicklook.core.calibration import CalibrationSource, CalibrationUsed
+from quicklook.core.chain import Chain, QaUse, Step
+from quicklook.core.contract import Requirement, contract_of
+from quicklook.core.errors import BadData, MissingCalibration, NotApplicable, NotReadyYet
+from quicklook.core.judge import Judge, add_bands
+from quicklook.core.keys import PartKey
+from quicklook.core.metrics import Measures
+from quicklook.core.plots import Plot
+from quicklook.core.plugin import MonitoringAlg, PipelineAlg
+from quicklook.core.product import Calibration, Product
+from quicklook.core.provenance import versions
+from quicklook.core.reading import Read, Reading
+from quicklook.core.results import Failure, PartResult, Provenance, QAResult, StepResult
+from quicklook.core.status import Status, total
+
+
+class Observer(Protocol):
+    """Is told of every step and QA as soon as it ends."""
+
+    def step(self, result: StepResult) -> None:
+        """A step has ended."""
+
+    def qa(self, result: QAResult) -> None:
+        """A QA has been judged."""
+
+
+class Silent:
+    """An observer that does nothing."""
+
+    def step(self, result: StepResult) -> None:
+        """Nothing."""
+
+    def qa(self, result: QAResult) -> None:
+        """Nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What running a chain gives: the merged result, the products by type, the plots with limits as bands."""
+
+    result: PartResult
+    products: Mapping[type[Product], Product]
+    plots: tuple[Plot, ...]
+
+    @property
+    def retry(self) -> bool:
+        """Whether what failed may go well later: the error was Transient or NotReadyYet."""
+        return any(s.failure is not None and s.failure.error in ("Transient", "NotReadyYet") for s in self.result.steps)
+
+    def __getitem__(self, product: type[Product]) -> Product:
+        return self.products[product]
+
+
+@dataclass(slots=True, kw_only=True)
+class _State:
+    """The working state of one run."""
+
+    key: PartKey
+    store: dict[type[Product], Product] = field(default_factory=dict)
+    tags: dict[str, str] = field(default_factory=dict)
+    calibrations: dict[type[Calibration], tuple[Calibration, CalibrationUsed] | None] = field(default_factory=dict)
+    steps: list[StepResult] = field(default_factory=list)
+    qas: list[QAResult] = field(default_factory=list)
+    plots: list[Plot] = field(default_factory=list)
+    degraded: tuple[str, ...] = ()
+    cause: str = ""
+
+
+def _latest(store: Mapping[type[Product], Product], wanted: type[Product]) -> Product | None:
+    if wanted in store:
+        return store[wanted]
+    return next((p for t, p in reversed(list(store.items())) if issubclass(t, wanted)), None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChainRunner:
+    """Runs one chain over parts. `clock` gives seconds that only grow; it is used for durations alone."""
+
+    chain: Chain
+    judge: Judge
+    calibrations: CalibrationSource
+    clock: Callable[[], float]
+
+    def run(self, key: PartKey, read: Read, *, tag: str = "live", revision: int = 0, observer: Observer | None = None) -> Outcome:
+        """Take the part through the chain. Never raises for what a plugin or the data do; the result says what failed."""
+        state, watch = _State(key=key), observer or Silent()
+        for index, step in enumerate(self.chain.steps):
+            before = dict(state.store)
+            if not state.cause:
+                self._step(state, step, read if index == 0 else None, watch)
+            for use in step.qas:
+                self._qa(state, step, use, before, watch)
+        result = self._merge(state, tag, revision)
+        return Outcome(result=result, products=state.store, plots=tuple(state.plots))
+
+    def _step(self, state: _State, step: Step, read: Read | None, watch: Observer) -> None:
+        start, failure = self.clock(), None
+        try:
+            if read is not None:
+                self._read(state, read)
+            else:
+                self._run_algorithm(state, step)
+        except Exception as error:
+            failure = Failure.of(error)
+            state.cause = f"step {step.name} failed: {failure.message}"
+        result = StepResult(name=step.name, algorithm=step.algorithm or "read", seconds=self.clock() - start, failure=failure)
+        state.steps.append(result)
+        watch.step(result)
+
+    @staticmethod
+    def _read(state: _State, read: Read) -> None:
+        reading: Reading = read()
+        state.store = {type(p): p for p in reading.products}
+        state.tags, state.degraded = dict(reading.tags), reading.degraded
+
+    def _run_algorithm(self, state: _State, step: Step) -> None:
+        if step.plugin is None:
+            raise NotReadyYet(f"step {step.name} has no algorithm")
+        algorithm: PipelineAlg[Any] = step.plugin(step.params.resolve(state.tags))
+        contract = contract_of(step.plugin)
+        inputs = {r.name: self._input(state, r, state.store) for r in contract.inputs}
+        made = algorithm.run(**inputs)  # type: ignore[attr-defined]
+        for product, wanted in zip(made if isinstance(made, tuple) else (made,), contract.outputs, strict=True):
+            if not isinstance(product, wanted):
+                raise TypeError(f"{step.algorithm} returned {type(product).__name__}, its signature says {wanted.__name__}")
+            state.store.pop(type(product), None)
+            state.store[type(product)] = product
+
+    def _input(self, state: _State, need: Requirement, store: Mapping[type[Product], Product]) -> Product | None:
+        found = _latest(store, need.type)
+        if found is None and issubclass(need.type, Calibration):
+            found = self._calibration(state, need.type)
+        if found is None and not need.optional:
+            if need.calibration:
+                raise MissingCalibration(f"no {need.type.kind} for {state.key}; add one to the calibration index that is valid on that night")
+            raise BadData(f"there is no {need.type.kind} for {state.key}")
+        return found
+
+    def _calibration(self, state: _State, wanted: type[Calibration]) -> Calibration | None:
+        if wanted not in state.calibrations:
+            state.calibrations[wanted] = self.calibrations.find(wanted, state.key, state.tags)
+        found = state.calibrations[wanted]
+        return found[0] if found else None
+
+    def _qa(self, state: _State, step: Step, use: QaUse, before: Mapping[type[Product], Product], watch: Observer) -> None:
+        start = self.clock()
+        result = self._unknown(state, step, use, state.cause) if state.cause else self._measure(state, step, use, before)
+        result = result.model_copy(update={"seconds": self.clock() - start})
+        state.qas.append(result)
+        watch.qa(result)
+
+    def _unknown(self, state: _State, step: Step, use: QaUse, why: str, failure: Failure | None = None) -> QAResult:
+        metrics = self.judge.unknown(use.plugin.metrics, state.tags, why)
+        failure = failure or Failure(error="NotRun", message=why, what_next="See the step that failed.")
+        return QAResult(
+            name=use.name, step=step.name, group=use.plugin.group, status=Status.UNKNOWN, seconds=0.0, metrics=metrics, failure=failure
+        )
+
+    def _measure(self, state: _State, step: Step, use: QaUse, before: Mapping[type[Product], Product]) -> QAResult:
+        try:
+            qa: MonitoringAlg[Any] = use.plugin(use.params.resolve(state.tags))
+            needs = contract_of(use.plugin).inputs
+            measures: Measures = qa.measure(  # type: ignore[attr-defined]
+                **{r.name: self._input(state, r, before if r.before else state.store) for r in needs}
+            )
+            metrics = self.judge.measures(use.plugin.metrics, measures, state.tags)
+        except NotApplicable as reason:
+            why = str(reason) or "does not apply"
+            return QAResult(name=use.name, step=step.name, group=use.plugin.group, status=None, seconds=0.0, not_applicable=why)
+        except Exception as error:
+            failure = Failure.of(error)
+            return self._unknown(state, step, use, f"QA {use.name} failed: {failure.message}", failure)
+        plots = [add_bands(p, metrics) for p in measures.plots]
+        state.plots += plots
+        return QAResult(
+            name=use.name,
+            step=step.name,
+            group=use.plugin.group,
+            status=_qa_status(metrics),
+            seconds=0.0,
+            metrics=metrics,
+            facts=dict(measures.facts),
+            plots=[p.name for p in plots],
+        )
+
+    def _merge(self, state: _State, tag: str, revision: int) -> PartResult:
+        statuses = [q.status for q in state.qas] + [Status.UNKNOWN for s in state.steps if s.failure]
+        unit = state.key.unit
+        due = [q for q in state.qas if q.status is not None]
+        return PartResult(
+            night=unit.night,
+            expid=unit.expid,
+            part=state.key.part,
+            tag=tag,
+            revision=revision,
+            tags=state.tags,
+            status=total(statuses),
+            reasons=reasons_of(state.steps, state.qas),
+            measured=sum(q.status is not Status.UNKNOWN for q in due),
+            expected=len(due),
+            degraded=list(state.degraded),
+            steps=state.steps,
+            qas=state.qas,
+            provenance=Provenance(
+                versions=versions(self.chain.distributions),
+                chain=self.chain.name,
+                config_sha256=self.chain.sha256,
+                limits_sha256=self.judge.limits.sha256,
+                calibrations=[used[1] for used in state.calibrations.values() if used],
+            ),
+        )
+
+
+def _qa_status(metrics: list[Any]) -> Status | None:
+    judged = [m.status for m in metrics if m.status is not None]
+    return total(judged) if judged else None
+
+
+def reasons_of(steps: list[StepResult], qas: list[QAResult]) -> list[str]:
+    """Sentences that explain a verdict, worst first: failed steps, then every metric that is not NORMAL; nothing twice."""
+    out = [f"UNKNOWN: step {s.name} failed: {s.failure.message}" for s in steps if s.failure]
+    failed_step = bool(out)
+    graded: list[tuple[int, str]] = []
+    for qa in qas:
+        if qa.failure is not None:
+            if not (failed_step and qa.failure.error == "NotRun"):
+                graded.append((Status.UNKNOWN.severity, f"UNKNOWN: QA {qa.name} failed: {qa.failure.message}"))
+            continue
+        graded += [(m.status.severity, f"{m.status}: {m.reason}") for m in qa.metrics if m.status and m.status is not Status.NORMAL]
+    graded.sort(key=lambda g: -g[0])
+    return list(dict.fromkeys(out + [text for _, text in graded]))

@@ -1,0 +1,43 @@
+"""The four statuses and how they are summed.
+
+UNKNOWN means: it should have been measured and judged, and was not. What has no limit, and what does not apply, has no
+status at all (``None``) and is left out of every sum. An empty sum is UNKNOWN: nothing that was judged is no evidence of
+health.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import StrEnum
+
+
+class Status(StrEnum):
+    """Status of a metric, a QA, a part, a unit. Worst first: ALARM, WARNING, UNKNOWN, NORMAL."""
+
+    ALARM = "ALARM"
+    WARNING = "WARNING"
+    UNKNOWN = "UNKNOWN"
+    NORMAL = "NORMAL"
+
+    @property
+    def severity(self) -> int:
+        """0 for NORMAL up to 3 for ALARM."""
+        return _SEVERITY[self]
+
+
+_SEVERITY = {Status.NORMAL: 0, Status.UNKNOWN: 1, Status.WARNING: 2, Status.ALARM: 3}
+
+
+def worst(statuses: Iterable[Status | None]) -> Status | None:
+    """The worst of the statuses; ``None`` entries are left out; ``None`` if nothing is left."""
+    present = [s for s in statuses if s is not None]
+    return max(present, key=lambda s: s.severity) if present else None
+
+
+def total(statuses: Iterable[Status | None]) -> Status:
+    """As `worst`, but UNKNOWN if nothing was judged at all: no data is never green."""
+    return worst(statuses) or Status.UNKNOWN
+
+
+EXIT_STATUS = {Status.NORMAL: 0, Status.WARNING: 0, Status.ALARM: 1, Status.UNKNOWN: 3}
+"""Exit status of a command that judges; 2 is kept for a command that could not run."""

@@ -1,0 +1,76 @@
+"""Fibre maps: a FITS table beside the raw file or within it, or made for the apertures of a slit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from quicklook.ccd.arrays import Raw
+from quicklook.ccd.exposure import FiberMap
+from quicklook.ccd.image import Header
+from quicklook.core.errors import BadData
+from quicklook.io.fitsfile import inspect
+from quicklook.io.instrument import Apertures
+
+
+def slit_fibermap(apertures: Apertures) -> FiberMap:
+    """Fibre map of the apertures of a slit, numbered from 0."""
+    objtype = tuple("SKY" if i in apertures.sky else "TGT" for i in range(apertures.count))
+    return FiberMap(fiber=np.arange(apertures.count, dtype=np.int32), objtype=objtype, source="apertures of the slit")
+
+
+def read_fibermap(path: Path, hdu: str, select: Mapping[str, int]) -> tuple[FiberMap, Header]:
+    """Fibre map in the HDU `hdu` of a file, rows in the order of FIBER, and the header of the HDU.
+
+    `select` gives, by column, the number that the rows of this camera have. Raises BadData (no such table, no FIBER column, no rows), and
+    as `quicklook.io.fitsfile.inspect` where the file is broken or not complete.
+    """
+    structure = inspect(path)
+    info = structure.find(hdu) or next((h for h in structure.hdus if h.kind == "table"), None)
+    if info is None or info.kind != "table":
+        raise BadData(f"{path.name} holds no table {hdu}; it has {', '.join(structure.names)}")
+    table = _read_table(path, info.index)
+    if "FIBER" not in table:
+        raise BadData(f"{path.name}, {info.label}: has no column FIBER")
+    keep = np.ones(len(table["FIBER"]), dtype=bool)
+    for column, wanted in select.items():
+        if column in table:
+            keep &= table[column] == wanted
+    rows = np.flatnonzero(keep)
+    if not len(rows):
+        chosen = ", ".join(f"{k} = {v}" for k, v in select.items())
+        raise BadData(f"{path.name}, {info.label}: has no rows" + (f" with {chosen}" if chosen else ""))
+    rows = rows[np.argsort(table["FIBER"][rows], kind="stable")]
+    return _fibermap({name: column[rows] for name, column in table.items()}, path.name), info.header
+
+
+def _fibermap(columns: dict[str, Raw], source: str) -> FiberMap:
+    fiber = columns.pop("FIBER").astype(np.int32)
+    objtype = columns.pop("OBJTYPE", None)
+    names = tuple(str(t).strip().upper() for t in objtype) if objtype is not None else ("TGT",) * len(fiber)
+    for column in (fiber, *columns.values()):
+        column.flags.writeable = False
+    return FiberMap(fiber=fiber, objtype=names, columns=columns, source=source)
+
+
+def _read_table(path: Path, index: int) -> dict[str, Raw]:
+    """Columns by name (upper case), native byte order, texts as str."""
+    import fitsio
+
+    try:
+        with fitsio.FITS(str(path)) as f:
+            data: Any = f[index].read()
+    except (OSError, ValueError, RuntimeError) as error:
+        raise BadData(f"{path.name}: its table cannot be read: {' '.join(str(error).split())}") from error
+    if data is None or data.dtype.names is None:
+        raise BadData(f"{path.name}: its table has no rows")
+    return {name.strip().upper(): _native(data[name]) for name in data.dtype.names}
+
+
+def _native(column: Raw) -> Raw:
+    if column.dtype.kind == "S":
+        return np.char.rstrip(np.char.decode(column, "latin-1"))
+    return np.ascontiguousarray(column.astype(column.dtype.newbyteorder("=")))

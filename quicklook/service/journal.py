@@ -1,0 +1,198 @@
+"""The journal: the append-only log of events on disk, from which every view can be rebuilt.
+
+SQLite with a write-ahead log. It is written before anything is published; sequence numbers have no gaps, whichever
+process appends; each sink keeps its own position here, so that one that was away gets everything, in order.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from quicklook.core.errors import BadConfig
+from quicklook.core.events import Draft, Event
+from quicklook.core.results import SCHEMA_VERSION
+
+_metadata = sa.MetaData()
+
+META = sa.Table("meta", _metadata, sa.Column("key", sa.String, primary_key=True), sa.Column("value", sa.String, nullable=False))
+
+EVENTS = sa.Table(
+    "events",
+    _metadata,
+    sa.Column("seq", sa.Integer, primary_key=True),
+    sa.Column("time", sa.BigInteger, nullable=False),
+    sa.Column("kind", sa.String, nullable=False, index=True),
+    sa.Column("unit", sa.String, index=True),
+    sa.Column("part", sa.String),
+    sa.Column("tag", sa.String, nullable=False),
+    sa.Column("revision", sa.Integer, nullable=False),
+    sa.Column("schema_version", sa.Integer, nullable=False),
+    sa.Column("payload", sa.Text, nullable=False),
+)
+
+POSITIONS = sa.Table("positions", _metadata, sa.Column("sink", sa.String, primary_key=True), sa.Column("seq", sa.Integer, nullable=False))
+
+UNITS = sa.Table(
+    "units",
+    _metadata,
+    sa.Column("unit", sa.String, primary_key=True),
+    sa.Column("tag", sa.String, primary_key=True),
+    sa.Column("revision", sa.Integer, primary_key=True),
+    sa.Column("path", sa.String, nullable=False),
+    sa.Column("expected", sa.Text, nullable=False),
+    sa.Column("tags", sa.Text, nullable=False),
+    sa.Column("closed_ns", sa.BigInteger),
+    sa.Column("seen_ns", sa.BigInteger, nullable=False),
+    sa.Column("deadline_ns", sa.BigInteger, nullable=False),
+    sa.Column("verdict_ns", sa.BigInteger),
+)
+
+JOBS = sa.Table(
+    "jobs",
+    _metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("unit", sa.String, nullable=False, index=True),
+    sa.Column("part", sa.String, nullable=False),
+    sa.Column("tag", sa.String, nullable=False),
+    sa.Column("revision", sa.Integer, nullable=False),
+    sa.Column("path", sa.String, nullable=False),
+    sa.Column("state", sa.String, nullable=False, index=True),
+    sa.Column("attempts", sa.Integer, nullable=False, default=0),
+    sa.Column("not_before_ns", sa.BigInteger, nullable=False, default=0),
+    sa.Column("announced", sa.Boolean, nullable=False, default=False),
+    sa.Column("status", sa.String),
+    sa.Column("reasons", sa.Text, nullable=False, default="[]"),
+    sa.Column("failure", sa.Text),
+    sa.UniqueConstraint("unit", "part", "tag", "revision"),
+)
+
+FILES = sa.Table(
+    "files",
+    _metadata,
+    sa.Column("path", sa.String, primary_key=True),
+    sa.Column("size", sa.BigInteger, nullable=False),
+    sa.Column("mtime_ns", sa.BigInteger, nullable=False),
+    sa.Column("state", sa.String, nullable=False),
+)
+
+
+class Journal:
+    """The journal in a file, or in memory without one. `now_ns` gives UTC in nanoseconds.
+
+    Raises BadConfig where the file is of a newer version, or is no journal.
+    """
+
+    def __init__(self, path: Path | None, now_ns: Callable[[], int]) -> None:
+        self._now = now_ns
+        if path is None:
+            self.engine = sa.create_engine("sqlite://", poolclass=sa.pool.StaticPool, connect_args={"check_same_thread": False})
+        else:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self.engine = sa.create_engine(f"sqlite:///{path}", connect_args={"timeout": 30})
+        sa.event.listen(self.engine, "connect", _configure)
+        sa.event.listen(self.engine, "begin", _begin)
+        self._reading = self.engine.execution_options(reading=True)
+        try:
+            with self.engine.begin() as connection:
+                _metadata.create_all(connection)
+                self.epoch = self._identity(connection)
+        except sa.exc.DatabaseError as error:
+            raise BadConfig(f"{path} cannot be used as a journal: {error.orig}; move it away or name another output folder") from error
+
+    @staticmethod
+    def _identity(connection: sa.Connection) -> str:
+        meta = {row.key: row.value for row in connection.execute(sa.select(META))}
+        if not meta:
+            meta = {"epoch": str(uuid.uuid4()), "schema_version": str(SCHEMA_VERSION)}
+            connection.execute(sa.insert(META), [{"key": k, "value": v} for k, v in meta.items()])
+        if int(meta["schema_version"]) > SCHEMA_VERSION:
+            raise BadConfig(f"the journal is of version {meta['schema_version']}, this program writes {SCHEMA_VERSION}: install the newer program")
+        return str(meta["epoch"])
+
+    @contextmanager
+    def transaction(self) -> Iterator[sa.Connection]:
+        """A write transaction; everything in it happens or nothing does."""
+        with self.engine.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def reading(self) -> Iterator[sa.Connection]:
+        """A connection that only reads, and hinders nobody who writes."""
+        with self._reading.connect() as connection:
+            yield connection
+
+    def append(self, drafts: Iterable[Draft], connection: sa.Connection | None = None) -> list[Event]:
+        """Number, time and store events, in the given transaction or one of their own."""
+        if connection is None:
+            with self.transaction() as own:
+                return self.append(drafts, own)
+        first = (connection.execute(sa.select(sa.func.max(EVENTS.c.seq))).scalar() or 0) + 1
+        now = self._now()
+        events = [Event(**d.model_dump(), epoch=self.epoch, seq=first + i, time=now) for i, d in enumerate(drafts)]
+        if events:
+            connection.execute(sa.insert(EVENTS), [_row(e) for e in events])
+        return events
+
+    def events(self, after: int = 0, *, limit: int = 1000, kinds: Sequence[str] = ()) -> list[Event]:
+        """Events with a sequence number above `after`, in order."""
+        query = sa.select(EVENTS).where(EVENTS.c.seq > after).order_by(EVENTS.c.seq).limit(limit)
+        if kinds:
+            query = query.where(EVENTS.c.kind.in_(kinds))
+        with self.reading() as connection:
+            return [self._event(row) for row in connection.execute(query)]
+
+    def _event(self, row: Any) -> Event:
+        fields = dict(row._mapping)
+        fields["payload"] = json.loads(fields["payload"])
+        return Event(epoch=self.epoch, **fields)
+
+    def last_seq(self) -> int:
+        """The number of the last event; 0 if there is none."""
+        with self.reading() as connection:
+            return int(connection.execute(sa.select(sa.func.max(EVENTS.c.seq))).scalar() or 0)
+
+    def position(self, sink: str) -> int:
+        """The last event that the sink has taken."""
+        with self.reading() as connection:
+            return int(connection.execute(sa.select(POSITIONS.c.seq).where(POSITIONS.c.sink == sink)).scalar() or 0)
+
+    def advance(self, sink: str, seq: int, drafts: Sequence[Draft] = ()) -> list[Event]:
+        """The sink has taken all up to `seq`; what it answered is appended in the same transaction."""
+        with self.transaction() as connection:
+            done = connection.execute(sa.update(POSITIONS).where(POSITIONS.c.sink == sink).values(seq=seq))
+            if done.rowcount == 0:
+                connection.execute(sa.insert(POSITIONS).values(sink=sink, seq=seq))
+            return self.append(drafts, connection)
+
+    def close(self) -> None:
+        """Close all connections."""
+        self.engine.dispose()
+
+
+def _row(event: Event) -> dict[str, Any]:
+    row = event.model_dump(exclude={"epoch"})
+    row["payload"] = json.dumps(row["payload"], allow_nan=False)
+    return row
+
+
+def _configure(connection: Any, _record: Any) -> None:
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA journal_mode=WAL")
+    # NORMAL survives kill -9 at any moment; only a power cut may lose the last transactions, and those are redone from the raw files
+    cursor.execute("PRAGMA synchronous=NORMAL")
+    cursor.execute("PRAGMA busy_timeout=30000")
+    cursor.close()
+
+
+def _begin(connection: sa.Connection) -> None:
+    # IMMEDIATE: two processes that append take turns, and neither reads the last number before it may write the next
+    reading = connection.get_execution_options().get("reading", False)
+    connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")

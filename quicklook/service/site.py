@@ -1,0 +1,205 @@
+"""A site: which instrument, where its files are, how they are worked on, who is told. One YAML file, or options in its place."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from quicklook.ccd.tags import TAGS
+from quicklook.core.chain import Chain, load_chain, with_overrides
+from quicklook.core.document import Document
+from quicklook.core.errors import BadConfig
+from quicklook.core.limits import LimitSet, load_limits
+from quicklook.core.metrics import MetricDef
+from quicklook.core.overrides import Override, parse_override
+from quicklook.core.plugin import MonitoringAlg
+from quicklook.core.registry import registered
+from quicklook.core.validation import validate
+from quicklook.io.configfiles import find_config, list_configs, read_config
+from quicklook.io.instrument import Instrument, load_instrument
+from quicklook.service.processing import Recipe, reader_of
+
+
+class WatchSettings(BaseModel):
+    """How arrival is watched. Times in seconds."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    mode: Literal["auto", "inotify", "polling"] = Field("auto", description="auto: polling on network file systems, else inotify")
+    settle_s: float = Field(0.25, ge=0, description="a file is looked at when it has not changed for so long")
+    patience_s: float = Field(20.0, gt=0, description="a truncated file is refused when nothing was added to it for so long")
+    rescan_s: float = Field(30.0, gt=0, description="the tree is scanned again after so long")
+    poll_s: float = Field(1.0, gt=0, description="period of polling")
+    companion_s: float = Field(5.0, ge=0, description="companions are waited for so long; then the work goes on without them, marked as degraded")
+    gather_s: float = Field(5.0, ge=0, description="where cameras come in files of their own and none is expected by name, further ones are waited for so long")
+    unit_s: float = Field(600.0, gt=0, description="an exposure gets its verdict after so long, even if cameras have none")
+
+
+class WorkSettings(BaseModel):
+    """How the work is run."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    executor: Literal["processes", "inline"] = Field("processes", description="worker processes, or in the daemon itself")
+    workers: int = Field(0, ge=0, description="number of worker processes; 0: one a core")
+    threads: int = Field(1, ge=1, description="threads of each worker; workers x threads never exceeds the cores")
+    deadline_s: float = Field(120.0, gt=0, description="a worker that takes longer for a camera is killed and replaced")
+    attempts: int = Field(3, ge=1, description="so often is tried what fails for a reason that may pass")
+
+
+def _default_sinks() -> dict[str, dict[str, Any]]:
+    return {"files": {}, "render": {}, "zmq": {}}
+
+
+class SiteFile(BaseModel):
+    """The contents of a site file. Relative paths are relative to the file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    instrument: str = Field(description="name or path of an instrument file")
+    cameras: tuple[str, ...] | None = Field(None, description="cameras that every exposure must have; default: as the instrument says")
+    raw: str = Field("", description="folder in which exposures appear")
+    calib: str = Field("", description="folder of calibrations, with calib.yaml or a DESI tree")
+    out: str = Field("quicklook-out", description="folder for everything that is written")
+    chains: dict[str, str] = Field(default_factory=dict, description="chain (name or path) by flavor; _default for all others")
+    limits: tuple[str, ...] = Field((), description="limits files (names or paths); default: `default` and the one of the instrument's name")
+    params: dict[str, dict[str, Any]] = Field(default_factory=dict, description="parameters of steps and QAs, laid over those of the chains")
+    products: tuple[str, ...] = Field((), description="kinds of products written beside those of the chain (preproc, ...)")
+    plots: bool = Field(True, description="whether plots are made")
+    tag: str = Field("live", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", description="name of this processing")
+    watch: WatchSettings = WatchSettings()
+    work: WorkSettings = WorkSettings()
+    sinks: dict[str, dict[str, Any]] = Field(
+        default_factory=_default_sinks, description="where events go: sinks and their parameters"
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Site:
+    """A site that was read and checked; `file` has its paths resolved."""
+
+    file: SiteFile
+    source: str
+    instrument: Instrument
+    overrides: tuple[Override, ...] = field(default=())
+
+    @property
+    def out(self) -> Path:
+        """Output folder."""
+        return Path(self.file.out)
+
+    def with_sink_param(self, sink: str, name: str, value: Any) -> Site:
+        """A copy in which one parameter of a sink is set; the sink is added if it is not there."""
+        sinks = {**self.file.sinks, sink: {**self.file.sinks.get(sink, {}), name: value}}
+        return replace(self, file=self.file.model_copy(update={"sinks": sinks}))
+
+    @property
+    def raw(self) -> Path:
+        """Folder of raw files. Raises BadConfig if none is named."""
+        if not self.file.raw:
+            raise BadConfig(f"{self.source} names no folder of raw files; write `raw: FOLDER` or give --raw")
+        return Path(self.file.raw)
+
+    def chain(self, name: str) -> Chain:
+        """A chain by name or path, with the parameters of the site and of the command line laid over it, checked."""
+        doc = find_config("chains", name)
+        known = set(_entry_names(doc))
+        doc = with_overrides(doc, [o for o in _site_overrides(self) if o.target in known])
+        doc = with_overrides(doc, self.overrides)
+        return load_chain(doc, provides=reader_of(self.instrument).provides, tag_names=TAGS)
+
+    def chains(self) -> dict[str, Chain]:
+        """Chains by flavor; ``""`` for every other one."""
+        named = self.file.chains or _default_chains()
+        loaded = {name: self.chain(name) for name in dict.fromkeys(named.values())}
+        return {"" if flavor == "_default" else flavor: loaded[name] for flavor, name in named.items()}
+
+    def limits(self) -> LimitSet:
+        """The limits in force. Raises BadConfig, with file and line."""
+        names = list(self.file.limits) or [n for n in ("default", self.instrument.name) if n in list_configs("limits")]
+        return load_limits([find_config("limits", n) for n in names], declared_metrics(), TAGS)
+
+    def recipe(self, chains: Mapping[str, Chain] | None = None) -> Recipe:
+        """What workers need."""
+        return Recipe(
+            instrument=self.instrument,
+            chains=dict(chains if chains is not None else self.chains()),
+            limits=self.limits(),
+            calib=Path(self.file.calib) if self.file.calib else None,
+            out=self.out,
+            tag=self.file.tag,
+            products=self.file.products,
+            plots=self.file.plots,
+        )
+
+
+def _default_chains() -> dict[str, str]:
+    known = list_configs("chains")
+    flavors: dict[str, str] = {f: f for f in ("zero", "dark", "arc", "flat", "science") if f in known}
+    return {**flavors, "_default": "raw"}
+
+
+def _entry_names(doc: Document) -> Iterable[str]:
+    for step in doc.get(("steps",)) or []:
+        if isinstance(step, Mapping):
+            yield str(step.get("name"))
+            yield from (str(q.get("name") or q.get("qa")) if isinstance(q, Mapping) else str(q) for q in step.get("qas") or [])
+
+
+def _site_overrides(site: Site) -> list[Override]:
+    return [
+        Override(target=target, path=(name,), value=value, text=f"{target}.{name}={value} (params of {site.source})")
+        for target, params in site.file.params.items()
+        for name, value in params.items()
+    ]
+
+
+def declared_metrics() -> dict[str, MetricDef]:
+    """All metrics that installed QAs declare. Raises BadConfig where two declare one name differently."""
+    out: dict[str, MetricDef] = {}
+    for ref in registered("qa").values():
+        qa: type[MonitoringAlg[Any]] = ref.load()
+        for metric in qa.metrics:
+            other = out.setdefault(metric.name, metric)
+            if other != metric:
+                raise BadConfig(f"metric {metric.name} is declared twice in different ways; one of them is in {ref.target}")
+    return out
+
+
+def load_site(path: Path | None, *, options: Mapping[str, Any] | None = None, overrides: Sequence[str] = ()) -> Site:
+    """Read a site file, or make a site from options alone; options lie over the file, `-c` overrides over all.
+
+    Raises BadConfig: no instrument, a file that cannot be read, anything in it that is wrong.
+    """
+    given = {k: v for k, v in (options or {}).items() if v is not None}
+    doc = read_config(path) if path is not None else Document.from_data({}, "command line")
+    for key, value in given.items():
+        doc = doc.with_value((key,), value, f"option --{key}")
+    if "instrument" not in doc.data:
+        raise BadConfig("which instrument? give --site FILE (or QUICKLOOK_SITE), or --instrument NAME; `quicklook list instruments` shows them")
+    file = validate(SiteFile, doc)
+    base = path.parent if path is not None else Path()
+    here = {k: _resolved(Path() if k in given else base, getattr(file, k)) for k in ("raw", "calib", "out")}
+    file = file.model_copy(update=here)
+    name = file.instrument
+    local = base / name
+    instrument = load_instrument(str(local) if path is not None and "instrument" not in given and local.is_file() else name)
+    if file.cameras is not None:
+        cameras = instrument.cameras.model_copy(update={"expected": file.cameras})
+        instrument = instrument.model_copy(update={"cameras": cameras})
+    return Site(file=file, source=doc.source, instrument=instrument, overrides=tuple(parse_override(o) for o in overrides))
+
+
+def _resolved(base: Path, text: str) -> str:
+    return str((base / text).absolute()) if text else ""
+
+
+def site_path(given: Path | None) -> Path | None:
+    """The site file: as given, or from QUICKLOOK_SITE, or none."""
+    text = os.environ.get("QUICKLOOK_SITE", "")
+    return given or (Path(text) if text else None)

@@ -1,0 +1,156 @@
+"""One camera of one exposure: raw image, header, and everything that is true of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quicklook.sim.detector import cosmic_rays, detect, read_noise, read_out
+from quicklook.sim.faults import find_fault
+from quicklook.sim.headers import Cards, camera_cards
+from quicklook.sim.instrument import SimInstrument
+from quicklook.sim.light import LightPath, image_of, light_path
+from quicklook.sim.plan import LIT_FLAVORS, PlannedExposure
+from quicklook.sim.spectra import Spectra, no_light, spectra_of
+from quicklook.sim.streams import Purpose, stream
+from quicklook.sim.targets import Targets, fibre_throughput, targets_of
+from quicklook.sim.traces import Flexure, Floats, Traces
+
+SATURATED_FIBRES = 3
+"""How many fibres the fault `saturated` makes too bright (one in eighty of a full camera)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExposureTruth:
+    """What is true of one camera of one exposure.
+
+    `image_e`: expected electrons after pixel flat and dark, before noise and cosmic rays, float32 [ny, nx];
+    `cosmic_e`: electrons of cosmic rays, int32 [ny, nx]; `spectra`: expected electrons per fibre and row and what they
+    are made of; `wave` (vacuum Angstrom), `xcen`, `sigma_x`, `sigma_y` (pixel), `fiberflat`: [nfibre, ny];
+    `traces`: as shifted by `flexure`; `rdnoise` (electron) by amplifier name; `faults`: names of those that hit this
+    camera; `fault_info`: what each did, by fault name; `bad_fibres`: 1 for fibres that a fault changed [nfibre].
+    """
+
+    image_e: NDArray[np.float32]
+    cosmic_e: NDArray[np.int32]
+    n_cosmics: int
+    spectra: Spectra
+    wave: Floats
+    xcen: Floats
+    sigma_x: Floats
+    sigma_y: Floats
+    fiberflat: Floats
+    traces: Traces
+    flexure: Flexure
+    targets: Targets
+    rdnoise: dict[str, float]
+    faults: tuple[str, ...]
+    fault_info: dict[str, dict[str, float | str | list[int]]]
+    bad_fibres: NDArray[np.int16]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SimulatedCamera:
+    """A raw camera: `raw` int32 ADU [raw shape], `cards` of its header in order, `truth`."""
+
+    instrument: SimInstrument
+    planned: PlannedExposure
+    raw: NDArray[np.int32]
+    cards: Cards
+    truth: ExposureTruth
+
+    @property
+    def header(self) -> dict[str, str | int | float | bool]:
+        """Header values by keyword."""
+        return {card.name: card.value for card in self.cards}
+
+
+def simulate_exposure(instrument: SimInstrument, planned: PlannedExposure) -> SimulatedCamera:
+    """Simulate one camera of an exposure in memory.
+
+    Depends on the instrument's seed, the camera and the exposure alone, not on what else was simulated. Faults of files
+    (missing_camera, truncated_file, ...) have no effect here: see `write_exposure`.
+    """
+    flexure = flexure_of(instrument, planned)
+    traces = instrument.hardware.traces.shifted(flexure)
+    path = light_path(instrument.layout, traces)
+    targets = targets_of(instrument, planned.tileid)
+    spectra = spectra_of(instrument, planned, path, targets) if planned.flavor in LIT_FLAVORS else no_light(instrument)
+    spectra, bad_fibres = _saturate(instrument, planned, spectra)
+    expected = expected_image(instrument, planned, path, spectra.counts)
+    cosmics, n_cosmics = cosmic_rays(instrument, planned.expid, planned.exptime)
+    electrons = detect(instrument, planned.expid, expected, cosmics)
+    raw = read_out(instrument, planned.expid, electrons, planned.faults)
+    noise = dict(zip(instrument.amp_names, read_noise(instrument, planned.faults), strict=True))
+    hit = tuple(fault.name for fault in planned.faults if fault.hits(instrument.camera))
+    truth = ExposureTruth(
+        image_e=expected, cosmic_e=cosmics, n_cosmics=n_cosmics, spectra=spectra,
+        wave=path.on_image(path.wave), xcen=path.on_image(path.x),
+        sigma_x=path.on_image(path.sigma_x), sigma_y=path.on_image(path.sigma_y),
+        fiberflat=fibre_throughput(instrument, path.on_image(path.wave)), traces=traces, flexure=flexure, targets=targets,
+        rdnoise=noise, faults=hit, fault_info=_fault_info(instrument, planned, raw, noise, bad_fibres), bad_fibres=bad_fibres,
+    )  # fmt: skip
+    return SimulatedCamera(instrument=instrument, planned=planned, raw=raw, cards=camera_cards(instrument, planned), truth=truth)
+
+
+def flexure_of(instrument: SimInstrument, planned: PlannedExposure) -> Flexure:
+    """Shift of the traces in this exposure: a third of a pixel at most for science, some hundredths for calibrations."""
+    rng = stream(instrument.seed, Purpose.FLEXURE, instrument.code, planned.expid)
+    size = {"science": 0.35, "arc": 0.05, "flat": 0.08}.get(planned.flavor, 0.0)
+    dx, dy = (tuple(round(float(v), 4) for v in rng.uniform(-1, 1, 3) * size * np.array([1.0, 0.17, 0.15])) for _ in "xy")
+    return Flexure(dx=(dx[0], dx[1], dx[2]), dy=(dy[0], dy[1], dy[2]))
+
+
+def expected_image(instrument: SimInstrument, planned: PlannedExposure, path: LightPath, counts: Floats) -> NDArray[np.float32]:
+    """Expected electrons of every pixel [ny, nx]: light, stray light, pixel flat, dark current; no noise, no cosmic rays."""
+    layout, hardware = instrument.layout, instrument.hardware
+    lit = counts.any()
+    image = image_of(path, counts, layout, instrument.wings) if lit else np.zeros((layout.ny, layout.nx), np.float32)
+    leak = find_fault(planned.faults, "light_leak", instrument.camera)
+    if leak is not None:
+        y, x = np.arange(layout.ny)[:, np.newaxis] / layout.ny, np.arange(layout.nx) / layout.nx
+        image += (leak.value * np.exp(-0.5 * ((x - 1.0) ** 2 + y**2) / 0.5**2)).astype(np.float32)
+    image *= hardware.pixflat
+    image += hardware.dark * np.float32(planned.exptime)
+    return image
+
+
+def _saturate(instrument: SimInstrument, planned: PlannedExposure, spectra: Spectra) -> tuple[Spectra, NDArray[np.int16]]:
+    bad = np.zeros(instrument.layout.nfibre, np.int16)
+    fault = find_fault(planned.faults, "saturated", instrument.camera)
+    if fault is None:
+        return spectra, bad
+    factor = np.ones(len(bad))
+    mean = spectra.counts.mean(axis=1)
+    brightest = np.argsort(mean)[::-1][: max(SATURATED_FIBRES, len(bad) // 80)]
+    factor[brightest] = fault.value / mean[brightest]
+    bad[brightest] = 1
+    return spectra.scaled(factor[:, np.newaxis]), bad
+
+
+def _fault_info(
+    instrument: SimInstrument,
+    planned: PlannedExposure,
+    raw: NDArray[np.int32],
+    noise: dict[str, float],
+    bad_fibres: NDArray[np.int16],
+) -> dict[str, dict[str, float | str | list[int]]]:
+    """What the faults of this camera did, for the truth file."""
+    info: dict[str, dict[str, float | str | list[int]]] = {}
+    for fault in planned.faults:
+        if not fault.hits(instrument.camera):
+            continue
+        entry: dict[str, float | str | list[int]] = {}
+        if fault.kind.amp is not None:
+            entry["amp"] = instrument.amp_names[fault.amp_index]
+        if fault.kind.strength is not None:
+            entry["strength"] = fault.value
+        if fault.name == "hot_noise_amp":
+            entry["rdnoise"] = noise[instrument.amp_names[fault.amp_index]]
+        if fault.name == "saturated":
+            entry["fibres"] = np.flatnonzero(bad_fibres).tolist()
+            entry["n_saturated_pixels"] = int((raw == 65535).sum())
+        info[fault.name] = entry
+    return info
