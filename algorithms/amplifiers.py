@@ -17,7 +17,9 @@ from algorithms.kernels import overscan as kernel
 from algorithms.kernels.overscan import Level, Lines
 from quicklook.ccd.arrays import Float32, Raw
 from quicklook.ccd.geometry import Amplifier, Section
-from quicklook.core.errors import BadConfig
+
+TOP_OF_CONVERTER = 65535.0
+"""Largest value of a 16-bit converter, ADU; wider integers and floats mostly hold the same, unless the instrument says otherwise."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,24 +55,20 @@ class Measured:
 
 
 def saturation_of(amp: Amplifier, dtype: np.dtype[np.generic]) -> float:
-    """Raw value from which on a pixel is saturated, ADU: as stated, else the top of a raw type of 16 bits or less, else infinity."""
-    if amp.saturation is not None:
-        return amp.saturation
-    if dtype.kind in "iu" and dtype.itemsize <= 2:
-        return float(np.iinfo(dtype.name).max)
-    return math.inf
+    """Raw value from which on a pixel is saturated, ADU: as stated, else that of a converter of 16 bits; at most the top of the raw type."""
+    top = float(np.iinfo(dtype.name).max) if dtype.kind in "iu" and dtype.itemsize <= 2 else math.inf
+    return min(TOP_OF_CONVERTER if amp.saturation is None else amp.saturation, top)
 
 
 def _turned(section: Section) -> Section:
     return Section(section.x0, section.x1, section.y0, section.y1)
 
 
-def _kept(section: Section, data: Section, trim: tuple[int, int], what: str) -> Section:
-    """The section without the columns trimmed beside the data (first number) and at its far end (second)."""
+def _kept(section: Section, data: Section, trim: tuple[int, int]) -> Section:
+    """The section without the columns trimmed beside the data (first number) and at its far end (second), of each a quarter at most."""
     left, right = trim if section.x0 >= data.x1 else trim[::-1]
-    if left + right >= section.x1 - section.x0:
-        raise BadConfig(f"overscan_trim {list(trim)} leaves nothing of the {what} section {section}, {section.x1 - section.x0} columns wide")
-    return Section(section.y0, section.y1, section.x0 + left, section.x1 - right)
+    most = (section.x1 - section.x0 - 1) // 4
+    return Section(section.y0, section.y1, section.x0 + min(left, most), section.x1 - min(right, most))
 
 
 class _View:
@@ -84,7 +82,7 @@ class _View:
         self.parallel = self._own(amp.parallel_overscan)
         over, pre = self._own(amp.overscan), self._own(amp.prescan)
         chosen = {"auto": (over or pre,), "overscan": (over,), "prescan": (pre,), "both": (over, pre)}[settings.source]
-        self.serial = [_kept(s, self.data, settings.trim, amp.name) for s in chosen if s is not None]
+        self.serial = [_kept(s, self.data, settings.trim) for s in chosen if s is not None]
 
     def _own(self, section: Section | None) -> Section | None:
         return _turned(section) if section is not None and self.turn else section
@@ -132,20 +130,17 @@ def _columns(view: _View, settings: Settings, level: float) -> Level | None:
 
 
 def _dead(pixels: Raw, amp: Amplifier, serial: Sequence[Raw], saturation: float) -> str:
-    """Why the amplifier is dead: its data hold one value, or its overscan is saturated. "" if it lives."""
-    value = kernel.stuck_at(pixels[amp.data.slices])
-    if value is not None:
-        return "no pixel holds a number" if math.isnan(value) else f"all pixels read {value:g} ADU"
+    """Why the amplifier is dead: its overscan is saturated, or its data hold one value. "" if it lives, though it be overexposed."""
     if any(np.mean(block >= saturation) > 0.5 for block in serial):
         return f"the overscan is saturated ({saturation:g} ADU)"
-    return ""
+    value = kernel.stuck_at(pixels[amp.data.slices])
+    if value is None or (value >= saturation and any(kernel.stuck_at(block) is None for block in serial)):
+        return ""
+    return "no pixel holds a number" if math.isnan(value) else f"its pixels read {value:g} ADU throughout"
 
 
 def measure(pixels: Raw, bias: Float32 | None, amp: Amplifier, settings: Settings) -> Measured:
-    """Measure one amplifier of the raw `pixels` [ny, nx]; `bias` (ADU, of the same shape) is subtracted first.
-
-    Raises BadConfig where the trim leaves no overscan.
-    """
+    """Measure one amplifier of the raw `pixels` [ny, nx]; `bias` (ADU, of the same shape, or None) is subtracted first."""
     view = _View(pixels, bias, amp, settings)
     notes: dict[str, str] = {}
     lines = view.lines(view.data.y0, view.data.y1)

@@ -44,7 +44,9 @@ class PreprocParams(Params):
     overscan_source: Literal["auto", "overscan", "prescan", "both"] = Field(
         "auto", description="section the level comes from; auto: the overscan, or the prescan where there is no overscan"
     )
-    overscan_trim: tuple[Trim, Trim] = Field((0, 0), description="columns of the section left out: [beside the data, at the far end]")
+    overscan_trim: tuple[Trim, Trim] = Field(
+        (3, 3), description="columns of the section left out: [beside the data, at the far end]; of a narrow section a quarter at most"
+    )
     overscan_smooth: int = Field(51, ge=0, description="rows of the Savitzky-Golay window over the row levels; 0: each row its own mean")
     overscan_order: int = Field(2, ge=0, le=5, description="order of the Savitzky-Golay polynomial")
     overscan_adaptive: bool = Field(True, description="keep what a row departs from the smooth level beyond its noise (jumps, steps, row noise)")
@@ -57,8 +59,8 @@ class PreprocParams(Params):
     use_pixflat: Use = Field("auto", description="divide by the pixel flat: auto, yes, no")
     pixflat_min: float = Field(0.1, gt=0, lt=1, description="a pixel response below this is flagged PIXFLATLOW")
     use_mask: Use = Field("auto", description="take over the bad-pixel mask: auto, yes, no")
-    use_saturation: bool = Field(True, description="flag saturated pixels (level of the instrument, else the top of a 16-bit raw type)")
-    find_dead: bool = Field(True, description="mask an amplifier that reads one value or whose overscan is saturated")
+    use_saturation: bool = Field(True, description="flag saturated pixels, from the level of the instrument on, else from 65535 ADU")
+    find_dead: bool = Field(True, description="mask an amplifier that reads one value throughout or whose overscan is saturated")
     badamps: str = Field("", description="amplifiers known to be bad, as in b7D,z8A (camera and amplifier; CCD1:E where that is not clear)")
 
     @field_validator("badamps")
@@ -127,7 +129,7 @@ class Preproc(PipelineAlg[PreprocParams]):
     def run(
         self, raw: RawImage, exposure: Exposure, bias: Bias | None, dark: Dark | None, pixflat: PixelFlat | None, badpix: BadPixelMask | None
     ) -> Image:
-        """The image of one camera. Raises MissingCalibration, BadConfig (badamps, trim, cross-talk), BadData (exposure time)."""
+        """The image of one camera. Raises MissingCalibration, BadConfig (badamps, cross-talk), BadData (exposure time)."""
         from algorithms import amplifiers as amps
         from algorithms.kernels import preproc as kernel
 

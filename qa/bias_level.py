@@ -23,6 +23,7 @@ from quicklook.core.plots import Axis, Panel, Plot
 from quicklook.core.plugin import MonitoringAlg
 
 _POINTS = 512
+_STRETCHES = 32
 _SURE = 6.0  # steps of more than this many times their noise are described in words
 
 LEVEL = MetricDef("bias_level", "adu", dims=("amp",), doc="Robust mean of the overscan: clipped means of its rows, averaged over the rows.")
@@ -122,9 +123,10 @@ def _profile(name: str, bias: _Bias) -> Panel:
 
     strip = bias.strip
     line, source, first = (strip.lines, strip.source, strip.first) if strip else ("row", "overscan", 0)
-    x, y = thin_out(bias.levels if bias.levels is not None else np.empty(0), _POINTS)
+    levels = (bias.levels if bias.levels is not None else np.empty(0)) - bias.level
+    thin, coarse = thin_out(levels, _POINTS), thin_out(levels, _STRETCHES)
     return lines(
-        {"": (x + first, y - bias.level)},
+        {f"{line}s": (thin[0] + first, thin[1]), f"means of {-(-levels.size // _STRETCHES)} {line}s": (coarse[0] + first, coarse[1])},
         x=Axis(label=f"raw {line}", unit="pix"),
         y=Axis(label="minus its mean", unit="adu"),
         title=f"Amplifier {name}: {source} level, {bias.level:.1f} ADU" if math.isfinite(bias.level) else f"Amplifier {name}: not measured",

@@ -53,7 +53,9 @@ def _keywords(arrival: Arrival) -> Measured:
 
 
 def _header(arrival: Arrival) -> Measured:
-    problems = arrival.problems.get("headers", ())
+    missing = arrival.missing_keywords
+    # A sentence that lists the absent keywords says the same once more.
+    problems = [p for p in arrival.problems.get("headers", ()) if not (missing and all(k in p for k in missing))]
     return scalar(HEADER, len(problems), _sentence(problems))
 
 
@@ -86,8 +88,8 @@ def _night(arrival: Arrival) -> Measured:
     error, night, what = max(errors, key=lambda e: math.inf if math.isnan(e[0]) else abs(e[0]))
     if math.isnan(error):
         told.insert(0, f"{night} in {what}, or {reference} by {by}, is no date")
-    elif error:
-        told.insert(0, f"{what} says {night}, {by} {reference}")
+    elif error and not told:
+        told = [f"{what} says {night}, {by} {reference}"]
     return scalar(NIGHT, error, _sentence(told))
 
 
@@ -96,7 +98,7 @@ def _night_alone(stated: list[tuple[int, str]], time: int | None, told: list[str
     if time is not None and not told:
         return not_applicable(NIGHT.name, f"neither header nor folder state a night; by the time of the exposure it is {time}")
     one = f"{stated[0][1]} says {stated[0][0]}, the time of the exposure is unknown" if stated else "nothing says which night it is"
-    return scalar(NIGHT, math.nan, _sentence([*told, *([one] if time is None else [])]))
+    return scalar(NIGHT, math.nan, _sentence(told or [one]))
 
 
 def _companions(companions: tuple[Companion, ...]) -> Measured:

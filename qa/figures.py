@@ -10,6 +10,8 @@ from quicklook.core.metrics import Measured, MetricDef
 from quicklook.core.plots import Axis, Bars, Line, Panel
 
 AMPLIFIER = Axis(label="amplifier")
+EMPTY = 0.5
+"""Height at which empty bins are drawn on a logarithmic axis."""
 
 
 def bars(definition: MetricDef, got: Measured, *, title: str, label: str, range_: tuple[float | None, float | None] = (0.0, None)) -> Panel:
@@ -27,12 +29,12 @@ def lines(curves: Mapping[str, tuple[np.ndarray, np.ndarray]], *, x: Axis, y: Ax
 
 
 def histogram(values: np.ndarray, edges: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Middles and counts of equal bins; what lies outside is left out. Counts of zero are NaN, so that a log axis can show them."""
+    """Middles and counts of equal bins; what lies outside is left out. Empty bins count `EMPTY`, so that a log axis can show them."""
     n, width = len(edges) - 1, float(edges[1] - edges[0])
     place = (values[np.isfinite(values)].astype(np.float64) - float(edges[0])) / width
     place = place[(place >= 0) & (place < n)]
     counts = np.bincount(place.astype(np.int64), minlength=n).astype(np.float64)
-    counts[counts == 0] = np.nan
+    counts[counts == 0] = EMPTY
     return np.asarray(edges[:-1] + 0.5 * width), counts
 
 

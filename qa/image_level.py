@@ -81,7 +81,7 @@ def _reasons(image: Image, amp: Amplifier) -> str:
     mask = sample(image.mask[amp.ccd.slices], _SAMPLE)
     fractions = {bit.name or str(bit.value): np.count_nonzero(mask & np.uint16(bit)) / mask.size for bit in PixelMask}
     most = sorted((k for k, f in fractions.items() if f > 0), key=lambda k: -fractions[k])[:3]
-    return ", ".join(f"{k} {100 * fractions[k]:.2g} %" for k in most)
+    return ", ".join(f"{k} {100 * fractions[k]:.4g} %" for k in most)
 
 
 def _preview_plot(image: Image, size: int) -> Plot:

@@ -24,7 +24,9 @@ from quicklook.core.plugin import MonitoringAlg
 
 _MIN_WIDTH = 4
 _LINE_BLOCK = 64
-_HISTOGRAM_SIGMA = 6.0
+_HISTOGRAM_SIGMA = 5.0
+_FLOOR = 1e-5
+_SAMPLE = 30_000
 
 NOISE = MetricDef(
     "read_noise", "electron", dims=("amp",),
@@ -35,6 +37,11 @@ NOISE_MAD = MetricDef(
     "read_noise_mad", "electron", dims=("amp",),
     doc="Read noise as many logs quote it, 1.4826 MAD / sqrt(2) of the differences between neighbouring overscan pixels. "
     "Of integers it moves in steps of 1.05 ADU: for comparison with such logs alone, no limit rests on it.",
+)  # fmt: skip
+OVERSCAN_MAD = MetricDef(
+    "overscan_mad", "adu", dims=("amp",),
+    doc="1.4826 MAD of the overscan pixels about their median, as some logs quote the read noise in ADU. Of integers it moves in steps "
+    "of 1.48 ADU; no limit rests on it.",
 )  # fmt: skip
 NOISE_IMAGE = MetricDef("read_noise_image", "electron", dims=("amp",), doc="Read noise as `read_noise`, from the image area of a zero exposure.")
 RATIO = MetricDef("read_noise_ratio", "", dims=("amp",), doc="Read noise over the one that is expected of the amplifier.")
@@ -55,6 +62,7 @@ class _Noise:
 
     adu: float = math.nan
     mad: float = math.nan
+    plain_mad: float = math.nan
     image: float = math.nan
     remark: str = ""
     image_remark: str = ""
@@ -66,7 +74,7 @@ class ReadNoise(MonitoringAlg[ReadNoiseParams]):
     """Measures the read noise of every amplifier on the raw frame. Of an amplifier that is dead it is not zero: it is not measured."""
 
     name = "read_noise"
-    metrics = (NOISE, NOISE_ADU, NOISE_MAD, NOISE_IMAGE, RATIO)
+    metrics = (NOISE, NOISE_ADU, NOISE_MAD, OVERSCAN_MAD, NOISE_IMAGE, RATIO)
 
     def measure(self, raw: RawImage, exposure: Exposure | None) -> Measures:
         """Per amplifier; NaN with a remark where it could not be. Raises NotApplicable where there are no pixels without light at all."""
@@ -93,7 +101,8 @@ class ReadNoise(MonitoringAlg[ReadNoiseParams]):
         result = scatter(pixels.T if narrow else pixels, _LINE_BLOCK if narrow else pixels.shape[1])
         sigma = self._unrounded(result.sigma, pixels)
         remark = _why_no_noise(result.sigma, sigma, strip.source, int(np.isfinite(pixels).sum()))
-        return _Noise(sigma if not remark else math.nan, _mad(pixels), image, remark, image_remark, result.residuals)
+        kept = sigma if not remark else math.nan
+        return _Noise(kept, _mad(pixels), _plain_mad(pixels), image, remark, image_remark, result.residuals)
 
     def _image_noise(self, raw: RawImage, amp: Amplifier) -> tuple[float, str]:
         from qa.kernels.noise import scatter
@@ -123,10 +132,17 @@ def _why_no_noise(raw_sigma: float, sigma: float, where: str, finite: int) -> st
 
 def _mad(pixels: npt.NDArray[np.float32]) -> float:
     axis = 1 if pixels.shape[1] > 1 else 0
-    step = max(1, pixels.size // 30_000)
-    differences = np.abs(np.diff(pixels[::step] if axis == 1 else pixels, axis=axis))
+    step = max(1, pixels.size // _SAMPLE)
+    with np.errstate(invalid="ignore"):  # infinity minus infinity, left out below
+        differences = np.abs(np.diff(pixels[::step] if axis == 1 else pixels, axis=axis))
     differences = differences[np.isfinite(differences)]
     return 1.4826 * float(np.median(differences)) / math.sqrt(2.0) if differences.size else math.nan
+
+
+def _plain_mad(pixels: npt.NDArray[np.float32]) -> float:
+    sample = pixels.ravel()[:: max(1, pixels.size // _SAMPLE)]
+    sample = sample[np.isfinite(sample)]
+    return 1.4826 * float(np.median(np.abs(sample - np.median(sample)))) if sample.size else math.nan
 
 
 def _metrics(raw: RawImage, found: dict[str, _Noise], zero: bool) -> tuple[Measured, ...]:
@@ -140,6 +156,7 @@ def _metrics(raw: RawImage, found: dict[str, _Noise], zero: bool) -> tuple[Measu
         per_amp(NOISE, {k: gain[k] * n.adu for k, n in found.items()}, told),
         per_amp(NOISE_ADU, {k: n.adu for k, n in found.items()}, told),
         per_amp(NOISE_MAD, {k: gain[k] * n.mad for k, n in found.items()}, told),
+        per_amp(OVERSCAN_MAD, {k: n.plain_mad for k, n in found.items()}, told),
         image,
         _ratio(raw.amplifiers, found),
     )
@@ -154,26 +171,32 @@ def _ratio(amps: tuple[Amplifier, ...], found: dict[str, _Noise]) -> Measured:
 
 
 def _plot(raw: RawImage, found: dict[str, _Noise], metrics: tuple[Measured, ...]) -> Plot:
-    edges = np.linspace(-_HISTOGRAM_SIGMA, _HISTOGRAM_SIGMA, 61)
+    panels = [
+        bars(NOISE, metrics[0], title="Read noise", label="read noise"),
+        bars(RATIO, metrics[4], title="Read noise over the expected one", label="ratio"),
+        lines(
+            _curves(found),
+            x=Axis(label="pixel minus level over read noise"),
+            y=Axis(label="fraction of pixels", log=True, range=(_FLOOR, 0.2)),
+            title="Pixels without light",
+        ),
+    ]
+    if metrics[3].not_applicable is None:
+        panels.append(bars(NOISE_IMAGE, metrics[3], title="Read noise in the image of this zero", label="read noise"))
+    return Plot(name="read_noise", title=f"Read noise, camera {raw.camera}", panels=tuple(panels), columns=2)
+
+
+def _curves(found: dict[str, _Noise]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Histogram of the residuals of each amplifier in units of its read noise, and the Gaussian that they should follow."""
+    edges = np.linspace(-_HISTOGRAM_SIGMA, _HISTOGRAM_SIGMA, 51)
     curves = {}
     for name, noise in found.items():
         if noise.residuals is None or not noise.adu > 0:
             continue
-        sample = noise.residuals.ravel()[:: max(1, noise.residuals.size // 30_000)]
+        sample = noise.residuals.ravel()[:: max(1, noise.residuals.size // _SAMPLE)]
         x, counts = histogram(sample / noise.adu, edges)
-        curves[f"{name}: {noise.adu:.2f} ADU"] = (x, counts / max(1, int(np.isfinite(sample).sum())))
+        curves[f"{name}: {noise.adu:.2f} ADU"] = (x, np.maximum(counts / max(1, int(np.isfinite(sample).sum())), _FLOOR))
     if curves:
-        middle = 0.5 * (edges[1:] + edges[:-1])
+        middle = np.linspace(-4.0, 4.0, 81)
         curves["Gaussian"] = (middle, np.exp(-0.5 * middle**2) / math.sqrt(2.0 * math.pi) * (edges[1] - edges[0]))
-    panels = (
-        bars(NOISE, metrics[0], title="Read noise", label="read noise"),
-        bars(RATIO, metrics[4], title="Read noise over expected", label="ratio"),
-        lines(
-            curves,
-            x=Axis(label="overscan minus level over read noise"),
-            y=Axis(label="fraction of pixels", log=True, range=(1e-5, 0.2)),
-            title="Pixels without light",
-        ),
-        bars(NOISE_IMAGE, metrics[3], title="Read noise in the image of a zero", label="read noise"),
-    )
-    return Plot(name="read_noise", title=f"Read noise, camera {raw.camera}", panels=panels, columns=2)
+    return curves

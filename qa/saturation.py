@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from qa.figures import bars, histogram, lines
+from qa.figures import EMPTY, bars, histogram, lines
 from qa.sections import sample, saturation_level
 from qa.values import per_amp
 from quicklook.ccd.arrays import Raw
@@ -55,7 +55,7 @@ class Saturation(MonitoringAlg[NoParams]):
             lines(
                 _histograms(samples, max(levels.values())),
                 x=Axis(label="raw value", unit="adu"),
-                y=Axis(label="pixels of a sample", log=True),
+                y=Axis(label="pixels of a sample", log=True, range=(0.8 * EMPTY, None)),
                 title="Raw values",
             ),
         )

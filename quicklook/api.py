@@ -21,9 +21,9 @@ from quicklook.core.chain import Chain
 from quicklook.core.errors import BadConfig, BadData
 from quicklook.core.events import Draft, Event, PlotsReady
 from quicklook.core.keys import PartKey, Unit
-from quicklook.core.sink import SinkContext
 from quicklook.core.reading import Reading
 from quicklook.core.runner import Observer, Outcome
+from quicklook.core.sink import SinkContext
 from quicklook.io.reader import Peek
 from quicklook.service.processing import Processed, Processor
 from quicklook.service.site import Site, load_site, site_path

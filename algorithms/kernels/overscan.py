@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from quicklook.core.compiled import jit
+from quicklook.core.compiled import finite, jit
 
 Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
@@ -45,14 +45,14 @@ class Level(NamedTuple):
 
 @jit
 def _middle(values: Any, n: int) -> Any:
-    """Median of the first n values, which are sorted in place (n is 8 at most)."""
+    """Lower median of the first n values, which are sorted in place (n is 8 at most): what spoils a value makes it larger."""
     for i in range(1, n):
         value, j = values[i], i
         while j > 0 and values[j - 1] > value:
             values[j] = values[j - 1]
             j -= 1
         values[j] = value
-    return values[n // 2] if n % 2 == 1 else 0.5 * (values[n // 2 - 1] + values[n // 2])
+    return values[(n - 1) // 2]
 
 
 @jit
@@ -67,10 +67,10 @@ def _groups(block: Any, width: int, centre: Any, variance: Any) -> None:
             stop = nsample if g == ngroup - 1 else (g + 1) * width
             total, square, n = 0.0, 0.0, 0
             first = float(block[i, g * width])
-            origin = first if math.isfinite(first) else 0.0  # sums about a sample: no digits are lost
+            origin = first if finite(first) else 0.0  # sums about a sample: no digits are lost
             for x in range(g * width, stop):
-                value = block[i, x] - origin
-                if math.isfinite(value):
+                value = float(block[i, x]) - origin
+                if finite(value):
                     total += value
                     square += value * value
                     n += 1
@@ -196,8 +196,9 @@ def level_of(lines: Lines, mode: Literal["line", "median"], *, window: int = 0, 
 
     ``median``: one level for all. ``line``: each its own mean, whose noise (scatter^2 / samples) is common to all pixels of the
     line; with `window` > 1 smoothed (Savitzky-Golay); `adaptive` then gives back to each line the part of its departure from the
-    smooth level that is more than noise: level = smooth + w (mean - smooth), w = max(0, 1 - 1/F), F the mean square of the departures around
-    it over that expected from noise (a local Wiener filter: w near 0 for a quiet detector, near 1 where lines jump or step).
+    smooth level that is more than noise: level = smooth + w (mean - smooth), w = 1 - 1/F, F the mean square of the departures around it
+    over that expected from noise, w = 0 where F lies within two sigma of 1 (a local Wiener filter: 0 for a quiet detector, near 1
+    where lines jump or step).
     Lines without a sample are interpolated.
     """
     mean = _complete(lines.mean)
@@ -220,20 +221,20 @@ def _give_back(mean: Float64, smooth: Float64, own: Float64, weight: Float64, wi
     apart = mean - smooth
     expected = np.maximum(own * (1 - weight), 1e-12)
     ratio = _running_mean(apart * apart / expected, window)
-    share = np.maximum(0.0, 1.0 - 1.0 / np.maximum(ratio, 1e-12))
+    share = np.where(ratio > 1.0 + 2.0 * math.sqrt(2.0 / window), 1.0 - 1.0 / np.maximum(ratio, 1.0), 0.0)
     return smooth + share * apart, own * (weight * (1 - share) ** 2 + share)
 
 
-def stuck_at(pixels: Array, tolerance: float = 1e-4) -> float | None:
-    """The value that all pixels of a section [ny, nx] hold but for a fraction `tolerance` (hot pixels), or None if they differ.
+def stuck_at(pixels: Array, tolerance: float = 0.1) -> float | None:
+    """The value that all finite pixels of a section [ny, nx] hold but for a fraction `tolerance`, NaN if none is finite, None if they differ.
 
-    A live section costs next to nothing: it is left at the first pixels that differ.
+    Judged by some thousand pixels at even distances, and then, where they agree, by all: a live section costs next to nothing.
     """
     flat = pixels.ravel() if pixels.size < 4096 else pixels[:: max(1, pixels.shape[0] // 32), :: max(1, pixels.shape[1] // 32)].ravel()
     finite = flat[np.isfinite(flat)]
     if finite.size == 0:
         return math.nan
     value = np.partition(finite, finite.size // 2)[finite.size // 2]
-    if np.count_nonzero(finite == value) < 0.9 * finite.size:
+    if np.count_nonzero(finite == value) < (1 - tolerance) * finite.size:
         return None
-    return float(value) if np.count_nonzero(pixels != value) <= tolerance * pixels.size else None
+    return float(value) if np.count_nonzero(pixels == value) >= (1 - tolerance) * np.count_nonzero(np.isfinite(pixels)) else None

@@ -9,11 +9,12 @@ is independent of the pixel's own noise (a weight from the pixel itself biases a
 
 - far model: the median of five means of four rows (-10..-7, -6..-3, (-2 -1 +1 +2), +3..+6, +7..+10). One cosmic ray or one narrow
   line spoils one of the five;
-- near model: the value at 0 of a parabola through rows -3..-1 and +1..+3 (least squares);
+- near model: the cubic through rows -2, -1, +1, +2, and at least the geometric mean of rows -1 and +1, because beside a sharp line the
+  cubic swings below zero;
 - the near model is taken where it differs from the far one by more than three sigma, as on emission lines.
 
 variance = (read noise^2 + variance of the overscan level + dark electrons + max(model, -2 sigma of the far model) + c) / flat^2. The
-last term is the variance of the model over that of a pixel (1/13.9 and 1/2 electron^2): the mean of 1/variance is then right to
+last term is the variance of the model over that of a pixel (1/13.9 and 17/18 electron^2): the mean of 1/variance is then right to
 second order in the noise of the model. Beyond the ends of an amplifier rows are mirrored.
 """
 
@@ -39,7 +40,7 @@ from algorithms.kernels.rows import (
     load,
     mean4,
     median5,
-    parabola,
+    near_model,
     scale,
     set_bits,
     subtract,
@@ -58,7 +59,7 @@ Box = tuple[int, int, int, int]
 CHUNK = 516
 """Rows of an amplifier that make one task. Fixed, so that the result does not depend on the number of threads."""
 HALO = 10
-_NEAR_RING, _FAR_RING = 14, 18
+_NEAR_RING, _FAR_RING = 13, 18
 _F = np.float32
 _U = np.uint16
 
@@ -200,11 +201,10 @@ def _variance(frame: Any, part: Any, y: int, near: Any, far: Any, scratch: Any, 
     if frame.has_dark:
         add_dark(frame.dark[part.ccd_y + y, part.ccd_x : part.ccd_x + part.nx], frame.exptime, var)
     k, m = _NEAR_RING, _FAR_RING
-    a, b, c = near[(y - 3) % k], near[(y - 2) % k], near[(y - 1) % k]
-    d, e, f = near[(y + 1) % k], near[(y + 2) % k], near[(y + 3) % k]
-    mean4(b, c, d, e, scratch[0])
+    a, b, c, d = near[(y - 2) % k], near[(y - 1) % k], near[(y + 1) % k], near[(y + 2) % k]
+    mean4(a, b, c, d, scratch[0])
     median5(far[(y - 7) % m], far[(y - 3) % m], far[(y + 6) % m], far[(y + 10) % m], scratch[0])
-    parabola(a, b, c, d, e, f, scratch[1])
+    near_model(a, b, c, d, scratch[1])
     lowest = _F(-2) * np.sqrt(part.variance * FAR_VARIANCE)
     add_model(scratch[0], scratch[1], lowest, var)
 
@@ -282,11 +282,18 @@ def _sources(amps: Sequence[Amp], victim: Amp, bias_origin: Sequence[tuple[int, 
     return place, factor, level, col
 
 
+def _check(amp: Amp, raw_shape: tuple[int, ...], shape: tuple[int, int]) -> None:
+    """Raises ValueError: the compiled code checks no bounds."""
+    for (y0, y1, x0, x1), (ny, nx) in ((amp.data, raw_shape), (amp.ccd, shape)):
+        if not (0 <= y0 < y1 <= ny and 0 <= x0 < x1 <= nx):
+            raise ValueError(f"section {(y0, y1, x0, x1)} is empty or outside of an array of shape {(ny, nx)}")
+    if (amp.ccd[1] - amp.ccd[0], amp.ccd[3] - amp.ccd[2]) != (amp.data[1] - amp.data[0], amp.data[3] - amp.data[2]):
+        raise ValueError(f"data section {amp.data} and CCD section {amp.ccd} differ in shape")
+
+
 def _part(amps: Sequence[Amp], index: int, bias_origin: Sequence[tuple[int, int]]) -> _Part:
     amp = amps[index]
     ny, nx = amp.data[1] - amp.data[0], amp.data[3] - amp.data[2]
-    if (amp.ccd[1] - amp.ccd[0], amp.ccd[3] - amp.ccd[2]) != (ny, nx):
-        raise ValueError(f"data section {amp.data} and CCD section {amp.ccd} differ in shape")
     has_col = any(a.col_level is not None for a in amps)
     source, factor, level, col = _sources(amps, amp, bias_origin)
     return _Part(
@@ -304,8 +311,8 @@ def _part(amps: Sequence[Amp], index: int, bias_origin: Sequence[tuple[int, int]
         bits=_U(amp.bits),
         row_level=_optional(amp.row_level, _F, (ny,), "row level"),
         row_variance=_optional(amp.row_variance, _F, (ny,), "variance of the row level"),
-        col_level=_plain(np.zeros(nx) if amp.col_level is None else amp.col_level, _F),
-        col_variance=_plain(np.zeros(nx) if amp.col_variance is None else amp.col_variance, _F),
+        col_level=_optional(np.zeros(nx) if amp.col_level is None else amp.col_level, _F, (nx,), "column level"),
+        col_variance=_optional(np.zeros(nx) if amp.col_variance is None else amp.col_variance, _F, (nx,), "variance of the column level"),
         has_col=has_col,
         source=_plain(source, np.int64),
         source_factor=_plain(factor, _F),
@@ -341,6 +348,8 @@ def correct(
     Raises ValueError for arrays and sections that do not fit together.
     """
     raw = plain_raw(raw)
+    for amp in amps:
+        _check(amp, raw.shape, shape)
     trimmed_bias = bias is not None and bias.shape != raw.shape
     origin = [(a.ccd if trimmed_bias else a.data)[::2] for a in amps]
     frame = _Frame(

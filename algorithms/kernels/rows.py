@@ -18,12 +18,12 @@ Row = npt.NDArray[Any]
 _F = np.float32
 _U = np.uint16
 _ZERO, _ONE, _QUARTER = _F(0), _F(1), _F(0.25)
-_W1, _W2, _W3 = _F(3 / 7), _F(3 / 14), _F(-1 / 7)
-NEAR_VARIANCE = _F(0.5)
-"""Variance of the near model in units of that of a pixel: 2 (w1^2 + w2^2 + w3^2)."""
+_W1, _W2 = _F(2 / 3), _F(-1 / 6)
+NEAR_VARIANCE = _F(17 / 18)
+"""Variance of the near model in units of that of a pixel: 2 (w1^2 + w2^2)."""
 FAR_VARIANCE = _F(1 / 13.9)
 """Variance of the far model in units of that of a pixel: a median of five has 0.287 of the variance of one mean of four."""
-_SIGNIFICANT2 = _F(9 * (0.5 + 1 / 13.9))
+_SIGNIFICANT2 = _F(9 * (17 / 18 + 1 / 13.9))
 LARGEST = _F(1e30)
 """Electrons; more than that, in either direction, is no finite number."""
 FLAT_FLOOR, FLAT_CEILING = _F(1e-3), _F(1e3)
@@ -144,10 +144,11 @@ def median5(a: Row, b: Row, c: Row, d: Row, out: Row) -> None:
 
 
 @jit
-def parabola(a: Row, b: Row, c: Row, d: Row, e: Row, f: Row, out: Row) -> None:
-    """out = value at 0 of the least-squares parabola through rows -3, -2, -1, 1, 2, 3."""
+def near_model(a: Row, b: Row, c: Row, d: Row, out: Row) -> None:
+    """out = value at 0 of the cubic through rows -2, -1, 1, 2, and at least the geometric mean of rows -1 and 1."""
     for x in range(out.size):
-        out[x] = _W1 * (c[x] + d[x]) + _W2 * (b[x] + e[x]) + _W3 * (a[x] + f[x])
+        cubic = _W1 * (b[x] + c[x]) + _W2 * (a[x] + d[x])
+        out[x] = max(cubic, np.sqrt(max(b[x], _ZERO) * max(c[x], _ZERO)))
 
 
 @jit

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 
-from monitor.render.numeric import HUGE, Interval, short
+from monitor.render.numeric import HUGE, TINY, Interval, short
 from monitor.render.style import NORMAL, WARNING, Dash, clean
 from quicklook.core.plots import Band
 
@@ -21,6 +21,7 @@ def ends(band: Band) -> Interval:
     """Both ends of a band in order; an open one is infinite."""
     low = -math.inf if band.low is None or math.isnan(band.low) else band.low
     high = math.inf if band.high is None or math.isnan(band.high) else band.high
+    low, high = (0.0 if abs(v) < TINY else v for v in (low, high))
     return min(low, high), max(low, high)
 
 

@@ -98,7 +98,7 @@ def _asinh_norm(sample: Floats, low: float, high: float) -> Normalize:
     if sample.size:
         below, centre = (float(v) for v in np.percentile(sample, (16, 50)))
         middle = min(max(centre, low), high)
-        width = min(max(3 * (centre - below), (high - low) / 300), (high - low) / 3)
+        width = min(max(3 * (centre - below), (high - low) / 3000), (high - low) / 3)
 
     def forward(values: Floats) -> Floats:
         return np.asarray(np.arcsinh((np.asarray(values) - middle) / width))

@@ -17,8 +17,8 @@ from quicklook.core.plots import Axis
 Floats = npt.NDArray[np.float64]
 Interval = tuple[float, float]
 
-HUGE = 1e150
-"""Beyond this a number is taken as infinite: differences and squares of it would overflow in the drawing."""
+HUGE, TINY = 1e100, 1e-100
+"""Beyond `HUGE` a number is taken as infinite, below `TINY` as zero: squares and quotients would overflow in the drawing."""
 
 
 def numbers(array: npt.NDArray[Any], what: str) -> Floats:
@@ -29,6 +29,7 @@ def numbers(array: npt.NDArray[Any], what: str) -> Floats:
     out = raw.astype(np.float64)
     with np.errstate(invalid="ignore"):
         out[~(np.abs(out) < HUGE)] = np.nan
+        out[np.abs(out) < TINY] = 0.0
     return out
 
 
@@ -56,9 +57,9 @@ def given_range(axis: Axis) -> tuple[float | None, float | None]:
     """The range that the axis asks for, without ends that it cannot have."""
 
     def usable(value: float | None) -> float | None:
-        if value is None or not math.isfinite(value) or abs(value) >= HUGE or (axis.log and value <= 0):
+        if value is None or not math.isfinite(value) or abs(value) >= HUGE or (axis.log and value < TINY):
             return None
-        return float(value)
+        return float(value) if abs(value) >= TINY else 0.0
 
     return usable(axis.range[0]), usable(axis.range[1])
 
@@ -140,5 +141,5 @@ def _compact(text: str) -> str:
     mantissa, e, exponent = text.partition("e")
     out = f"{mantissa}e{int(exponent)}" if e else mantissa
     if float(text) == 0:
-        out = out.removeprefix("-").removesuffix("e0")
+        out = "0" if e else out.removeprefix("-")
     return out.replace("-", "\N{MINUS SIGN}")

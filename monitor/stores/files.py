@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -12,7 +13,8 @@ from quicklook.core.events import Draft, Event, PartVerdict, PlotDrawn, ProductW
 from quicklook.core.keys import Unit
 from quicklook.core.plugin import NoParams
 from quicklook.core.sink import Sink, SinkContext
-from quicklook.io.products import exposure_folder, read_json, write_json
+from quicklook.io.atomic import write_json
+from quicklook.io.folders import exposure_folder
 
 log = logging.getLogger("quicklook.files")
 
@@ -21,7 +23,7 @@ _KEEP = 64
 
 
 class FileSink(Sink[NoParams]):
-    """Writes ``verdict.json`` and ``receipt.json`` of every exposure; earlier revisions are kept beside as ``verdict-r0.json``."""
+    """Writes ``verdict.json`` and ``receipt.json`` of every exposure; earlier revisions are kept beside as ``verdict.rev0.json``."""
 
     name = "files"
     kinds = (Seen.kind, Started.kind, PartVerdict.kind, UnitDone.kind, Receipt.kind, ProductWritten.kind, PlotDrawn.kind)
@@ -38,7 +40,7 @@ class FileSink(Sink[NoParams]):
         folder = exposure_folder(self._out, event.tag, Unit.parse(event.unit))
         if event.kind == UnitDone.kind:
             folder.mkdir(parents=True, exist_ok=True)
-            write_json(folder / f"verdict-r{event.revision}.json", event.payload)
+            write_json(folder / f"verdict.rev{event.revision}.json", event.payload)
             write_json(folder / "verdict.json", event.payload)
         elif event.kind == Receipt.kind:
             self._write_receipt(event, folder, event.payload["times"], event.payload["seconds_to_verdict"])
@@ -69,7 +71,7 @@ class FileSink(Sink[NoParams]):
     def _stored(path: Path, revision: int) -> dict[str, Any]:
         """What an earlier run of the daemon has written for this revision."""
         if path.is_file():
-            stored = read_json(path)
+            stored = json.loads(path.read_text(encoding="utf-8"))
             if stored.get("revision") == revision:
                 return {"times_ns": dict(stored["times_ns"]), "seconds_to_verdict": stored["seconds_to_verdict"]}
         return {"times_ns": {}, "seconds_to_verdict": None}

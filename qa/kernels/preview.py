@@ -11,27 +11,28 @@ from quicklook.core.compiled import jit
 @jit
 def _block_means(pixels, mask, by, bx, step, out, masked):  # type: ignore[no-untyped-def]
     ny, nx = pixels.shape
-    sums = np.empty(out.shape[1], np.float32)
-    good = np.empty(out.shape[1], np.int32)
+    # Sums down the columns first: that loop is vectorised.
+    sums = np.empty(nx, np.float32)
+    good = np.empty(nx, np.int32)
     for i in range(out.shape[0]):
         sums[:] = 0.0
         good[:] = 0
         rows = 0
         for y in range(i * by, min((i + 1) * by, ny), step):
             rows += 1
-            for b in range(out.shape[1]):
-                total = np.float32(0.0)
-                n = 0
-                for x in range(b * bx, min((b + 1) * bx, nx)):
-                    ok = mask[y, x] == 0
-                    total += pixels[y, x] if ok else np.float32(0.0)
-                    n += ok
-                sums[b] += total
-                good[b] += n
+            for x in range(nx):
+                ok = mask[y, x] == 0
+                sums[x] += pixels[y, x] if ok else np.float32(0.0)
+                good[x] += ok
         for b in range(out.shape[1]):
-            columns = min((b + 1) * bx, nx) - b * bx
-            out[i, b] = sums[b] / good[b] if good[b] > 0 else np.nan
-            masked[i, b] = 2 * (rows * columns - good[b]) >= rows
+            first, last = b * bx, min((b + 1) * bx, nx)
+            total = 0.0
+            n = 0
+            for x in range(first, last):
+                total += sums[x]
+                n += good[x]
+            out[i, b] = total / n if n > 0 else np.nan
+            masked[i, b] = 2 * (rows * (last - first) - n) >= rows
 
 
 def preview(pixels: npt.NDArray[np.float32], mask: npt.NDArray[np.uint16], size: int) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_], int]:

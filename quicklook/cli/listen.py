@@ -18,7 +18,7 @@ def register(app: typer.Typer) -> None:
 
 def listen(
     endpoint: Annotated[str, typer.Option(help="Where the daemon publishes.")] = "tcp://127.0.0.1:5556",
-    topic: Annotated[list[str] | None, typer.Option(help="Topics (beginnings of kind/part/name), such as verdict/ or qa/r0/; may be repeated.")] = None,
+    topic: Annotated[list[str] | None, typer.Option(help="Topics (how kind/part/name begins), such as verdict/ or qa/r0/.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON event a line.")] = False,
     save: Annotated[Path | None, typer.Option(help="Folder for attached plots.", file_okay=False)] = None,
     count: Annotated[int | None, typer.Option(help="End after so many events.")] = None,

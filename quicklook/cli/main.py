@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from quicklook.cli import bench, demo, listen, listing, run, simulate, validate, watch
+from quicklook.cli import bench, demo, listen, listing, reference, run, simulate, validate, watch
 from quicklook.core.errors import BadConfig, QuicklookError
 
 app = typer.Typer(
@@ -20,7 +20,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
 
-for module in (run, watch, listen, simulate, listing, validate, bench, demo):
+for module in (run, watch, listen, simulate, listing, validate, bench, demo, reference):
     module.register(app)
 
 

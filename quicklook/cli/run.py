@@ -48,7 +48,7 @@ def run(
 
     from quicklook.api import Session
     from quicklook.core.errors import BadConfig
-    from quicklook.core.status import EXIT_STATUS, Status, total
+    from quicklook.core.status import EXIT_STATUS, total
 
     products = {"products": tuple(write.split(","))} if write else {}
     described = site_of(site, sets, badamps, instrument=instrument, calib=calib, raw=raw, out=out, tag=tag or "run", plots=plots, **products)
@@ -102,6 +102,8 @@ def _run_camera(console: Console, session: Session, chain: str, path: Path, came
     else:
         with Live(table, console=console, refresh_per_second=8, vertical_overflow="visible"):
             done = session.process(chain, path, camera, observer=table)
+    if not console.is_terminal and not quiet:
+        console.print()
     show_verdict(console, done.outcome.result)
     written = session.write(done, chain)
     folder = session.draw(written)

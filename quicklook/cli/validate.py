@@ -45,7 +45,8 @@ def validate(
         if folder and not Path(folder).is_dir():
             raise BadConfig(f"{described.source} ({what}): there is no folder {folder}")
     if expand:
-        typer.echo(yaml.safe_dump_all([c.expand() for c in {c.name: c for c in chains.values()}.values()], sort_keys=False, allow_unicode=True), nl=False)
+        each = {c.name: c.expand() for c in chains.values()}
+        typer.echo(yaml.safe_dump_all(each.values(), sort_keys=False, allow_unicode=True), nl=False)
         return
     typer.echo(f"instrument {described.instrument.name}: {len(limits.limits)} limits")
     for flavor, loaded in chains.items():

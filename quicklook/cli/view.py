@@ -88,10 +88,10 @@ def show_verdict(console: Console, result: PartResult) -> None:
     parts: list[Text] = [line]
     if result.reasons:
         parts.append(Text(reasons_block(result.reasons)))
-    actions = dict.fromkeys(action for q in result.qas for m in q.metrics for action in _actions(m))
+    actions = dict.fromkeys(action for q in result.qas for m in q.metrics if m.status is result.status for action in _actions(m))
     if actions:
         parts.append(Text("  what to do:\n" + reasons_block(actions, "    ")))
-    console.print(Group(*parts))
+    console.print(Group(*parts), soft_wrap=True)
 
 
 def _actions(metric: MetricResult) -> list[str]:

@@ -121,9 +121,9 @@ class Chain:
 
 
 def _expand_step(step: Step) -> dict[str, Any]:
-    qas = [{"qa": q.plugin.name, "name": q.name, "params": q.params.expand()} for q in step.qas]
-    alg = {"alg": step.algorithm, "params": step.params.expand()} if step.plugin else {}
-    return {"name": step.name, **alg, "qas": qas}
+    # by the names of the registry: an entry point may give a class another name than its own
+    qas = [{"qa": q.ref.name, "name": q.name, "params": q.params.expand()} for q in step.qas]
+    return {"name": step.name, "alg": step.algorithm, "params": step.params.expand(), "qas": qas}
 
 
 def load_chain(doc: Document, *, provides: Sequence[type[Product]], tag_names: Collection[str] | None = None) -> Chain:
@@ -185,7 +185,7 @@ def _check_names(doc: Document, steps: Sequence[Step]) -> None:
 def _check_contracts(doc: Document, steps: Sequence[Step], provides: Iterable[type[Product]]) -> None:
     there: list[type[Product]] = list(provides)
     for i, step in enumerate(steps):
-        before = list(there)
+        before = list(there) if i else []  # nothing stands before reading
         if step.plugin is not None:
             contract = contract_of(step.plugin)
             if contract.group:

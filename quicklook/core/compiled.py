@@ -12,6 +12,7 @@ import hashlib
 import importlib.metadata
 import os
 import pickle
+import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterable
@@ -22,6 +23,8 @@ from typing import Any, TypeVar
 _DISTRIBUTION = "spectroquicklook"
 _FASTMATH = {"contract", "reassoc", "nsz", "arcp"}
 """Never nnan or ninf: they allow the compiler to drop the checks by which a NaN is found."""
+
+_LARGEST = sys.float_info.max
 
 F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
@@ -121,6 +124,9 @@ def jit(function: F | None = None, *, parallel: bool = False, **options: Any) ->
     Cached on disk, releases the GIL, and allows the compiler to reorder and contract floating-point operations, but honours NaN
     and infinity. `options` go to `numba.njit`. A parallel kernel (prange) uses `get_threads()` threads, and is called from Python
     alone, not from another kernel.
+
+    Do not use `math.isfinite` and `np.isfinite` in kernels: numba makes them of x - x, which is reordered to 0 where x is itself a
+    difference. Use `finite` (below), or a comparison, as in ``abs(x) <= limit``, which NaN fails.
     """
 
     def decorate(f: F) -> Any:
@@ -138,6 +144,12 @@ def jit(function: F | None = None, *, parallel: bool = False, **options: Any) ->
         return call
 
     return decorate if function is None else decorate(function)
+
+
+@jit
+def finite(x: Any) -> Any:
+    """Whether a number is neither NaN nor infinite. For kernels; safe under the reordering that `jit` allows."""
+    return abs(x) <= _LARGEST
 
 
 _state: dict[str, Any] = {"threads": 1, "pool": None}

@@ -43,6 +43,16 @@ class Contract:
         """Whether it runs over the exposures of a group."""
         return any(r.sequence for r in self.inputs)
 
+    def products(self, who: str, made: object) -> tuple[Product, ...]:
+        """What `who` has returned, as a tuple. Raises TypeError where it is not what the signature says."""
+        out: tuple[Any, ...] = made if isinstance(made, tuple) else (made,)
+        if len(out) != len(self.outputs):
+            raise TypeError(f"{who} returned {len(out)} products, its signature says {len(self.outputs)}")
+        for product, wanted in zip(out, self.outputs, strict=True):
+            if not isinstance(product, wanted):
+                raise TypeError(f"{who} returned {type(product).__name__}, its signature says {wanted.__name__}")
+        return out
+
 
 def _product(hint: Any, what: str) -> type[Product]:
     if isinstance(hint, type) and issubclass(hint, Product):

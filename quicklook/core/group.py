@@ -48,9 +48,4 @@ def run_group(
         if found is None and not need.optional:
             raise MissingCalibration(f"{algorithm.name} needs {need.type.kind}, and the group has none")
         inputs[need.name] = found
-    made = algorithm.run(**inputs)  # type: ignore[attr-defined]
-    out = made if isinstance(made, tuple) else (made,)
-    for product, wanted in zip(out, contract.outputs, strict=True):
-        if not isinstance(product, wanted):
-            raise TypeError(f"{algorithm.name} returned {type(product).__name__}, its signature says {wanted.__name__}")
-    return out
+    return contract.products(algorithm.name, algorithm.run(**inputs))  # type: ignore[attr-defined]

@@ -18,9 +18,14 @@ from quicklook.core.results import LimitUsed, MetricResult, Remark
 from quicklook.core.status import Status, worst
 
 
-def number(value: float) -> str:
+def number(value: float, digits: int = 4) -> str:
     """Four significant digits, as a person writes them."""
-    return f"{value:.4g}"
+    return f"{value:.{digits}g}"
+
+
+def _digits(value: float, bound: float) -> int:
+    """So many digits that a value just outside of a bound does not read as the bound."""
+    return next((n for n in (4, 6, 9, 12) if number(value, n) != number(bound, n)), 17)
 
 
 def range_words(low: float | None, high: float | None) -> str:
@@ -51,9 +56,11 @@ def _sentence(definition: MetricDef, at: str, value: float, status: Status, limi
         return f"{what} was not measured{why}{more}"
     side = "above" if _above(value, limit) else "below"
     edge = limit.warning_range if status is Status.ALARM else limit.normal
-    bound = edge[1] if side == "above" else edge[0]
+    end = edge[1] if side == "above" else edge[0]
+    bound = math.nan if end is None else end
+    digits = _digits(value, bound)
     allowed = "normal: " + range_words(*limit.normal) + unit
-    return f"{what} is {number(value)}{unit}, {side} {number(bound if bound is not None else math.nan)}{unit} ({allowed}){why}{more}"
+    return f"{what} is {number(value, digits)}{unit}, {side} {number(bound, digits)}{unit} ({allowed}){why}{more}"
 
 
 def _above(value: float, limit: Limit) -> bool:
@@ -78,7 +85,7 @@ class Judge:
         """One metric judged; `measured` is None if the QA did not return it."""
         candidates = self.limits.candidates(definition.name, tags)
         if measured is None or (measured.not_applicable is None and measured.values.size == 0):
-            return self._absent(definition, measured, candidates)
+            return self._absent(definition, measured, [c for c in candidates if c.could_apply(tags, definition.dims)])
         if measured.not_applicable is not None:
             why = measured.not_applicable
             return MetricResult(name=definition.name, unit=definition.unit, doc=definition.doc, values=[], status=None, statuses=[], not_applicable=why)

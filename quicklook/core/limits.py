@@ -101,6 +101,10 @@ class Limit(BaseModel):
         """Whether the conditions on dimensions hold too; a condition that is neither tag nor dimension here does not hold."""
         return all((str(coords[k]) in v) if k in coords else k in tags for k, v in self.when.items())
 
+    def could_apply(self, tags: Mapping[str, str], dims: Collection[str]) -> bool:
+        """Whether it holds for some element of a metric over `dims`: a condition on neither a known tag nor a dimension never does."""
+        return all(k in tags or k in dims for k in self.when)
+
     def used(self) -> LimitUsed:
         """As it is shown beside the value."""
         when = {k: list(v) for k, v in self.when.items()}

@@ -5,6 +5,8 @@ Values are flat lists in C order of the dimensions; what is not a finite number 
 
 from __future__ import annotations
 
+import itertools
+
 from pydantic import BaseModel, ConfigDict, Field
 
 from quicklook.core.calibration import CalibrationUsed
@@ -75,6 +77,17 @@ class MetricResult(Record):
     reason: str = ""
     not_applicable: str | None = None
     remarks: list[Remark] = Field(default_factory=list)
+
+
+    @property
+    def cause(self) -> tuple[str, str] | None:
+        """Where the decisive element was not measured and why, in words; None if it was measured or nobody said why."""
+        if self.worst is None or self.statuses[self.worst] is not Status.UNKNOWN:
+            return None
+        at = next(itertools.islice(itertools.product(*self.coords.values()), self.worst, None))
+        why = next((r.text for r in self.remarks if tuple(r.at) == at), "")
+        place = ", ".join(f"{k} {v}" for k, v in zip(self.coords, at, strict=True))
+        return (place, why) if place and why else None
 
 
 class QAResult(Record):

@@ -6,9 +6,12 @@ raises is UNKNOWN and the chain goes on; a step that raises ends the chain of th
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
+
+import numpy as np
 
 from quicklook.core.calibration import CalibrationSource, CalibrationUsed
 from quicklook.core.chain import Chain, QaUse, Step
@@ -132,9 +135,7 @@ class ChainRunner:
         contract = contract_of(step.plugin)
         inputs = {r.name: self._input(state, r, state.store) for r in contract.inputs}
         made = algorithm.run(**inputs)  # type: ignore[attr-defined]
-        for product, wanted in zip(made if isinstance(made, tuple) else (made,), contract.outputs, strict=True):
-            if not isinstance(product, wanted):
-                raise TypeError(f"{step.algorithm} returned {type(product).__name__}, its signature says {wanted.__name__}")
+        for product in contract.products(step.algorithm, made):
             state.store.pop(type(product), None)
             state.store[type(product)] = product
 
@@ -176,24 +177,25 @@ class ChainRunner:
                 **{r.name: self._input(state, r, before if r.before else state.store) for r in needs}
             )
             metrics = self.judge.measures(use.plugin.metrics, measures, state.tags)
+            plots = [add_bands(p, metrics) for p in measures.plots]
+            result = QAResult(
+                name=use.name,
+                step=step.name,
+                group=use.plugin.group,
+                status=_qa_status(metrics),
+                seconds=0.0,
+                metrics=metrics,
+                facts={k: _fact(v) for k, v in measures.facts.items()},
+                plots=[p.name for p in plots],
+            )
         except NotApplicable as reason:
             why = str(reason) or "does not apply"
             return QAResult(name=use.name, step=step.name, group=use.plugin.group, status=None, seconds=0.0, not_applicable=why)
         except Exception as error:
             failure = Failure.of(error)
             return self._unknown(state, step, use, f"QA {use.name} failed: {failure.message}", failure)
-        plots = [add_bands(p, metrics) for p in measures.plots]
         state.plots += plots
-        return QAResult(
-            name=use.name,
-            step=step.name,
-            group=use.plugin.group,
-            status=_qa_status(metrics),
-            seconds=0.0,
-            metrics=metrics,
-            facts=dict(measures.facts),
-            plots=[p.name for p in plots],
-        )
+        return result
 
     def _merge(self, state: _State, tag: str, revision: int) -> PartResult:
         statuses = [q.status for q in state.qas] + [Status.UNKNOWN for s in state.steps if s.failure]
@@ -223,21 +225,38 @@ class ChainRunner:
         )
 
 
+def _fact(value: Any) -> Any:
+    """A fact as plain data: a numpy scalar as the number that it holds, what is not a finite number as null."""
+    plain = value.item() if isinstance(value, np.generic) else value
+    return None if isinstance(plain, float) and not math.isfinite(plain) else plain
+
+
 def _qa_status(metrics: list[Any]) -> Status | None:
     judged = [m.status for m in metrics if m.status is not None]
     return total(judged) if judged else None
 
 
 def reasons_of(steps: list[StepResult], qas: list[QAResult]) -> list[str]:
-    """Sentences that explain a verdict, worst first: failed steps, then every metric that is not NORMAL; nothing twice."""
+    """Sentences that explain a verdict, worst first: failed steps, then every metric that is not NORMAL; nothing twice.
+
+    Metrics that were not measured at the same place for the same cause are one sentence.
+    """
     out = [f"UNKNOWN: step {s.name} failed: {s.failure.message}" for s in steps if s.failure]
     failed_step = bool(out)
     graded: list[tuple[int, str]] = []
+    unmeasured: dict[tuple[str, str], list[str]] = {}
     for qa in qas:
         if qa.failure is not None:
             if not (failed_step and qa.failure.error == "NotRun"):
                 graded.append((Status.UNKNOWN.severity, f"UNKNOWN: QA {qa.name} failed: {qa.failure.message}"))
             continue
-        graded += [(m.status.severity, f"{m.status}: {m.reason}") for m in qa.metrics if m.status and m.status is not Status.NORMAL]
+        for metric in qa.metrics:
+            if metric.status is Status.UNKNOWN and metric.cause:
+                unmeasured.setdefault(metric.cause, []).append(metric.name)
+            elif metric.status and metric.status is not Status.NORMAL:
+                graded.append((metric.status.severity, f"{metric.status}: {metric.reason}"))
+    for (place, why), names in unmeasured.items():
+        were = "was" if len(names) == 1 else "were"
+        graded.append((Status.UNKNOWN.severity, f"UNKNOWN: {', '.join(names)} of {place} {were} not measured: {why}"))
     graded.sort(key=lambda g: -g[0])
     return list(dict.fromkeys(out + [text for _, text in graded]))

@@ -110,9 +110,18 @@ def _read(camera: str, name: str, spec: AmplifierSpec, tile: Tile) -> _Read | No
     data = shifted(section(spec.data, required=True))
     assert data is not None
     over, pre, parallel = (shifted(section(one)) for one in (spec.overscan, spec.prescan, spec.parallel_overscan))
+    own = _name(where, name, tile.headers)
     return _Read(
-        name=name, spec=spec, suffix=suffix, headers=tile.headers, data=data, overscan=over, prescan=pre, parallel=parallel, ccd=section(spec.ccd)
+        name=own, spec=spec, suffix=suffix, headers=tile.headers, data=data, overscan=over, prescan=pre, parallel=parallel, ccd=section(spec.ccd)
     )
+
+
+def _name(where: str, template: str, headers: Headers) -> str:
+    """Name of an amplifier; {KEYWORD} in it is taken from the header."""
+    values = {key: headers.get(key) for key in re.findall(r"\{(\w+)", template)}
+    if absent := [key for key, value in values.items() if value is None]:
+        raise BadData(f"{where}: the header has no {', '.join(absent)}, by which it is named")
+    return template.format(**values) if values else template
 
 
 def _described(spec: AmplifierSpec, suffix: str, headers: Headers) -> bool:

@@ -131,9 +131,7 @@ def _mapped(spec: FieldSpec, value: HeaderValue) -> str:
     return " ".join(str(value).split())
 
 
-def number_field(
-    what: str, spec: FieldSpec, headers: Headers, problems: Problems, low: float = -math.inf, high: float = math.inf
-) -> float | None:
+def number_field(what: str, spec: FieldSpec, headers: Headers, problems: Problems, low: float = -math.inf, high: float = math.inf) -> float | None:
     """The number of a field; None where no keyword has one within [low, high]. What is there and is no such number is a problem."""
     for keyword in spec.keywords:
         value = headers.get(keyword)

@@ -189,7 +189,9 @@ class AmplifierLayout(Part):
         {}, description="conditions by keyword, as in a rule (NAXIS1 and NAXIS2 are those of the image, CAMERA the camera); empty: always"
     )
     each: AmplifierSpec = Field(default_factory=AmplifierSpec, description="what all amplifiers have in common")
-    amplifiers: dict[str, AmplifierSpec] = Field(min_length=1, description="the amplifiers by name; what is given here wins over `each`")
+    amplifiers: dict[str, AmplifierSpec] = Field(
+        min_length=1, description="the amplifiers by name ({KEYWORD} in it is taken from the header); what is given here wins over `each`"
+    )
     gain_unit: Literal["electron/ADU", "ADU/electron"] = Field("electron/ADU", description="unit of the gains")
     read_noise_unit: Literal["electron", "ADU"] = Field("electron", description="unit of the read noises")
     ccd_binning: str = Field("", description="keyword of the binning (as in '2 1', x first) where the ccd sections count unbinned pixels")

@@ -154,9 +154,7 @@ class FitsReader(Reader):
             one = Tile(headers=examined.headers, shape=_two_axes(pixels.shape))
             tiles = dict.fromkeys(layout.amplifiers, one)
         amplifiers = build_amplifiers(camera, layout, tiles, examined.problems)
-        return RawImage(
-            camera=camera, pixels=pixels, amplifiers=amplifiers, header=hdu.header, orientation=orientation_of(self.instrument, layout)
-        )
+        return RawImage(camera=camera, pixels=pixels, amplifiers=amplifiers, header=hdu.header, orientation=orientation_of(self.instrument, layout))
 
     def _arrival(self, examined: Examined, camera: str | None) -> Arrival:
         structure, problems = examined.structure, examined.problems

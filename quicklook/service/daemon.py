@@ -30,8 +30,8 @@ from quicklook.service.executors import Executor, InlineExecutor, ProcessExecuto
 from quicklook.service.jobs import Job, UnitRow
 from quicklook.service.journal import EVENTS, FILES, Journal
 from quicklook.service.processing import Recipe, reader_of
-from quicklook.service.site import Site
 from quicklook.service.sinks import SinkRunner, start_sink
+from quicklook.service.site import Site
 from quicklook.service.verdicts import unit_verdict
 from quicklook.service.watcher import Arrived, Rejected, Watcher
 from quicklook.service.worker import Broken, Judged, Message, Written
@@ -98,8 +98,9 @@ class Daemon:
         cores = len(os.sched_getaffinity(0))
         workers = work.workers or max(1, cores // work.threads)
         if workers * work.threads > cores:
-            log.warning("%d workers x %d threads are more than the %d cores; using %d workers", workers, work.threads, cores, max(1, cores // work.threads))
-            workers = max(1, cores // work.threads)
+            fitting = max(1, cores // work.threads)
+            log.warning("%d workers x %d threads are more than the %d cores; using %d workers", workers, work.threads, cores, fitting)
+            workers = fitting
         return ProcessExecutor(self.recipe, workers=workers, threads=work.threads, deadline_s=work.deadline_s)
 
     def _remember_files(self) -> None:
@@ -177,7 +178,7 @@ class Daemon:
 
     def _arrive(self, found: Arrived) -> None:
         try:
-            missing = [c.name for c in self.reader.companions(found.path) if c.required and not c.present]
+            missing = self._lacking(found.path)
         except (QuicklookError, OSError) as error:
             self._refuse(Rejected(path=found.path, size=found.size, mtime_ns=found.mtime_ns, failure=Failure.of(error)))
             return
@@ -188,10 +189,20 @@ class Daemon:
 
     def _look_for_companions(self) -> None:
         for path, (found, until) in list(self._waiting.items()):
-            there = all(c.present for c in self.reader.companions(path) if c.required)
-            if there or time.monotonic() > until:
+            try:
+                lacking = self._lacking(path)
+            except (QuicklookError, OSError):
+                # it is being changed, or gone: the watcher brings it again when it stands still
+                del self._waiting[path]
+                continue
+            if not lacking or time.monotonic() > until:
                 del self._waiting[path]
                 self._enter(found)
+
+    def _lacking(self, path: Path) -> list[str]:
+        """Required companions that are not there, and cameras that should be in the file: it may have been seen between two of its HDUs."""
+        peek = self.reader.peek(path)
+        return [c.name for c in peek.companions if c.required and not c.present] + list(peek.missing_cameras)
 
     def _enter(self, found: Arrived) -> None:
         """Make a unit and its jobs of a complete file."""
@@ -331,8 +342,14 @@ class Daemon:
             count = jobs.counts(connection)
         last = self.journal.last_seq()
         lag = {s.name: last - self.journal.position(s.name) for s in self._sinks}
-        states = {name: count.get(state, 0) for name, state in (("waiting", jobs.OPEN), ("running", jobs.RUNNING), ("done", jobs.DONE), ("failed", jobs.FAILED))}
-        self.journal.append([draft(Heartbeat(**states, sinks=lag), tag=self.recipe.tag)])
+        beat = Heartbeat(
+            waiting=count.get(jobs.OPEN, 0),
+            running=count.get(jobs.RUNNING, 0),
+            done=count.get(jobs.DONE, 0),
+            failed=count.get(jobs.FAILED, 0),
+            sinks=lag,
+        )
+        self.journal.append([draft(beat, tag=self.recipe.tag)])
 
 
 def _times_of(kind: str, part: str | None, time_ns: int, payload: str) -> dict[str, int]:

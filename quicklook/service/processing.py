@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from quicklook.core.calibration import CalibrationSource, NoCalibrations
+from quicklook.ccd.exposure import Exposure
+from quicklook.core.calibration import CalibrationSource
 from quicklook.core.chain import Chain
 from quicklook.core.errors import BadConfig
 from quicklook.core.events import Draft, PartVerdict, Payload, PlotsReady, ProductWritten, QADone, StepDone, draft
@@ -18,14 +19,16 @@ from quicklook.core.judge import Judge
 from quicklook.core.keys import PartKey
 from quicklook.core.limits import LimitSet
 from quicklook.core.plugin import Plugin
-from quicklook.core.product import Product
 from quicklook.core.reading import Reading
 from quicklook.core.registry import find
 from quicklook.core.results import QAResult, StepResult
 from quicklook.core.runner import ChainRunner, Observer, Outcome
+from quicklook.io.atomic import write_json
 from quicklook.io.calib import open_calibrations
+from quicklook.io.folders import exposure_folder
 from quicklook.io.instrument import Instrument
-from quicklook.io.products import save_plots, write_json, write_product
+from quicklook.io.plotfiles import save_plots
+from quicklook.io.products import WriteContext, provenance_cards, write_product
 from quicklook.io.reader import Reader
 
 log = logging.getLogger("quicklook.service")
@@ -62,11 +65,6 @@ def reader_of(instrument: Instrument) -> Reader:
     if not (isinstance(reader, type) and issubclass(reader, Reader)):
         raise BadConfig(f"instrument {instrument.name}: reader {instrument.reader!r} is no Reader")
     return reader(instrument)
-
-
-def folder_of(out: Path, key_tag: str, key: PartKey) -> Path:
-    """``<out>/<tag>/exposures/<night>/<expid:08d>``."""
-    return out / key_tag / "exposures" / f"{key.unit.night:08d}" / f"{key.unit.expid:08d}"
 
 
 @dataclass(slots=True)
@@ -111,7 +109,7 @@ class Processor:
     @cached_property
     def calibrations(self) -> CalibrationSource:
         """The calibrations of the site."""
-        return open_calibrations(self.recipe.calib, self.recipe.instrument) if self.recipe.calib else NoCalibrations()
+        return open_calibrations(self.recipe.calib)
 
     def warm_up(self) -> None:
         """Import plugins and compile their kernels, so that the first frame is not slower than the others."""
@@ -153,14 +151,14 @@ class Processor:
         return [*steps, *qas, _event(done, verdict)]
 
     def _qa_file(self, done: Processed) -> Path:
-        folder = folder_of(self.recipe.out, self.recipe.tag, done.key)
+        folder = exposure_folder(self.recipe.out, self.recipe.tag, done.key.unit)
         return folder / f"qa-{done.key.part}-{done.key.unit.expid:08d}.json"
 
     def write(self, done: Processed, chain: Chain) -> Iterator[Draft]:
         """Write the merged QA, the plots as data and the products that are asked for; yields an event for each file."""
         qa_file = self._qa_file(done)
         qa_file.parent.mkdir(parents=True, exist_ok=True)
-        write_json(qa_file, done.outcome.result.model_dump(mode="json"))
+        write_json(qa_file, done.outcome.result.model_dump(mode="json"), sync=False)
         yield self._written(done, qa_file, "qa")
         if self.recipe.plots and done.outcome.plots:
             path = qa_file.parent / "plots" / f"plots-{done.key.part}-{done.key.unit.expid:08d}.npz"
@@ -177,9 +175,11 @@ class Processor:
         if product is None:
             log.warning("%s: no product of kind %s was made", done.key, kind)
             return
-        path = folder / f"{kind}-{done.key.part}-{done.key.unit.expid:08d}.fits"
-        write_product(path, product, done.outcome.products, done.outcome.result)
-        yield self._written(done, path, kind)
+        result = done.outcome.result
+        exposure = next(p for p in done.outcome.products.values() if isinstance(p, Exposure))
+        cards = provenance_cards(tuple(result.provenance.calibrations), result.provenance.config_sha256)
+        context = WriteContext(exposure=exposure, camera=done.key.part, provenance=cards, sync=False)
+        yield self._written(done, write_product(product, folder, context), kind)
 
     def _written(self, done: Processed, path: Path, name: str) -> Draft:
         with path.open("rb") as file:

@@ -31,7 +31,7 @@ class ZmqParams(Params):
 
     endpoint: str = Field(DEFAULT_ENDPOINT, description="where to bind; the loopback only, until keys are configured")
     high_water_mark: int = Field(10_000, ge=1, description="messages kept for a subscriber that is slow; older ones are lost to it")
-    settle_s: float = Field(0.2, ge=0, description="pause after binding, so that subscribers that were waiting are connected before the first message")
+    settle_s: float = Field(0.2, ge=0, description="pause after binding, so that subscribers that wait are connected before the first message")
 
 
 def is_local(endpoint: str) -> bool:

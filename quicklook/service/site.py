@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -22,6 +23,7 @@ from quicklook.core.registry import registered
 from quicklook.core.validation import validate
 from quicklook.io.configfiles import find_config, list_configs, read_config
 from quicklook.io.instrument import Instrument, load_instrument
+from quicklook.io.products import can_write
 from quicklook.service.processing import Recipe, reader_of
 
 
@@ -36,7 +38,7 @@ class WatchSettings(BaseModel):
     rescan_s: float = Field(30.0, gt=0, description="the tree is scanned again after so long")
     poll_s: float = Field(1.0, gt=0, description="period of polling")
     companion_s: float = Field(5.0, ge=0, description="companions are waited for so long; then the work goes on without them, marked as degraded")
-    gather_s: float = Field(5.0, ge=0, description="where cameras come in files of their own and none is expected by name, further ones are waited for so long")
+    gather_s: float = Field(5.0, ge=0, description="where cameras come in files of their own and none is expected by name: wait so long for more")
     unit_s: float = Field(600.0, gt=0, description="an exposure gets its verdict after so long, even if cameras have none")
 
 
@@ -89,6 +91,11 @@ class Site:
     overrides: tuple[Override, ...] = field(default=())
 
     @property
+    def tag_names(self) -> frozenset[str]:
+        """Tags by which parameters and limits can be chosen here: the common ones, and those of the names of cameras."""
+        return frozenset(TAGS) | frozenset(re.compile(self.instrument.cameras.tags).groupindex)
+
+    @property
     def out(self) -> Path:
         """Output folder."""
         return Path(self.file.out)
@@ -111,7 +118,10 @@ class Site:
         known = set(_entry_names(doc))
         doc = with_overrides(doc, [o for o in _site_overrides(self) if o.target in known])
         doc = with_overrides(doc, self.overrides)
-        return load_chain(doc, provides=reader_of(self.instrument).provides, tag_names=TAGS)
+        chain = load_chain(doc, provides=reader_of(self.instrument).provides, tag_names=self.tag_names)
+        _check_products(chain.products, doc.where(("products",)))
+        _check_products(self.file.products, f"{self.source} (products)")
+        return chain
 
     def chains(self) -> dict[str, Chain]:
         """Chains by flavor; ``""`` for every other one."""
@@ -122,7 +132,7 @@ class Site:
     def limits(self) -> LimitSet:
         """The limits in force. Raises BadConfig, with file and line."""
         names = list(self.file.limits) or [n for n in ("default", self.instrument.name) if n in list_configs("limits")]
-        return load_limits([find_config("limits", n) for n in names], declared_metrics(), TAGS)
+        return load_limits([find_config("limits", n) for n in names], declared_metrics(), self.tag_names)
 
     def recipe(self, chains: Mapping[str, Chain] | None = None) -> Recipe:
         """What workers need."""
@@ -136,6 +146,12 @@ class Site:
             products=self.file.products,
             plots=self.file.plots,
         )
+
+
+def _check_products(kinds: Iterable[str], where: str) -> None:
+    for kind in kinds:
+        if not can_write(kind):
+            raise BadConfig(f"{where}: products of kind {kind!r} have no form on disk")
 
 
 def _default_chains() -> dict[str, str]:

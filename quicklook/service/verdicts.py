@@ -19,6 +19,8 @@ def unit_verdict(row: UnitRow, parts: Sequence[PartState]) -> UnitVerdict:
         reasons.append(f"UNKNOWN: {len(missing)} of {len(row.expected)} expected parts did not arrive: {', '.join(missing)}")
     if unjudged:
         reasons.append(f"UNKNOWN: no verdict was reached for {', '.join(unjudged)}")
+    if not parts and not missing:
+        reasons.append("UNKNOWN: it has no part that could be judged")
     status = total([*statuses.values(), *([Status.UNKNOWN] if missing else [])])
     return UnitVerdict(
         night=row.unit.night,

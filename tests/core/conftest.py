@@ -52,7 +52,7 @@ LIMITS = """
 limits:
   - {metric: level, unit: adu, normal: [0, 100], reason: as always, action: look}
   - {metric: amps, unit: electron, normal: [0, 4], warning: [0, 8], reason: as always, action: call}
-  - {metric: step, unit: adu, normal: [-100, 100], reason: as always, action: look}
+  - {metric: step, unit: adu, normal: [-50, 50], reason: as always, action: look}
   - {metric: total, unit: adu, normal: [0, 1000], reason: as always, action: look}
 """
 

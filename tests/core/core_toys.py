@@ -154,7 +154,7 @@ class LevelQa(MonitoringAlg[LevelQaParams]):
         elif trouble == "metric_not_applicable":
             metrics[1] = not_applicable("amps", "no amplifier is lit")
         elif trouble == "nan_fact":
-            facts = {"sigma": float("nan")}
+            facts = {"sigma": float("nan"), "n": np.int64(3), "rms": np.float32(2.5), "good": np.True_}
         elif trouble == "odd_fact":
             facts = {"sigma": np.arange(3)}
         elif trouble == "odd_plot":

@@ -112,3 +112,14 @@ def test_without_companions() -> None:
     got = check(companions=())
     assert got["companion_missing"].not_applicable
     assert got["companion_problems"].not_applicable
+
+
+def test_what_a_reader_says_twice_is_counted_once() -> None:
+    got = check(
+        missing_keywords=("GAINA", "EXPTIME"),
+        night_of_header=20220102,
+        problems={"headers": ("not in the header: GAINA, EXPTIME",), "night": ("NIGHT = 20220102, but the path says 20220101",)},
+    )
+    assert value(got, "missing_keywords") == 2
+    assert value(got, "header_problems") == 0
+    assert got["night_error"].remarks[()] == "NIGHT = 20220102, but the path says 20220101"

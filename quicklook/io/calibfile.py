@@ -1,0 +1,163 @@
+"""Calibration files: how each kind is loaded and checked, and the cache of what a process has loaded.
+
+A further kind of calibration is added by `register_loader`; the indexes know nothing of kinds.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from quicklook.ccd.arrays import Float32, Raw
+from quicklook.ccd.calibs import BadPixelMask, Bias, Dark, PixelFlat
+from quicklook.ccd.mask import PixelMask
+from quicklook.core.errors import BadData, MissingCalibration, NotReadyYet
+from quicklook.core.product import Calibration
+from quicklook.io.fitsfile import FitsFile, HduInfo, open_fits
+
+Loader = Callable[[Path], Calibration]
+Check = Callable[[Calibration, Mapping[str, str]], str]
+"""What is wrong with a calibration for a part with these tags; empty where nothing is."""
+
+_UNITS = {
+    "bias": ("adu", "count", "counts", "dn"),
+    "dark": ("electron/s", "electrons/s", "e/s", "e-/s", "electron s-1", "electrons/second", "electron/sec"),
+    "pixflat": ("", "1", "none", "relative", "dimensionless", "adimensional"),
+}
+_TABLE: dict[str, tuple[Loader, Check]] = {}
+
+
+def register_loader(kind: str, loader: Loader, check: Check | None = None) -> None:
+    """Say how calibrations of a kind are loaded, and checked against the tags of a part.
+
+    `loader` raises BadData where the file is not what it should be.
+    """
+    _TABLE[kind] = (loader, check or (lambda _calibration, _tags: ""))
+
+
+def load_calibration(path: Path, wanted: type[Calibration], tags: Mapping[str, str]) -> Calibration:
+    """The calibration in a file, from the cache of the process where it is unchanged.
+
+    Raises MissingCalibration, with path and what to do, where it cannot be used for a part with these tags.
+    """
+    if wanted.kind not in _TABLE:
+        raise MissingCalibration(f"calibrations of kind {wanted.kind!r} cannot be loaded: nothing is registered for them")
+    loader, check = _TABLE[wanted.kind]
+    try:
+        status = path.stat()
+        key = (wanted.kind, str(path.resolve()), status.st_mtime_ns, status.st_size)
+        calibration = _CACHE.get(key, lambda: loader(path))
+    except OSError as error:
+        raise MissingCalibration(f"{wanted.kind} {path} cannot be read: {error.strerror or error}; restore the file or correct the index") from error
+    except (BadData, NotReadyYet) as error:
+        raise MissingCalibration(f"{wanted.kind} {path} cannot be used: {error}; replace the file or choose another in the index") from error
+    if not isinstance(calibration, wanted):
+        raise MissingCalibration(f"{path} gives a {type(calibration).__name__}, not a {wanted.__name__}")
+    if wrong := check(calibration, tags):
+        raise MissingCalibration(f"{wanted.kind} {path} cannot be used: {wrong}; make one for this read-out or correct the index")
+    return calibration
+
+
+class CalibrationCache:
+    """What was loaded last, up to a number of bytes. A file that has changed is loaded again."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self.max_bytes = max_bytes
+        self._kept: OrderedDict[tuple[object, ...], tuple[Calibration, int]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, key: tuple[object, ...], load: Callable[[], Calibration]) -> Calibration:
+        """The calibration of that key, loaded if need be."""
+        with self._lock:
+            if key in self._kept:
+                self._kept.move_to_end(key)
+                return self._kept[key][0]
+        made = load()
+        with self._lock:
+            self._kept[key] = (made, _nbytes(made))
+            while len(self._kept) > 1 and sum(n for _, n in self._kept.values()) > self.max_bytes:
+                self._kept.popitem(last=False)
+        return made
+
+    def clear(self) -> None:
+        """Forget everything."""
+        with self._lock:
+            self._kept.clear()
+
+
+def _nbytes(calibration: Calibration) -> int:
+    values = (getattr(calibration, name) for cls in type(calibration).__mro__ for name in getattr(cls, "__slots__", ()))
+    return sum(v.nbytes for v in values if isinstance(v, np.ndarray))
+
+
+_CACHE = CalibrationCache(max_bytes=640 << 20)
+"""Two full cameras with bias, dark, pixel flat and mask take 490 MB."""
+
+
+def set_cache_bytes(max_bytes: int) -> None:
+    """Bytes of calibrations that a process keeps."""
+    _CACHE.max_bytes = max_bytes
+
+
+def read_image(path: Path, kind: str, names: tuple[str, ...] = ("IMAGE",)) -> tuple[Raw, HduInfo]:
+    """Pixels and HDU of a calibration image: the HDU named after the kind, one of `names`, or the first that holds an image. Raises BadData."""
+    with open_fits(path) as f:
+        hdu = _image_hdu(f, (kind.upper(), *names))
+        return f.pixels(hdu.index), hdu
+
+
+def _image_hdu(f: FitsFile, names: tuple[str, ...]) -> HduInfo:
+    images = [h for h in f.structure.hdus if h.is_image]
+    named = [h for name in names for h in images if h.name == name]
+    if not images:
+        raise BadData(f"it holds no image: its HDUs are {', '.join(f.structure.names)}")
+    return (named or images)[0]
+
+
+def _float_image(path: Path, kind: str) -> Float32:
+    pixels, hdu = read_image(path, kind)
+    unit = str(hdu.header.get("BUNIT") or "").strip().lower().replace(" / ", "/")
+    allowed = _UNITS[kind]
+    if unit and unit not in allowed:
+        raise BadData(f"its unit (BUNIT) is {unit!r}, it must be {allowed[0] or 'a pure number'}")
+    out: Float32 = np.ascontiguousarray(pixels, dtype=np.float32)
+    if not np.isfinite(out).any():
+        raise BadData("it holds no finite pixel")
+    return out
+
+
+def _mask(path: Path) -> BadPixelMask:
+    """Bits 0 to 8 are those of the DESI data model and ours; any higher one means BAD here."""
+    pixels, hdu = read_image(path, "mask")
+    if pixels.dtype.kind not in "iu":
+        raise BadData(f"{hdu.label} holds {pixels.dtype}, a mask holds whole numbers")
+    known = 2 * PixelMask.BADREADNOISE - 1
+    out = (pixels & known).astype(np.uint16)
+    out[(pixels & ~np.array(known, dtype=pixels.dtype)) != 0] |= np.uint16(PixelMask.BAD)
+    return BadPixelMask(pixels=out)
+
+
+def _shape(text: str | None) -> tuple[int, ...] | None:
+    return tuple(int(n) for n in text.split(",")) if text else None
+
+
+def _check_shape(calibration: Calibration, tags: Mapping[str, str]) -> str:
+    """Against the tags raw_shape and image_shape of a reading, where they are given."""
+    pixels: Raw = calibration.pixels  # type: ignore[attr-defined]
+    wanted = [s for s in (_shape(tags.get("image_shape")),) if s]
+    if isinstance(calibration, Bias):
+        wanted += [s for s in (_shape(tags.get("raw_shape")),) if s]
+    if not wanted or pixels.shape in wanted:
+        return ""
+    sizes = " or ".join(f"{s[1]} x {s[0]}" for s in wanted)
+    return f"it has {pixels.shape[1]} x {pixels.shape[0]} pixels, the camera has {sizes}"
+
+
+register_loader("bias", lambda path: Bias(pixels=_float_image(path, "bias")), _check_shape)
+register_loader("dark", lambda path: Dark(pixels=_float_image(path, "dark")), _check_shape)
+register_loader("pixflat", lambda path: PixelFlat(pixels=_float_image(path, "pixflat")), _check_shape)
+register_loader("mask", _mask, _check_shape)

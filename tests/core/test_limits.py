@@ -1,0 +1,161 @@
+"""Limits: refused when they are wrong, and the most specific one wins."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import pytest
+
+from quicklook.core.errors import BadConfig
+from quicklook.core.limits import Limit, LimitSet
+from quicklook.core.status import Status
+
+Limits = Callable[[str], LimitSet]
+N, W, A, U = Status.NORMAL, Status.WARNING, Status.ALARM, Status.UNKNOWN
+
+
+def entry(**change: str) -> str:
+    fields = {"metric": "amps", "unit": "electron", "normal": "[1, 4]", "warning": "[0, 5]", "reason": "as always", "action": "look"} | change
+    return "{" + ", ".join(f"{k}: {v}" for k, v in fields.items() if v) + "}"
+
+
+def file(*entries: str) -> str:
+    return "limits:\n" + "".join(f"  - {e}\n" for e in entries)
+
+
+@pytest.mark.parametrize(
+    ("value", "status"),
+    [(1.0, N), (4.0, N), (2.0, N), (0.99, W), (4.01, W), (0.0, W), (5.0, W), (-0.01, A), (5.01, A), (math.nan, U), (math.inf, U), (-math.inf, U), (1e308, A)],
+)
+def test_normal_warning_alarm_and_not_a_number(limits: Limits, value: float, status: Status) -> None:
+    assert limits(file(entry())).limits[0].judge(value) is status
+
+
+def test_without_a_warning_range_outside_of_normal_is_an_alarm(limits: Limits) -> None:
+    limit = limits(file(entry(warning=""))).limits[0]
+    assert [limit.judge(v) for v in (4.0, 4.1)] == [N, A]
+
+
+def test_open_ends(limits: Limits) -> None:
+    limit = limits(file(entry(normal="[null, 4]", warning="[null, 5]"))).limits[0]
+    assert [limit.judge(v) for v in (-1e300, 4.0, 4.5, 6.0)] == [N, N, W, A]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"normal": "[4, 1]"}, r"limits.yaml:2 \(limits\[0\]\).*normal range \[4.0, 1.0\] is inside out"),
+        ({"warning": "[9, -9]"}, r"warning range \[9.0, -9.0\] is inside out"),
+        ({"warning": "[2, 5]"}, r"warning range \[2.0, 5.0\] must contain the normal range \[1.0, 4.0\]"),
+        ({"normal": "[null, 4]"}, r"warning range \[0.0, 5.0\] must contain the normal range"),
+        ({"normal": "[null, null]", "warning": ""}, "open at both ends: such a limit can never fire"),
+        ({"normal": "[1]"}, r"limits.yaml:2 \(limits\[0\].normal"),
+        ({"normal": "[1, 2, 3]"}, r"limits.yaml:2 \(limits\[0\].normal"),
+        ({"normal": "[1, .nan]"}, r"limits.yaml:2 \(limits\[0\].normal.*finite"),
+        ({"normal": "[1, .inf]"}, r"limits.yaml:2 \(limits\[0\].normal.*finite"),
+        ({"normal": "[1, four]"}, r"limits.yaml:2 \(limits\[0\].normal.*must be a number"),
+        ({"unit": "adu"}, r"limits.yaml:2 \(limits\[0\]\): limit of amps is in 'adu', the metric in 'electron'; write it in that unit"),
+        ({"metric": "ampz"}, r"limits.yaml:2 \(limits\[0\]\): no QA measures 'ampz'"),
+        ({"when": "{arn: r}"}, r"limits.yaml:2 \(limits\[0\]\): condition on arn, which is neither a tag nor a dimension of amps; known: amp, arm"),
+        ({"when": "{fibre: 3}"}, "condition on fibre"),
+        ({"reason": "''"}, r"limits.yaml:2 \(limits\[0\].reason"),
+        ({"action": ""}, r"limits.yaml:2 \(limits\[0\].action\): is required"),
+        ({"valid": "{from: 2020-13-01}"}, r"limits.yaml:2 \(limits\[0\].valid.from"),
+        ({"valid": "{form: 2020-01-01}"}, r"unknown key 'form'; did you mean 'from'"),
+        ({"normall": "[1, 2]"}, r"unknown key 'normall'; did you mean 'normal'"),
+    ],
+)
+def test_a_wrong_limit_is_refused_with_its_line(limits: Limits, change: dict[str, str], message: str) -> None:
+    with pytest.raises(BadConfig, match=message):
+        limits(file(entry(**change)))
+
+
+def test_the_line_is_that_of_the_wrong_one(limits: Limits) -> None:
+    with pytest.raises(BadConfig, match=r"limits.yaml:3 \(limits\[1\]\): no QA measures 'x'"):
+        limits(file(entry(), entry(metric="x"), entry()))
+
+
+def chosen(found: LimitSet, amp: str = "A", **tags: str) -> float | None:
+    """Upper end of the normal range of the limit that is applied."""
+    at = {"amp": amp}
+    limit = next((c for c in found.candidates("amps", tags) if c.applies_at(tags, at)), None)
+    return None if limit is None else limit.normal[1]
+
+
+def test_the_most_specific_limit_wins(limits: Limits) -> None:
+    found = limits(
+        file(
+            entry(normal="[1, 9]", warning="", when="{flavor: zero, arm: r, amp: A}"),
+            entry(normal="[1, 2]", warning=""),
+            entry(normal="[1, 3]", warning="", when="{flavor: zero}"),
+            entry(normal="[1, 4]", warning="", when="{amp: [A, B]}"),
+            entry(normal="[1, 5]", warning="", when="{flavor: [zero, dark], arm: r}"),
+        )
+    )
+    assert chosen(found, flavor="arc", amp="C") == 2
+    assert chosen(found, flavor="zero", amp="C") == 3
+    assert chosen(found, flavor="zero", amp="A") == 4  # both have one condition: the later one
+    assert chosen(found, flavor="zero", arm="r", amp="B") == 5
+    assert chosen(found, flavor="dark", arm="r", amp="A") == 5
+    assert chosen(found, flavor="zero", arm="r", amp="A") == 9
+
+
+def test_a_condition_on_a_tag_that_is_not_known_does_not_hold(limits: Limits) -> None:
+    found = limits(file(entry(when="{program: dark}")))
+    assert chosen(found, program="dark") == 4
+    assert chosen(found, program="bright") is None
+    assert chosen(found) is None
+
+
+def test_conditions_are_compared_as_text(limits: Limits) -> None:
+    found = limits(file(entry(when="{night: 20220101}")))
+    assert chosen(found, night="20220101") == 4
+    assert found.candidates("amps", {"night": "20220101"})[0].applies_at({"night": "20220101"}, {"amp": 1})
+
+
+@pytest.mark.parametrize(
+    ("valid", "night", "holds"),
+    [
+        ("{from: 2022-01-01}", "20220101", True),
+        ("{from: 2022-01-02}", "20220101", False),
+        ("{to: 2022-01-01}", "20220101", True),
+        ("{to: 2021-12-31}", "20220101", False),
+        ("{from: 2021-01-01, to: 2023-01-01}", "20220101", True),
+        ("{from: 2021-01-01}", "", False),
+        ("{from: 2021-01-01}", "tonight", False),
+        ("{from: 2021-01-01}", "20221301", False),
+        ("{}", "", True),
+    ],
+)
+def test_a_limit_holds_in_its_nights(limits: Limits, valid: str, night: str, holds: bool) -> None:
+    assert (chosen(limits(file(entry(valid=valid))), night=night) == 4) is holds
+
+
+def test_a_new_range_from_a_night_on(limits: Limits) -> None:
+    found = limits(file(entry(normal="[1, 3]", warning="", valid="{to: 2021-12-31}"), entry(normal="[1, 4]", warning="", valid="{from: 2022-01-01}")))
+    assert [chosen(found, night=n) for n in ("20211231", "20220101")] == [3, 4]
+
+
+def test_a_limit_says_where_it_is_written(limits: Limits) -> None:
+    found = limits(file(entry(), entry(when="{amp: A}")))
+    assert [one.source for one in found.limits] == ["limits.yaml:2", "limits.yaml:3"]
+    assert found.limits[1].used().model_dump() == {
+        "normal": (1.0, 4.0),
+        "warning": (0.0, 5.0),
+        "when": {"amp": ["A"]},
+        "reason": "as always",
+        "action": "look",
+        "source": "limits.yaml:3",
+    }
+
+
+def test_the_checksum_tells_sets_apart(limits: Limits) -> None:
+    assert limits(file(entry())).sha256 == limits(file(entry())).sha256
+    assert limits(file(entry())).sha256 != limits(file(entry(normal="[1, 3.9]"))).sha256
+
+
+def test_limits_are_frozen() -> None:
+    limit = Limit(metric="a", unit="", normal=(0, 1), reason="r", action="a")
+    with pytest.raises(ValueError, match="frozen"):
+        limit.metric = "b"  # type: ignore[misc]

@@ -1,0 +1,102 @@
+"""The journal: numbers without gaps, whoever writes; positions of sinks; what it refuses."""
+
+from __future__ import annotations
+
+import multiprocessing
+import time
+from pathlib import Path
+
+import pytest
+
+from quicklook.core.errors import BadConfig
+from quicklook.core.events import Heartbeat, draft
+from quicklook.service.journal import Journal
+
+
+def beat(waiting: int = 0):
+    return draft(Heartbeat(waiting=waiting, running=0, done=0, failed=0))
+
+
+def write_many(path: Path, n: int) -> None:
+    journal = Journal(path, time.time_ns)
+    for i in range(n):
+        journal.append([beat(i)])
+    journal.close()
+
+
+def test_numbers_start_at_one_and_have_no_gap(tmp_path):
+    journal = Journal(tmp_path / "j.sqlite", lambda: 5)
+    journal.append([beat(1), beat(2)])
+    journal.append([])
+    journal.append([beat(3)])
+    events = journal.events()
+    assert [e.seq for e in events] == [1, 2, 3]
+    assert [e.payload["waiting"] for e in events] == [1, 2, 3]
+    assert {e.epoch for e in events} == {journal.epoch}
+    assert {e.time for e in events} == {5}
+
+
+def test_epoch_and_events_survive_closing(tmp_path):
+    first = Journal(tmp_path / "j.sqlite", time.time_ns)
+    first.append([beat()])
+    first.close()
+    again = Journal(tmp_path / "j.sqlite", time.time_ns)
+    assert again.epoch == first.epoch
+    assert [e.seq for e in again.events()] == [1]
+    assert again.append([beat()])[0].seq == 2
+
+
+def test_three_processes_append_without_gap_or_double(tmp_path):
+    path = tmp_path / "j.sqlite"
+    Journal(path, time.time_ns).close()
+    context = multiprocessing.get_context("spawn")
+    writers = [context.Process(target=write_many, args=(path, 40)) for _ in range(3)]
+    for w in writers:
+        w.start()
+    for w in writers:
+        w.join(60)
+        assert w.exitcode == 0
+    assert [e.seq for e in Journal(path, time.time_ns).events()] == list(range(1, 121))
+
+
+def test_a_failed_transaction_leaves_no_number_behind(tmp_path):
+    journal = Journal(tmp_path / "j.sqlite", time.time_ns)
+    with pytest.raises(RuntimeError), journal.transaction() as connection:
+        journal.append([beat()], connection)
+        raise RuntimeError("power cut")
+    assert journal.last_seq() == 0
+    assert journal.append([beat()])[0].seq == 1
+
+
+def test_positions_advance_with_the_answers(tmp_path):
+    journal = Journal(tmp_path / "j.sqlite", time.time_ns)
+    journal.append([beat()])
+    assert journal.position("web") == 0
+    answers = journal.advance("web", 1, [beat(7)])
+    assert journal.position("web") == 1
+    assert [e.seq for e in answers] == [2]
+
+
+def test_kinds_and_limit(tmp_path):
+    journal = Journal(None, time.time_ns)
+    journal.append([beat(i) for i in range(5)])
+    assert len(journal.events(limit=2)) == 2
+    assert journal.events(kinds=("verdict",)) == []
+    assert [e.seq for e in journal.events(after=3)] == [4, 5]
+
+
+def test_what_is_no_journal_is_refused_with_its_name(tmp_path):
+    path = tmp_path / "j.sqlite"
+    path.write_bytes(b"this is no database, and long enough to be read as a header of one" * 40)
+    with pytest.raises(BadConfig, match=r"j\.sqlite"):
+        Journal(path, time.time_ns)
+
+
+def test_a_newer_journal_is_refused(tmp_path):
+    path = tmp_path / "j.sqlite"
+    journal = Journal(path, time.time_ns)
+    with journal.transaction() as connection:
+        connection.exec_driver_sql("UPDATE meta SET value='99' WHERE key='schema_version'")
+    journal.close()
+    with pytest.raises(BadConfig, match="99"):
+        Journal(path, time.time_ns)
