@@ -223,7 +223,7 @@ class Preproc(PipelineAlg[PreprocParams]):
             amp = m.amp
             dead = bool(m.dead) and p.find_dead
             bits = PixelMask.BADAMP if dead or amp.name in known_bad else PixelMask(0)
-            if math.isnan(m.scatter) and not m.dead:
+            if math.isnan(m.scatter) and not dead:
                 bits |= PixelMask.BADREADNOISE
             if m.dead:
                 self.log.warning("camera %s amplifier %s is dead: %s", raw.camera, amp.name, m.dead)

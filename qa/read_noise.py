@@ -171,9 +171,10 @@ def _ratio(amps: tuple[Amplifier, ...], found: dict[str, _Noise]) -> Measured:
 
 
 def _plot(raw: RawImage, found: dict[str, _Noise], metrics: tuple[Measured, ...]) -> Plot:
+    by_name = {m.name: m for m in metrics}
     panels = [
-        bars(NOISE, metrics[0], title="Read noise", label="read noise"),
-        bars(RATIO, metrics[4], title="Read noise over the expected one", label="ratio"),
+        bars(NOISE, by_name[NOISE.name], title="Read noise", label="read noise"),
+        bars(RATIO, by_name[RATIO.name], title="Read noise over the expected one", label="ratio"),
         lines(
             _curves(found),
             x=Axis(label="pixel minus level over read noise"),
@@ -181,8 +182,8 @@ def _plot(raw: RawImage, found: dict[str, _Noise], metrics: tuple[Measured, ...]
             title="Pixels without light",
         ),
     ]
-    if metrics[3].not_applicable is None:
-        panels.append(bars(NOISE_IMAGE, metrics[3], title="Read noise in the image of this zero", label="read noise"))
+    if by_name[NOISE_IMAGE.name].not_applicable is None:
+        panels.append(bars(NOISE_IMAGE, by_name[NOISE_IMAGE.name], title="Read noise in the image of this zero", label="read noise"))
     return Plot(name="read_noise", title=f"Read noise, camera {raw.camera}", panels=tuple(panels), columns=2)
 
 

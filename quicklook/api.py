@@ -48,6 +48,10 @@ class Session:
         file = Path(path)
         if not file.is_file():
             raise BadConfig(f"there is no file {path}")
+        try:
+            str(file.absolute()).encode()
+        except UnicodeEncodeError as error:
+            raise BadData(f"the name {str(file)!a} is no UTF-8 and could stand in no result; rename the file") from error
         return self._processor.reader.peek(file)
 
     def read(self, path: str | Path, camera: str) -> Reading:

@@ -167,9 +167,7 @@ def _draw_frame(figure: Figure, box: Box, status: Status | None) -> None:
     quiet = status in (None, Status.NORMAL)
     colour = PALE if status is None else BADGES[status].colour
     width = 0.8 if quiet else 2.2
-    frame = Rectangle(
-        (box.left, box.bottom), box.width, box.height, transform=figure.dpi_scale_trans, fill=False, edgecolor=colour, linewidth=width
-    )
+    frame = Rectangle((box.left, box.bottom), box.width, box.height, transform=figure.dpi_scale_trans, fill=False, edgecolor=colour, linewidth=width)
     figure.add_artist(frame)
 
 

@@ -78,17 +78,18 @@ def axis_limits(axis: Axis, data: Interval | None, margin: float = 0.04) -> Inte
     """Ends of an axis: those it asks for, else those of the data with a margin. Both asked for in reverse turn the axis round."""
     first, last = given_range(axis)
     if first is not None and last is not None and first != last:
-        return first, last
+        return widened((first, last))
     low, high = _scaled(axis, data or ((1.0, 10.0) if axis.log else (0.0, 1.0)))
     low, high = widened((low, high))
     pad = margin * (high - low) if data else 0.0
     low, high = low - pad, high + pad
     if first is not None:
         low = _scaled(axis, (first, first))[0]
-        high = high if high > low else low + 1.0
+        high = high if high > low else low + max(1.0, 0.1 * abs(low))
     if last is not None:
         high = _scaled(axis, (last, last))[0]
-        low = low if low < high else high - 1.0
+        low = low if low < high else high - max(1.0, 0.1 * abs(high))
+    low, high = widened((low, high))
     return (10.0**low, 10.0**high) if axis.log else (low, high)
 
 
@@ -133,7 +134,9 @@ def tick_texts(values: Sequence[float], *, log: bool = False) -> list[str]:
 
 
 def short(value: float, digits: int = 4) -> str:
-    """A number in a few figures, for labels and remarks."""
+    """A number in a few figures, for labels and remarks; whole numbers below a million are written out."""
+    if 10**digits <= abs(value) < 1e6:
+        return _compact(f"{value:.0f}")
     return _compact(f"{value:.{digits}g}")
 
 

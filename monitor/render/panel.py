@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -67,7 +68,7 @@ def prepare(panel: Panel, look: Look, width: float) -> Prepared:
         panel=panel,
         plans=visible,
         x=_name_ruler(x_axis, names, look, width) if names else _ruler(x_axis, x_limits, look, width, ticked=bool(visible)),
-        y=_ruler(y_axis, y_limits, look, 3.0, ticked=bool(visible) or bool(panel.bands)),
+        y=_y_ruler(y_axis, y_limits, look, panel, visible),
         title=wrapped(panel.title, look.letters(width, bold=True)),
         notes=wrapped("; ".join(dict.fromkeys(notes)), look.letters(width, look.small)) if visible else [],
         entries=_cut(entries, look, width),
@@ -171,8 +172,11 @@ def _y_limits(axis: Axis, panel: Panel, plans: Sequence[Plan]) -> Interval:
         grown = union(p.y for p in plans)
     margin = max((p.margins[1] for p in plans), default=0.05)
     low, high = axis_limits(axis, grown, margin)
-    if all(p.categories for p in plans) and plans and given_range(axis)[0] is None and not axis.log and grown and grown[0] == 0:
+    on_zero = bool(plans) and all(p.categories for p in plans) and not axis.log and grown is not None and grown[0] == 0
+    if on_zero and high > 0 and given_range(axis)[0] in (None, 0.0):
         low = 0.0
+        if all(p.whole for p in plans) and given_range(axis)[1] is None:
+            high = max(high, 1.08)
     return low, high
 
 
@@ -195,6 +199,15 @@ def _ruler(axis: Axis, limits: Interval, look: Look, width: float, *, ticked: bo
     places = ticks(limits, log=axis.log, count=6 if width < 5 else 9) if ticked else []
     label = axis_label(axis, look.letters(max(width - 1.0, 1.5)))
     return Ruler(limits=limits, ticks=tuple(places), texts=tuple(tick_texts(places, log=axis.log)), log=axis.log, label=label)
+
+
+def _y_ruler(axis: Axis, limits: Interval, look: Look, panel: Panel, plans: Sequence[Plan]) -> Ruler:
+    """As `_ruler`; whole numbers alone where all that is shown are counts."""
+    ruler = _ruler(axis, limits, look, 3.0, ticked=bool(plans) or bool(panel.bands))
+    if not plans or not all(p.whole for p in plans):
+        return ruler
+    places = [v for v in ruler.ticks if v % 1 == 0]
+    return dataclasses.replace(ruler, ticks=tuple(places), texts=tuple(tick_texts(places)))
 
 
 def _name_ruler(axis: Axis, names: Sequence[str], look: Look, width: float) -> Ruler:

@@ -48,7 +48,8 @@ Entry = tuple[Artist, str]
 class Plan:
     """A layer made ready. `empty` says that there is nothing in it to see; `what` names its elements in the plural.
 
-    `notes` are said as they are; `counts` says how many of the elements met which fate, summed over the layers of the panel.
+    `notes` are said as they are; `counts` says how many of the elements met which fate, summed over the layers of the panel. `whole`: its heights are
+    counts, between which there are no ticks.
     """
 
     what: str
@@ -64,6 +65,7 @@ class Plan:
     scale: ColourScale | None = None
     categories: tuple[str, ...] | None = None
     ratio: float | None = None
+    whole: bool = False
 
     @property
     def empty(self) -> bool:

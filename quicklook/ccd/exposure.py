@@ -90,3 +90,5 @@ class FiberMap(Product):
             raise BadData(f"fibre map of {n} rows has columns of another length: {', '.join(wrong) or 'OBJTYPE'}")
         if len(np.unique(self.fiber)) != n:
             raise BadData("fibre map lists a fibre twice")
+        for array in (self.fiber, *self.columns.values()):
+            array.flags.writeable = False

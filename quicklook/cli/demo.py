@@ -121,8 +121,18 @@ def _night(
     end = time.monotonic() + 60
     while len(verdicts) < len(plan) and time.monotonic() < end and daemon.poll() is None:
         _listen(console, events, verdicts, 0.5)
-    _listen(console, events, verdicts, 3.0)
+    console.print("All verdicts are there; plots are still being drawn.", style="dim")
+    _await_plots(events, 60.0)
     return verdicts
+
+
+def _await_plots(events: Subscriber, timeout_s: float) -> None:
+    """Until the renderer has taken every event, as the heartbeat tells."""
+    end = time.monotonic() + timeout_s
+    while time.monotonic() < end:
+        message = events.receive(1.0)
+        if message is not None and message.event.kind == "heartbeat" and message.event.payload["sinks"].get("render", 0) == 0:
+            return
 
 
 def _listen(console: Console, events: Subscriber, verdicts: dict[int, Event], seconds: float) -> None:
@@ -157,6 +167,8 @@ def _summary(console: Console, folder: Path, plan: list[PlannedExposure], verdic
     seconds = sorted(_seconds_to_verdict(folder, p) for p in plan if p.expid in verdicts)
     if seconds:
         console.print(f"From the last byte of a file to its verdict: median {seconds[len(seconds) // 2]:.2f} s, longest {seconds[-1]:.2f} s.")
+    drawn = len(list((folder / "out").rglob("*.png")))
+    console.print(f"{drawn} plots were drawn, beside the way of the verdicts.")
     console.print(
         f"Where to look: {folder}/out/live/exposures/NIGHT/EXPID has verdict.json, receipt.json, qa-CAMERA-EXPID.json and plots/;\n"
         f"the events are in {folder}/out/journal.sqlite, the daemon's log is {folder}/daemon.log. The wiring is {folder}/site.yaml."

@@ -76,7 +76,11 @@ def _run_file(console: Console, session: Session, chain: str, path: Path, camera
     try:
         peek = session.peek(path)
     except QuicklookError as error:
-        console.print(f"[bold magenta]? UNKNOWN[/] {path.name}: {error}", highlight=False, soft_wrap=True)
+        from rich.text import Text
+
+        # as Text, since names and headers may hold what looks like markup
+        name = path.name.encode(errors="backslashreplace").decode()
+        console.print(Text.assemble(("? UNKNOWN", "bold magenta"), f" {name}: {error}"), soft_wrap=True)
         return [Status.UNKNOWN]
     return [_run_camera(console, session, chain, path, name, quiet) for name in _cameras(peek, camera, path)]
 
@@ -107,5 +111,5 @@ def _run_camera(console: Console, session: Session, chain: str, path: Path, came
     show_verdict(console, done.outcome.result)
     written = session.write(done, chain)
     folder = session.draw(written)
-    console.print(f"  {done.seconds:.2f} s; files in {folder}", style="dim", highlight=False, soft_wrap=True)
+    console.print(f"  {done.seconds:.2f} s; files in {folder}", style="dim", highlight=False, markup=False, soft_wrap=True)
     return done.outcome.result.status

@@ -66,13 +66,14 @@ class LiveTable:
             self._rows.append((name, seconds, f"{metric.name}: {values_text(metric)}", status_text(metric.status)))
 
     def __rich__(self) -> Table:
-        table = Table(title=self.title, title_justify="left", title_style="bold", expand=False, pad_edge=False)
+        # all as Text: names of files and values of headers may hold what looks like markup
+        table = Table(title=Text(self.title), title_justify="left", title_style="bold", expand=False, pad_edge=False)
         table.add_column("step / QA", no_wrap=True)
         table.add_column("seconds", justify="right", no_wrap=True)
         table.add_column("measured")
         table.add_column("status", no_wrap=True)
         for row in self._rows:
-            table.add_row(*row)
+            table.add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in row))
         return table
 
 

@@ -235,12 +235,17 @@ def _entries(doc: Document) -> Iterable[tuple[str, Path]]:
             yield str(name), ("steps", i, "qas", j)
 
 
+def entry_names(doc: Document) -> tuple[str, ...]:
+    """Names of the steps and QAs of a chain, as they are written; of a document that is no chain, what can be found."""
+    return tuple(name for name, _ in _entries(doc))
+
+
 def _targets(doc: Document, target: str) -> list[Path]:
     return [path for name, path in _entries(doc) if name == target]
 
 
 def _unknown_target(doc: Document, override: Override) -> BadConfig:
-    names = list(dict.fromkeys(name for name, _ in _entries(doc)))
+    names = list(dict.fromkeys(entry_names(doc)))
     near = difflib.get_close_matches(override.target, names, n=1)
     hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(names)}"
     return BadConfig(f"{override.source}: {doc.source} has no step or QA called {override.target!r}; {hint}")

@@ -143,12 +143,8 @@ class Heartbeat(Payload):
     sinks: dict[str, int] = Field(default_factory=dict)
 
 
-PAYLOADS: dict[str, type[Payload]] = {
-    p.kind: p
-    for p in (
-        Seen, Refused, Started, StepDone, QADone, PartVerdict, UnitDone, PlotsReady, PlotDrawn, ProductWritten, Receipt, JobFailed, SinkGaveUp, Heartbeat,
-    )  # fmt: skip
-}
+PAYLOADS: dict[str, type[Payload]] = {payload.kind: payload for payload in Payload.__subclasses__()}
+"""The record of each kind of event."""
 
 
 class Draft(Record):

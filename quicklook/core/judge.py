@@ -87,8 +87,8 @@ class Judge:
         if measured is None or (measured.not_applicable is None and measured.values.size == 0):
             return self._absent(definition, measured, [c for c in candidates if c.could_apply(tags, definition.dims)])
         if measured.not_applicable is not None:
-            why = measured.not_applicable
-            return MetricResult(name=definition.name, unit=definition.unit, doc=definition.doc, values=[], status=None, statuses=[], not_applicable=why)
+            name, unit, why = definition.name, definition.unit, measured.not_applicable
+            return MetricResult(name=name, unit=unit, doc=definition.doc, values=[], status=None, statuses=[], not_applicable=why)
         return self._elements(definition, measured, candidates, tags)
 
     def _absent(self, definition: MetricDef, measured: Measured | None, candidates: Sequence[Limit]) -> MetricResult:

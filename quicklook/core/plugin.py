@@ -46,9 +46,6 @@ class Plugin(Generic[P]):
         """The logger of this plugin."""
         return logging.getLogger(f"quicklook.plugin.{self.name}")
 
-    def warm_up(self) -> None:
-        """Load and compile what the first call would otherwise wait for. Nothing by default."""
-
     @classmethod
     def get_default_config(cls) -> list[tuple[str, Any, str]]:
         """(name, default, description) of every parameter."""

@@ -121,7 +121,10 @@ def _name(where: str, template: str, headers: Headers) -> str:
     values = {key: headers.get(key) for key in re.findall(r"\{(\w+)", template)}
     if absent := [key for key, value in values.items() if value is None]:
         raise BadData(f"{where}: the header has no {', '.join(absent)}, by which it is named")
-    return template.format(**values) if values else template
+    try:
+        return template.format(**values) if values else template
+    except (ValueError, KeyError, IndexError, AttributeError) as error:
+        raise BadData(f"{where} cannot be named from {values}: {error}") from error
 
 
 def _described(spec: AmplifierSpec, suffix: str, headers: Headers) -> bool:

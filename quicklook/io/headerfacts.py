@@ -10,11 +10,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 from quicklook.ccd.image import Header, HeaderValue
-from quicklook.io.instrument import Condition, FieldSpec, Instrument, Range, change_case
+from quicklook.io.instrument import Condition, FieldSpec, Instrument, Range, between_slashes, change_case
 
 Check = Literal["headers", "hdus", "night", "companions"]
 
-_SLASHED = re.compile(r"/(.*)/i?\Z", re.DOTALL)
 _SEXAGESIMAL = re.compile(r"([+-]?)(\d+)[:\s](\d+)(?:[:\s](\d+(?:\.\d*)?))?\Z")
 _OLD_DATE = re.compile(r"(\d\d)/(\d\d)/(\d\d)\Z")
 _MJD_EPOCH = datetime(1858, 11, 17, tzinfo=UTC)
@@ -60,11 +59,11 @@ class Headers:
 
     def matching(self, keyword: str) -> Iterator[HeaderValue]:
         """Values of a keyword, or of all that match /a regular expression/."""
-        slashed = _SLASHED.match(keyword)
-        if not slashed:
+        slashed = between_slashes(keyword)
+        if slashed is None:
             yield self.get(keyword)
             return
-        pattern = re.compile(slashed[1], re.IGNORECASE)
+        pattern = re.compile(slashed, re.IGNORECASE)
         for key in dict.fromkeys(k for header in self._headers for k in header):
             if pattern.fullmatch(key):
                 yield self.get(key)
@@ -100,9 +99,9 @@ def _equal(wanted: str | int | float | bool, value: HeaderValue) -> bool:
     if isinstance(wanted, bool) or isinstance(value, bool):
         return str(wanted).lower()[0] == str(value).lower()[0]
     if isinstance(wanted, str):
-        slashed = _SLASHED.match(wanted)
+        slashed = between_slashes(wanted)
         text = str(value).strip()
-        return bool(re.search(slashed[1], text, re.IGNORECASE)) if slashed else text.lower() == wanted.strip().lower()
+        return text.lower() == wanted.strip().lower() if slashed is None else bool(re.search(slashed, text, re.IGNORECASE))
     number = number_of(value)
     return number is not None and math.isclose(number, wanted, rel_tol=1e-9, abs_tol=1e-9)
 

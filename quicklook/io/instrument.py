@@ -12,9 +12,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from quicklook.core.errors import BadConfig
+from quicklook.io.patterns import compile_pattern
 
 if TYPE_CHECKING:
     from quicklook.io.reader import Reader
@@ -32,6 +33,28 @@ def _regex(text: str) -> str:
     except re.error as error:
         raise ValueError(f"is no regular expression: {error}") from error
     return text
+
+
+_SLASHED = re.compile(r"/(.*)/i?\Z", re.DOTALL)
+
+
+def between_slashes(text: str) -> str | None:
+    """The regular expression in ``/.../``; None where a text is none."""
+    match = _SLASHED.match(text)
+    return match[1] if match else None
+
+
+def _check_slashed(words: Iterable[object]) -> None:
+    for word in words:
+        if isinstance(word, str) and (pattern := between_slashes(word)) is not None:
+            _regex(pattern)
+
+
+def _check_conditions(conditions: Mapping[str, Condition]) -> Mapping[str, Condition]:
+    _check_slashed(conditions)
+    for condition in conditions.values():
+        _check_slashed(condition if isinstance(condition, tuple) else (condition,))
+    return conditions
 
 
 Words = Annotated[tuple[str, ...], BeforeValidator(_as_tuple)]
@@ -72,6 +95,13 @@ class Files(Part):
     )
     expid_from_time: bool = Field(False, description="number an exposure by its time, HHMMSS, where neither name nor header holds a number")
 
+    @field_validator("patterns")
+    @classmethod
+    def _compiled(cls, patterns: tuple[str, ...]) -> tuple[str, ...]:
+        for pattern in patterns:
+            compile_pattern(pattern)
+        return patterns
+
 
 class Layout(Part):
     """Where in a file the cameras are."""
@@ -107,13 +137,14 @@ class Range(Part):
 
 
 Condition = Range | Scalar | tuple[Scalar, ...]
+Conditions = Annotated[dict[str, Condition], AfterValidator(_check_conditions)]
 
 
 class Rule(Part):
     """`value` is taken where all conditions of `when` hold."""
 
     value: str = Field(description="what the field is then")
-    when: dict[str, Condition] = Field(
+    when: Conditions = Field(
         min_length=1,
         description="conditions by keyword (or /regular expression/: any of the keywords that match): a value, a list of"
         " values, a /regular expression/"
@@ -136,6 +167,12 @@ class FieldSpec(Part):
     @classmethod
     def _short(cls, data: Any) -> Any:
         return {"keywords": data} if isinstance(data, str | list | tuple) else data
+
+    @field_validator("values")
+    @classmethod
+    def _patterns(cls, values: dict[str, str]) -> dict[str, str]:
+        _check_slashed(values)
+        return values
 
 
 def _fields(*keywords: str, **more: Any) -> Any:
@@ -185,7 +222,7 @@ class AmplifierSpec(Part):
 class AmplifierLayout(Part):
     """A way in which a detector is read out. The first layout whose conditions hold is taken."""
 
-    when: dict[str, Condition] = Field(
+    when: Conditions = Field(
         {}, description="conditions by keyword, as in a rule (NAXIS1 and NAXIS2 are those of the image, CAMERA the camera); empty: always"
     )
     each: AmplifierSpec = Field(default_factory=AmplifierSpec, description="what all amplifiers have in common")

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import fnmatch
-import functools
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from quicklook.core.errors import BadConfig
 from quicklook.io.instrument import Instrument, Site
+from quicklook.io.patterns import FIELD, compile_pattern
 
-_FIELD = re.compile(r"\{(\w+)(?::0?(\d*)d)?\}|(\*)")
 _TEMPORARY = (".*", "*~", "#*#", "*.tmp", "*.temp", "*.part", "*.partial", "*.filepart", "*.crdownload", "*.lock", "*.swp", "*.tmp.*", "*.nfs*")
 
 
@@ -26,39 +24,6 @@ class PathFacts:
     camera: str = ""
     start: datetime | None = None
     groups: Mapping[str, str] = field(default_factory=dict)
-
-
-@functools.lru_cache(maxsize=256)
-def compile_pattern(pattern: str) -> re.Pattern[str]:
-    """Regular expression of a pattern, to be searched at the end of a path. Raises BadConfig where it is none."""
-    body = pattern.removeprefix("regex:") if pattern.startswith("regex:") else _brace_regex(pattern)
-    try:
-        return re.compile(rf"(?:^|/){body}\Z")
-    except re.error as error:
-        raise BadConfig(f"file pattern {pattern!r} cannot be used: {error}") from error
-
-
-def _brace_regex(pattern: str) -> str:
-    out, last, seen = "", 0, set()
-    for match in _FIELD.finditer(pattern):
-        name, width, star = match.groups()
-        out += re.escape(pattern[last : match.start()])
-        last = match.end()
-        if star:
-            out += "[^/]*"
-        elif name in seen:
-            out += f"(?P={name})"
-        else:
-            seen.add(name)
-            out += f"(?P<{name}>{_digits(match[0], width)})"
-    return out + re.escape(pattern[last:])
-
-
-def _digits(whole: str, width: str | None) -> str:
-    """What a field matches: digits (at least as many as its width; numbers grow) or anything within a name."""
-    if ":" not in whole:
-        return "[^/]+?"
-    return rf"\d{{{width},}}" if width else r"\d+"
 
 
 def is_temporary(name: str, instrument: Instrument) -> bool:
@@ -136,4 +101,4 @@ def _glob(pattern: str, night: int | None, expid: int) -> str:
         value = known.get(match[1] or "")
         return "*" if value is None else f"{value:0{int(match[2] or 0)}d}"
 
-    return "**/" + _FIELD.sub(fill, pattern)
+    return "**/" + FIELD.sub(fill, pattern)

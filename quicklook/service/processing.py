@@ -18,7 +18,6 @@ from quicklook.core.events import Draft, PartVerdict, Payload, PlotsReady, Produ
 from quicklook.core.judge import Judge
 from quicklook.core.keys import PartKey
 from quicklook.core.limits import LimitSet
-from quicklook.core.plugin import Plugin
 from quicklook.core.reading import Reading
 from quicklook.core.registry import find
 from quicklook.core.results import QAResult, StepResult
@@ -112,15 +111,14 @@ class Processor:
         return open_calibrations(self.recipe.calib)
 
     def warm_up(self) -> None:
-        """Import plugins and compile their kernels, so that the first frame is not slower than the others."""
-        plugins = {s.plugin: s for c in self.recipe.chains.values() for s in c.steps if s.plugin}
-        others = {q.plugin: q for c in self.recipe.chains.values() for q in c.qas}
-        for plugin in (*plugins, *others):
-            try:
-                instance: Plugin[object] = plugin()  # type: ignore[type-var]
-                instance.warm_up()
-            except Exception:
-                log.exception("warm-up of %s failed; it will be slower the first time", plugin.name)
+        """Import plugins and compile or load their kernels, so that the first frame is not slower than the others."""
+        from quicklook.service.warmup import warm_chains, warm_decompression
+
+        try:
+            warm_decompression()
+            warm_chains(self.recipe.chains, self.recipe.limits)
+        except Exception:
+            log.exception("warming up failed; the first frame will be slower")
 
     def process(self, path: Path, key: PartKey, chain: Chain, *, revision: int = 0, observer: Observer | None = None) -> Processed:
         """Take one part through its chain, in memory. Never raises for what is wrong with data or plugins."""

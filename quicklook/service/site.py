@@ -12,7 +12,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from quicklook.ccd.tags import TAGS
-from quicklook.core.chain import Chain, load_chain, with_overrides
+from quicklook.core.chain import Chain, entry_names, load_chain, with_overrides
 from quicklook.core.document import Document
 from quicklook.core.errors import BadConfig
 from quicklook.core.limits import LimitSet, load_limits
@@ -20,7 +20,7 @@ from quicklook.core.metrics import MetricDef
 from quicklook.core.overrides import Override, parse_override
 from quicklook.core.plugin import MonitoringAlg
 from quicklook.core.registry import registered
-from quicklook.core.validation import validate
+from quicklook.core.validation import suggest, validate
 from quicklook.io.configfiles import find_config, list_configs, read_config
 from quicklook.io.instrument import Instrument, load_instrument
 from quicklook.io.products import can_write
@@ -92,8 +92,8 @@ class Site:
 
     @property
     def tag_names(self) -> frozenset[str]:
-        """Tags by which parameters and limits can be chosen here: the common ones, and those of the names of cameras."""
-        return frozenset(TAGS) | frozenset(re.compile(self.instrument.cameras.tags).groupindex)
+        """Tags by which parameters and limits can be chosen here: the common ones, and those that the instrument declares."""
+        return frozenset(TAGS) | frozenset(re.compile(self.instrument.cameras.tags).groupindex) | frozenset(self.instrument.header.tags)
 
     @property
     def out(self) -> Path:
@@ -115,7 +115,7 @@ class Site:
     def chain(self, name: str) -> Chain:
         """A chain by name or path, with the parameters of the site and of the command line laid over it, checked."""
         doc = find_config("chains", name)
-        known = set(_entry_names(doc))
+        known = entry_names(doc)
         doc = with_overrides(doc, [o for o in _site_overrides(self) if o.target in known])
         doc = with_overrides(doc, self.overrides)
         chain = load_chain(doc, provides=reader_of(self.instrument).provides, tag_names=self.tag_names)
@@ -127,6 +127,7 @@ class Site:
         """Chains by flavor; ``""`` for every other one."""
         named = self.file.chains or _default_chains()
         loaded = {name: self.chain(name) for name in dict.fromkeys(named.values())}
+        _check_params(self, loaded.values())
         return {"" if flavor == "_default" else flavor: loaded[name] for flavor, name in named.items()}
 
     def limits(self) -> LimitSet:
@@ -160,11 +161,13 @@ def _default_chains() -> dict[str, str]:
     return {**flavors, "_default": "raw"}
 
 
-def _entry_names(doc: Document) -> Iterable[str]:
-    for step in doc.get(("steps",)) or []:
-        if isinstance(step, Mapping):
-            yield str(step.get("name"))
-            yield from (str(q.get("name") or q.get("qa")) if isinstance(q, Mapping) else str(q) for q in step.get("qas") or [])
+def _check_params(site: Site, chains: Iterable[Chain]) -> None:
+    """Refuse parameters for a step or QA that is in no chain and is no plugin: a misspelt name would set nothing."""
+    known = {name for c in chains for s in c.steps for name in (s.name, *(q.name for q in s.qas))}
+    known |= {*registered("algorithm"), *registered("qa")}
+    for target in site.file.params:
+        if target not in known:
+            raise BadConfig(f"{site.source} (params.{target}): no step or QA is called {target!r}{suggest(target, sorted(known), noun='names')}")
 
 
 def _site_overrides(site: Site) -> list[Override]:

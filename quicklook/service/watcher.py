@@ -114,6 +114,7 @@ class Watcher:
         self._noted: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._candidates: dict[Path, _Candidate] = {}
         self._done: dict[Path, tuple[int, int]] = {}
+        self._unnamed: set[Path] = set()
         self._next_scan = 0.0
         self._observer: BaseObserver | None = None
 
@@ -153,8 +154,19 @@ class Watcher:
             paths.update(self._scan())
             self._next_scan = now + self._rescan_s
         for path in paths:
-            if path not in self._candidates and self._wanted(path):
+            if path not in self._candidates and self._wanted(path) and self._can_be_named(path):
                 self._consider(path, now)
+
+    def _can_be_named(self, path: Path) -> bool:
+        """Whether the path is text: one that is not could stand in no event, in no JSON and not in the journal."""
+        try:
+            str(path).encode()
+        except UnicodeEncodeError:
+            if path not in self._unnamed:
+                log.warning("%a is left out: its name is no UTF-8; rename it", str(path))
+            self._unnamed.add(path)
+            return False
+        return True
 
     def _consider(self, path: Path, now: float) -> None:
         try:

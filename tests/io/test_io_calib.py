@@ -242,7 +242,7 @@ def test_which_form_it_is(tmp_path: Path) -> None:
     with pytest.raises(BadConfig, match="is not there"):
         open_calibrations(tmp_path / "none")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(BadConfig, match="holds neither calib[.]yaml nor a DESI tree"):
+    with pytest.raises(BadConfig, match=r"holds neither calib[.]yaml nor a DESI tree"):
         open_calibrations(tmp_path / "empty")
 
 
@@ -252,3 +252,11 @@ def test_a_kind_that_nobody_can_load(tmp_path: Path) -> None:
 
     with pytest.raises(MissingCalibration, match="'odd' cannot be loaded"):
         folder_with(tmp_path, "- {kind: odd, path: x.fits}").find(Odd, part(), TAGS)
+
+
+def test_the_example_is_a_good_index(repo_root: Path, tmp_path: Path) -> None:
+    example = (repo_root / "configs" / "calib" / "example" / "calib.yaml").read_text()
+    assert open_calibrations(repo_root / "configs" / "calib" / "example").find(Bias, part(), TAGS) is None
+    filled = "\n".join(line.removeprefix("# ") for line in example[example.index("# calibrations:") :].splitlines() if line.startswith("# "))
+    (tmp_path / "calib.yaml").write_text(filled)
+    assert [e.kind for e in CalibFolder(tmp_path).entries()] == ["bias", "mask"]

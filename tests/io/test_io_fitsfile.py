@@ -166,7 +166,7 @@ def test_absurd_claims_cost_no_memory(tmp_path: Path) -> None:
     for key in (b"NAXIS1  =           2147483647", b"NAXIS1  =                   -5"):
         claim = whole.replace(b"NAXIS1  =                    2", key).replace(b"NAXIS2  =                    2", b"NAXIS2  =           2147483647")
         path.write_bytes(claim)
-        with pytest.raises(BadData, match="no detector has so many|no whole number"):
+        with pytest.raises(BadData, match=r"no detector has so many|no whole number"):
             inspect(path)
 
 

@@ -221,7 +221,7 @@ def test_local_times(tmp_path: Path) -> None:
 
 def test_no_number_at_all(tmp_path: Path) -> None:
     path = write_plain(tmp_path / "other.fits", np.ones((10, 26), np.int16))
-    with pytest.raises(BadData, match="other[.]fits has no number of an exposure"):
+    with pytest.raises(BadData, match=r"other[.]fits has no number of an exposure"):
         FitsReader(make()).peek(path)
     numbered = write_plain(tmp_path / "other.fits", np.ones((10, 26), np.int16), {"EXPID": 5})
     assert FitsReader(make()).peek(numbered).unit.expid == 5
@@ -241,6 +241,15 @@ def test_all_types_of_pixels_become_those_of_the_kernels(tmp_path: Path) -> None
         ("name: x\nfiles:\n  patterns: []\nlayouts: [{amplifiers: {a: {}}}]", r"bad\.yaml:3"),
         ("name: x\nfiles: {patterns: [a]}\ncameras: {tags: '(?P<arm'}\nlayouts: [{amplifiers: {a: {}}}]", r"bad\.yaml:3 .*no regular expression"),
         ("name: x\nfiles: {patterns: [a]}\nlayouts: [{amplifiers: {a: {hdu: 1}, b: {}}}]", r"bad\.yaml:3 .*have an `hdu` and others have none"),
+        ("name: x\nfiles: {patterns: ['regex:(?P<expid']}\nlayouts: [{amplifiers: {a: {}}}]", r"bad\.yaml:2 .*no pattern of file names"),
+        (
+            "name: x\nfiles: {patterns: [a]}\nlayouts: [{amplifiers: {a: {}}}]\nheader: {flavor: {rules: [{value: a, when: {B: /(/}}]}}",
+            r"bad\.yaml:4 .*no regular expression",
+        ),
+        (
+            "name: x\nfiles: {patterns: [a]}\nlayouts: [{amplifiers: {a: {}}}]\nheader: {flavor: {values: {/(/: b}}}",
+            r"bad\.yaml:4 .*no regular expression",
+        ),
         ("name: x\nfiles: {patterns: [a]}\nsite: {longitude_deg: west}\nlayouts: [{amplifiers: {a: {}}}]", r"bad\.yaml:3 .*must be a number"),
     ],
 )

@@ -219,7 +219,9 @@ def test_what_does_not_fit_is_refused() -> None:
     with pytest.raises(ValueError, match="row level"):
         kernel.correct(raw, [amp._replace(row_level=np.zeros(3, np.float32))], (10, 10))
     with pytest.raises(ValueError, match="cross-talk"):
-        kernel.correct(raw, [amp._replace(crosstalk=((0, 0.1),)), amp._replace(data=(0, 5, 0, 10), ccd=(0, 5, 0, 10), crosstalk=((0, 0.1),))], (10, 10))
+        kernel.correct(
+            raw, [amp._replace(crosstalk=((0, 0.1),)), amp._replace(data=(0, 5, 0, 10), ccd=(0, 5, 0, 10), crosstalk=((0, 0.1),))], (10, 10)
+        )
 
 
 def test_noise_image() -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import matplotlib
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -190,6 +190,7 @@ def test_inputs_are_left_as_they_are() -> None:
     assert np.isinf(values[1, 0])
 
 
+_UNSHRUNK = (Phase.explicit, Phase.reuse, Phase.generate)
 anything = st.floats(width=32) | st.sampled_from([0.0, 1e300, -1e300, 5e-324, 1e-300, np.inf, np.nan])
 words = st.text(max_size=40)
 ends = st.none() | st.floats()
@@ -208,7 +209,8 @@ def layers(draw: st.DrawFn) -> Any:
     if kind == "line":
         return Line(x=draw(arrays(n)), y=draw(arrays(n)), label=draw(words))
     if kind == "scatter":
-        return Scatter(x=draw(arrays(n)), y=draw(arrays(n)), c=draw(st.none() | arrays(n)), c_axis=draw(st.none() | st.just(c_axis)), label=draw(words))
+        colours = draw(st.none() | arrays(n))
+        return Scatter(x=draw(arrays(n)), y=draw(arrays(n)), c=colours, c_axis=draw(st.none() | st.just(c_axis)), label=draw(words))
     if kind == "bars":
         return Bars(names=tuple(draw(st.lists(words, min_size=n, max_size=n))), heights=draw(arrays(n)), label=draw(words))
     if kind == "focal":
@@ -239,7 +241,7 @@ def panels(draw: st.DrawFn) -> Panel:
 
 
 @given(st.builds(Plot, name=words, title=words, panels=st.lists(panels(), max_size=2).map(tuple), columns=st.integers(1, 2), caption=words))
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(max_examples=60, deadline=None, phases=_UNSHRUNK, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 def test_no_plot_raises(plot: Plot) -> None:
     assert render_png(plot, dpi=30, status=Status.UNKNOWN).startswith(b"\x89PNG")
 
@@ -273,7 +275,7 @@ def test_memory_stays_flat_over_300_figures(samples: dict[str, Plot]) -> None:
 
     if not Path("/proc/self/status").exists():
         pytest.skip("the memory of the process is read from /proc")
-    for number in range(20):
+    for number in range(60):
         render_png(plots[number % 2], dpi=40, status=Status.NORMAL)
     before = resident_mb()
     for number in range(300):

@@ -54,7 +54,7 @@ def test_logarithmic_ticks_are_powers_of_ten_or_one_two_five() -> None:
 
 
 def test_short_numbers() -> None:
-    assert [short(v) for v in (2.97, -0.0, 65535.0, 1.0e-17)] == ["2.97", "0", "6.554e4", "1e\N{MINUS SIGN}17"]
+    assert [short(v) for v in (2.97, -0.0, 65535.0, 1.0e-17, 1e6)] == ["2.97", "0", "65535", "1e\N{MINUS SIGN}17", "1e6"]
 
 
 def test_limits_have_a_margin_unless_they_are_given() -> None:

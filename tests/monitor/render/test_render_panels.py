@@ -88,9 +88,20 @@ def test_bars_stand_on_zero_unless_a_range_is_given() -> None:
     bars = Bars(names=("A", "B"), heights=np.array([2.6, 2.9]))
     assert ready(bars).y.limits[0] == 0.0
     assert ready(bars, y=Axis(label="y", range=(2.0, 3.0))).y.limits == (2.0, 3.0)
+    low, high = ready(bars, y=Axis(label="y", range=(None, -1.0))).y.limits
+    assert low < high == -1.0, "a range that shows none of them is still a range"
     low, high = ready(Bars(names=("A", "B"), heights=np.array([-2.0, 1.0]))).y.limits
     assert low < -2.0
     assert high > 1.0
+
+
+def test_counts_have_no_ticks_between_whole_numbers() -> None:
+    none = ready(Bars(names=("A", "B"), heights=np.zeros(2)))
+    assert none.y.texts == ("0", "1")
+    assert ready(Bars(names=("A",), heights=np.zeros(1)), y=Axis(label="y", range=(0.0, None))).y.texts == ("0", "1")
+    some = ready(Bars(names=("A", "B"), heights=np.array([3.0, np.nan])))
+    assert some.y.texts == ("0", "1", "2", "3")
+    assert "2.5" in ready(Bars(names=("A",), heights=np.array([2.7]))).y.texts
 
 
 def test_bars_of_several_layers_share_their_categories_by_name() -> None:

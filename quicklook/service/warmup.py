@@ -1,0 +1,96 @@
+"""Getting warm: a small made-up frame goes through the chains, so that kernels are compiled before the first real one comes."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from quicklook.ccd.calibs import BadPixelMask, Bias, Dark, PixelFlat
+from quicklook.ccd.exposure import Arrival, Exposure
+from quicklook.ccd.geometry import Amplifier, Section
+from quicklook.ccd.image import RawImage
+from quicklook.core.calibration import CalibrationUsed
+from quicklook.core.chain import Chain
+from quicklook.core.judge import Judge
+from quicklook.core.keys import PartKey, Unit
+from quicklook.core.limits import LimitSet
+from quicklook.core.product import Calibration
+from quicklook.core.reading import Reading
+from quicklook.core.runner import ChainRunner
+
+log = logging.getLogger("quicklook.warmup")
+
+NY, NX, STRIP = 96, 128, 32
+_RAW = (NY, NX + STRIP)
+_TYPES = ("int32", "uint16")
+"""Types of raw pixels that frames commonly have; each has kernels of its own."""
+
+
+class _Made:
+    """Calibrations that change nothing, of the shape of the made-up frame."""
+
+    def find(self, wanted: type[Calibration], part: PartKey, tags: Mapping[str, str]) -> tuple[Calibration, CalibrationUsed] | None:
+        del part, tags
+        made: dict[type[Calibration], Any] = {
+            Bias: lambda: Bias(pixels=np.zeros(_RAW, np.float32)),
+            Dark: lambda: Dark(pixels=np.zeros((NY, NX), np.float32)),
+            PixelFlat: lambda: PixelFlat(pixels=np.ones((NY, NX), np.float32)),
+            BadPixelMask: lambda: BadPixelMask(pixels=np.zeros((NY, NX), np.uint16)),
+        }
+        make = made.get(wanted)
+        return (make(), CalibrationUsed(kind=wanted.kind, source="made up")) if make else None
+
+
+def _reading(dtype: str, flavor: str) -> Reading:
+    pixels = np.random.default_rng(1).normal(1000.0, 3.0, _RAW).round().astype(dtype)
+    amp = Amplifier(
+        name="A",
+        data=Section(0, NY, 0, NX),
+        ccd=Section(0, NY, 0, NX),
+        overscan=Section(0, NY, NX, NX + STRIP),
+        gain=1.0,
+        read_noise=3.0,
+        saturation=65535.0,
+    )
+    unit = Unit(20000101, 1)
+    return Reading(
+        products=(
+            RawImage(camera="warm-up", pixels=pixels, amplifiers=(amp,)),
+            Exposure(unit=unit, instrument="warm-up", flavor=flavor, exptime=10.0),
+            Arrival(file="warm-up", size=pixels.nbytes, hdus=(), expected_hdus=()),
+        ),
+        tags={"flavor": flavor},
+    )
+
+
+def warm_chains(chains: Mapping[str, Chain], limits: LimitSet) -> None:
+    """Run every chain on the made-up frame, for each type of raw pixels. What fails is logged and nothing else: a real frame tells better."""
+    for flavor, chain in chains.items():
+        runner = ChainRunner(chain=chain, judge=Judge(limits), calibrations=_Made(), clock=time.perf_counter)
+        for dtype in _TYPES:
+            outcome = runner.run(PartKey(Unit(20000101, 1), "warm-up"), lambda d=dtype, f=flavor: _reading(d, f or "science"))  # type: ignore[misc]
+            _tell(chain.name, [s.failure.message for s in outcome.result.steps if s.failure])
+
+
+def _tell(chain: str, failures: Iterable[str]) -> None:
+    for failure in failures:
+        log.info("warm-up of chain %s did not get through: %s", chain, failure)
+
+
+def warm_decompression() -> None:
+    """Read one small tile-compressed file of each type, as frames are read."""
+    import fitsio
+
+    from quicklook.io.fitsfile import read_pixels
+
+    with tempfile.TemporaryDirectory(prefix="quicklook-warm-") as folder:
+        for dtype in _TYPES:
+            path = Path(folder) / f"{dtype}.fits.fz"
+            fitsio.write(str(path), np.full((8, 64), 1000, dtype), compress="RICE")
+            read_pixels(path, 1)

@@ -1,0 +1,76 @@
+"""The sink that draws: pictures beside the plots as data, and events that name them."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from monitor.render.sink import RenderParams, RenderSink, file_names
+from quicklook.core.errors import BadData, NotReadyYet
+from quicklook.core.events import Event, PlotDrawn, PlotsReady
+from quicklook.core.plots import Plot
+from quicklook.core.sink import SinkContext
+from quicklook.core.status import Status
+from quicklook.io.plotfiles import save_plots
+
+FOLDER = "live/exposures/20200219/00051060/plots"
+FILE = f"{FOLDER}/plots-r0-00051060.npz"
+
+
+def event(names: list[str]) -> Event:
+    ready = PlotsReady(path=FILE, names=names, status=Status.WARNING)
+    return Event(kind="plots", unit="20200219/00051060", part="r0", revision=2, payload=ready.model_dump(mode="json"), epoch="e", seq=1, time=0)
+
+
+@pytest.fixture
+def sink(tmp_path: Path) -> RenderSink:
+    made = RenderSink(RenderParams(dpi=40))
+    made.open(SinkContext(out=str(tmp_path)))
+    return made
+
+
+def test_every_plot_of_the_file_is_drawn_and_announced(sink: RenderSink, tmp_path: Path, samples: dict[str, Plot]) -> None:
+    plots = [samples["sky"], samples["empty"]]
+    (tmp_path / FOLDER).mkdir(parents=True)
+    save_plots(tmp_path / FILE, plots)
+    drafts = sink.accept(event([p.name for p in plots]))
+    assert [d.kind for d in drafts] == ["plot", "plot"]
+    assert {(d.unit, d.part, d.tag, d.revision) for d in drafts} == {("20200219/00051060", "r0", "live", 2)}
+    for plot, made in zip(plots, drafts, strict=True):
+        drawn = PlotDrawn.model_validate(made.payload)
+        assert drawn.name == plot.name
+        assert drawn.path == f"{FOLDER}/{plot.name}-r0-00051060.png"
+        data = (tmp_path / drawn.path).read_bytes()
+        assert data.startswith(b"\x89PNG")
+        assert (drawn.size, drawn.sha256) == (len(data), hashlib.sha256(data).hexdigest())
+    left = sorted(p.name for p in (tmp_path / FOLDER).iterdir())
+    assert left == ["empty-r0-00051060.png", "plots-r0-00051060.npz", "sky-r0-00051060.png"], "nothing half-written is left"
+    assert sink.accept(event([])) == drafts, "the same event again gives the same pictures"
+
+
+def test_a_file_that_is_gone_or_broken_is_given_up(sink: RenderSink, tmp_path: Path) -> None:
+    with pytest.raises(NotReadyYet):
+        sink.accept(event(["x"]))
+    (tmp_path / FOLDER).mkdir(parents=True)
+    (tmp_path / FILE).write_bytes(b"no archive")
+    with pytest.raises(BadData):
+        sink.accept(event(["x"]))
+
+
+def test_file_names_are_safe_and_all_different() -> None:
+    names = file_names(["read_noise", "read_noise", "Read_Noise", "../../etc/passwd", "", "..", "größe [e]", "a" * 300])
+    assert len({n.casefold() for n in names}) == len(names)
+    assert names[0] == "read_noise"
+    for name in names:
+        assert "/" not in name
+        assert not name.startswith(".")
+        assert 0 < len(name) < 100
+
+
+def test_the_sink_is_found_without_loading_matplotlib(repo_root: Path) -> None:
+    code = "import sys; import monitor.render.sink; sys.exit(any(m in sys.modules for m in ('matplotlib', 'astropy', 'scipy', 'numba')))"
+    assert subprocess.run([sys.executable, "-c", code], check=False, cwd=repo_root).returncode == 0
