@@ -65,8 +65,9 @@ class RenderSink(Sink[RenderParams]):
         source = self._out / ready.path
         plots = load_plots(source)
         drafts = []
+        status_of = dict(zip(ready.names, ready.statuses, strict=False))
         for plot, name in zip(plots, file_names(p.name for p in plots), strict=True):
-            data = render_png(plot, dpi=self.params.dpi, status=ready.status, footer=_footer(event))
+            data = render_png(plot, dpi=self.params.dpi, status=status_of.get(plot.name), footer=_footer(event))
             path = source.parent / f"{name}{_suffix(event.part, unit)}.png"
             with atomic(path, sync=False) as file:
                 file.write(data)
@@ -80,7 +81,6 @@ def _suffix(part: str | None, unit: Unit | None) -> str:
 
 
 def _footer(event: Event) -> str:
-    """What the plot belongs to; the status shown is that of the whole part, not of one measure."""
+    """What the plot belongs to."""
     part = f" camera {event.part}" if event.part else ""
-    whole = f"; the status is that of {event.part} as a whole" if event.part else ""
-    return f"{event.unit or ''}{part}, tag {event.tag}, revision {event.revision}{whole}".strip()
+    return f"{event.unit or ''}{part}, tag {event.tag}, revision {event.revision}".strip()

@@ -65,7 +65,8 @@ def demo(
     daemon = _start(folder)
     try:
         with Subscriber(endpoint, timeout_s=None) as events:
-            _await(events, "heartbeat", 60.0, daemon, folder)
+            console.print("The daemon starts; the first time on a machine it compiles its kernels.", style="dim")
+            _await_workers(events, 120.0, daemon, folder)
             console.print(f"A night of {count} exposures of cameras b0 and r0 arrives; `quicklook watch --site {folder}/site.yaml` sees to them.\n")
             verdicts = _night(console, folder, plan, instruments, events, pause, daemon)
     finally:
@@ -91,13 +92,14 @@ def _start(folder: Path) -> subprocess.Popen[bytes]:
         return subprocess.Popen(command, stdout=log, stderr=log)
 
 
-def _await(events: Subscriber, kind: str, timeout_s: float, daemon: subprocess.Popen[bytes], folder: Path) -> None:
+def _await_workers(events: Subscriber, timeout_s: float, daemon: subprocess.Popen[bytes], folder: Path) -> None:
+    """Until the daemon says that a worker is warm."""
     from quicklook.core.errors import Transient
 
     end = time.monotonic() + timeout_s
     while time.monotonic() < end and daemon.poll() is None:
         message = events.receive(0.5)
-        if message is not None and message.event.kind == kind:
+        if message is not None and message.event.kind == "heartbeat" and message.event.payload["workers"]:
             return
     raise Transient(f"the daemon did not start; see {folder / 'daemon.log'}")
 

@@ -78,12 +78,12 @@ class UnitDone(UnitVerdict, Payload):
 
 
 class PlotsReady(Payload):
-    """Plots as data have been written and can be drawn."""
+    """Plots as data have been written and can be drawn; with each the status of the QA that it is of."""
 
     kind = "plots"
     path: str
     names: list[str]
-    status: Status
+    statuses: list[Status | None]
 
 
 class PlotDrawn(Payload):
@@ -133,9 +133,10 @@ class SinkGaveUp(Payload):
 
 
 class Heartbeat(Payload):
-    """The daemon lives: how much waits, runs, is done."""
+    """The daemon lives: how many workers are warm, how much waits, runs, is done, how far each sink is behind."""
 
     kind = "heartbeat"
+    workers: int = 0
     waiting: int
     running: int
     done: int

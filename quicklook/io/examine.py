@@ -12,7 +12,8 @@ from quicklook.ccd.image import Header
 from quicklook.core.errors import BadConfig, BadData
 from quicklook.core.keys import Unit
 from quicklook.io import headerfacts as facts
-from quicklook.io.fitsfile import FitsStructure, HduInfo
+from quicklook.io.fitsfile import FitsStructure
+from quicklook.io.hdu import HduInfo
 from quicklook.io.headerfacts import Headers, Problems
 from quicklook.io.instrument import FieldSpec, Instrument
 from quicklook.io.naming import PathFacts, match_path, night_of

@@ -12,12 +12,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from quicklook.ccd.arrays import Raw
 from quicklook.ccd.image import Header, HeaderValue
 from quicklook.core.errors import BadData
 from quicklook.io.cards import BLOCK, CARD, parse_header
+from quicklook.io.hdu import HduInfo, Kind
 from quicklook.io.source import Incomplete, Source, open_source, system_errors
 
 MAX_HEADER = 2000 * BLOCK
@@ -25,36 +25,6 @@ MAX_HDUS = 5000
 MAX_HDU_BYTES = 1 << 36
 """A header that claims more data than this (64 GiB) is taken for broken, not for early."""
 _ALIGN = 8 * BLOCK
-
-Kind = Literal["empty", "image", "compressed", "table", "other"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HduInfo:
-    """One HDU. `shape` is that of the image, in the order of numpy, also where it is tile-compressed; () where there is none.
-
-    `header` is the header of the image: of a compressed one the keywords that describe its table are replaced by those of the image.
-    `stored` is the header as it is written.
-    """
-
-    index: int
-    name: str
-    kind: Kind
-    shape: tuple[int, ...]
-    header: Header
-    stored: Header
-    data_offset: int
-    data_size: int
-
-    @property
-    def label(self) -> str:
-        """For messages: number and name."""
-        return f"HDU {self.index} ({self.name})" if self.name else f"HDU {self.index}"
-
-    @property
-    def is_image(self) -> bool:
-        """Whether it holds pixels."""
-        return self.kind in ("image", "compressed")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,15 +10,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from quicklook.core.errors import BadConfig
 from quicklook.io.patterns import compile_pattern
-
-if TYPE_CHECKING:
-    from quicklook.io.reader import Reader
 
 Scalar = str | int | float | bool
 
@@ -343,14 +340,3 @@ def make_instrument(data: Mapping[str, Any], source: str = "instrument") -> Inst
     from quicklook.core.yamlsource import validate
 
     return validate(Instrument, Document.from_data(data, source))
-
-
-def open_reader(instrument: Instrument) -> Reader:
-    """The reader of an instrument. Raises BadConfig where its plugin is not there."""
-    from quicklook.core.registry import find
-    from quicklook.io.reader import Reader
-
-    made = find("reader", instrument.reader).load()(instrument)
-    if not isinstance(made, Reader):
-        raise BadConfig(f"reader {instrument.reader!r} of instrument {instrument.name} is no quicklook.io.reader.Reader")
-    return made

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from quicklook.ccd.arrays import Raw
 from quicklook.ccd.image import Header
 from quicklook.core.errors import BadData
-from quicklook.io.fitsfile import HduInfo
+from quicklook.io.hdu import HduInfo
 from quicklook.io.source import Incomplete, Source
 
 MAX_PIXELS = 1 << 29

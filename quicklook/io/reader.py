@@ -16,10 +16,11 @@ import numpy as np
 from quicklook.ccd.arrays import Raw
 from quicklook.ccd.exposure import Arrival, Companion, Exposure, FiberMap
 from quicklook.ccd.image import RawImage
-from quicklook.core.errors import BadData, QuicklookError
+from quicklook.core.errors import BadConfig, BadData, QuicklookError
 from quicklook.core.keys import Unit
 from quicklook.core.product import Product
 from quicklook.core.reading import Reading
+from quicklook.core.registry import find
 from quicklook.io import headerfacts as facts
 from quicklook.io.amplifiers import Tile, build_amplifiers, choose_layout, orientation_of
 from quicklook.io.examine import Examined, examine, format_name
@@ -284,3 +285,11 @@ def _shapes(raw: RawImage) -> dict[str, str]:
     if raw.orientation.transpose:
         ny, nx = nx, ny
     return {"raw_shape": f"{raw.shape[0]},{raw.shape[1]}", "image_shape": f"{ny},{nx}"}
+
+
+def open_reader(instrument: Instrument) -> Reader:
+    """The reader that an instrument names. Raises BadConfig where its plugin is not there or is no reader."""
+    plugin = find("reader", instrument.reader).load()
+    if not (isinstance(plugin, type) and issubclass(plugin, Reader)):
+        raise BadConfig(f"instrument {instrument.name}: the plugin {instrument.reader!r} is registered as a reader and is none")
+    return plugin(instrument)

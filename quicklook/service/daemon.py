@@ -24,17 +24,17 @@ from quicklook.core.events import Heartbeat, JobFailed, Receipt, Refused, Seen, 
 from quicklook.core.results import Failure
 from quicklook.core.sink import SinkContext
 from quicklook.core.status import Status
-from quicklook.io.reader import Peek
+from quicklook.io.reader import Peek, open_reader
 from quicklook.service import jobs
 from quicklook.service.executors import Executor, InlineExecutor, ProcessExecutor
 from quicklook.service.jobs import Job, UnitRow
 from quicklook.service.journal import EVENTS, FILES, Journal
-from quicklook.service.processing import Recipe, reader_of
+from quicklook.service.processing import Recipe
 from quicklook.service.sinks import SinkRunner, start_sink
 from quicklook.service.site import Site
 from quicklook.service.verdicts import unit_verdict
 from quicklook.service.watcher import Arrived, Rejected, Watcher
-from quicklook.service.worker import Broken, Judged, Message, Written
+from quicklook.service.worker import Broken, Judged, Message, Ready, Written
 
 log = logging.getLogger("quicklook.daemon")
 
@@ -53,7 +53,7 @@ class Daemon:
     def __init__(self, site: Site) -> None:
         self.site = site
         self.recipe: Recipe = site.recipe()
-        self.reader = reader_of(site.instrument)
+        self.reader = open_reader(site.instrument)
         self._bell, self._ring = Pipe(duplex=False)
         self._lock: IO[str] | None = None
         self._waiting: dict[Path, tuple[Arrived, float]] = {}
@@ -260,7 +260,9 @@ class Daemon:
         self.journal.append([draft(payload, unit=job.unit, part=job.part, tag=job.tag, revision=job.revision)], connection)
 
     def _take(self, message: Message) -> None:
-        if isinstance(message, Judged):
+        if isinstance(message, Ready):
+            self._next_beat = 0.0
+        elif isinstance(message, Judged):
             self._publish(message)
         elif isinstance(message, Written):
             with self.journal.transaction() as connection:
@@ -343,6 +345,7 @@ class Daemon:
         last = self.journal.last_seq()
         lag = {s.name: last - self.journal.position(s.name) for s in self._sinks}
         beat = Heartbeat(
+            workers=self.executor.warm(),
             waiting=count.get(jobs.OPEN, 0),
             running=count.get(jobs.RUNNING, 0),
             done=count.get(jobs.DONE, 0),

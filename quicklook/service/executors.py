@@ -28,6 +28,10 @@ log = logging.getLogger("quicklook.service")
 class Executor(Protocol):
     """Runs jobs somewhere and hands back messages."""
 
+    def warm(self) -> int:
+        """How many workers are ready for work, busy or not."""
+        ...
+
     def free(self) -> int:
         """How many jobs it can take now."""
         ...
@@ -55,6 +59,10 @@ class InlineExecutor:
     def __init__(self, recipe: Recipe) -> None:
         self._processor = Processor(recipe)
         self._messages: deque[Message] = deque()
+
+    def warm(self) -> int:
+        """This process is."""
+        return 1
 
     def free(self) -> int:
         """Always one."""
@@ -112,6 +120,10 @@ class ProcessExecutor:
     def pids(self) -> list[int]:
         """Process numbers of the workers."""
         return [w.process.pid for w in self._workers if w.process.pid]
+
+    def warm(self) -> int:
+        """Workers whose kernels are compiled."""
+        return sum(w.warm for w in self._workers)
 
     def free(self) -> int:
         """Warm workers without a job."""

@@ -19,7 +19,6 @@ from quicklook.core.judge import Judge
 from quicklook.core.keys import PartKey
 from quicklook.core.limits import LimitSet
 from quicklook.core.reading import Reading
-from quicklook.core.registry import find
 from quicklook.core.results import QAResult, StepResult
 from quicklook.core.runner import ChainRunner, Observer, Outcome
 from quicklook.io.atomic import write_json
@@ -28,7 +27,7 @@ from quicklook.io.folders import exposure_folder
 from quicklook.io.instrument import Instrument
 from quicklook.io.plotfiles import save_plots
 from quicklook.io.products import WriteContext, provenance_cards, write_product
-from quicklook.io.reader import Reader
+from quicklook.io.reader import Reader, open_reader
 
 log = logging.getLogger("quicklook.service")
 
@@ -56,14 +55,6 @@ class Recipe:
             known = ", ".join(k or "any" for k in self.chains)
             raise BadConfig(f"no chain is configured for flavor {flavor!r} (there are: {known}); add one under `chains` of the site")
         return chain
-
-
-def reader_of(instrument: Instrument) -> Reader:
-    """The reader that an instrument names. Raises BadConfig if it is no Reader."""
-    reader = find("reader", instrument.reader).load()
-    if not (isinstance(reader, type) and issubclass(reader, Reader)):
-        raise BadConfig(f"instrument {instrument.name}: reader {instrument.reader!r} is no Reader")
-    return reader(instrument)
 
 
 @dataclass(slots=True)
@@ -103,7 +94,7 @@ class Processor:
     @cached_property
     def reader(self) -> Reader:
         """The reader of the instrument."""
-        return reader_of(self.recipe.instrument)
+        return open_reader(self.recipe.instrument)
 
     @cached_property
     def calibrations(self) -> CalibrationSource:
@@ -163,7 +154,9 @@ class Processor:
             path.parent.mkdir(exist_ok=True)
             save_plots(path, done.outcome.plots)
             names = [p.name for p in done.outcome.plots]
-            ready = PlotsReady(path=str(path.relative_to(self.recipe.out)), names=names, status=done.outcome.result.status)
+            status_of = {name: qa.status for qa in done.outcome.result.qas for name in qa.plots}
+            statuses = [status_of.get(name) for name in names]
+            ready = PlotsReady(path=str(path.relative_to(self.recipe.out)), names=names, statuses=statuses)
             yield _event(done, ready)
         for kind in dict.fromkeys((*chain.products, *self.recipe.products)):
             yield from self._write_product(done, kind, qa_file.parent)

@@ -12,12 +12,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from quicklook.core.document import Document
 from quicklook.core.errors import BadConfig, Transient, describe
 from quicklook.core.events import Draft, Event, SinkGaveUp, draft
 from quicklook.core.params import Params
 from quicklook.core.registry import find
 from quicklook.core.results import Failure
 from quicklook.core.sink import Sink, SinkContext
+from quicklook.core.validation import validate
 from quicklook.service.journal import Journal
 
 log = logging.getLogger("quicklook.sinks")
@@ -32,10 +34,7 @@ def make_sink(name: str, params: dict[str, Any]) -> Sink[Any]:
     if not (isinstance(plugin, type) and issubclass(plugin, Sink)):
         raise BadConfig(f"{name!r} is registered as a sink and is none")
     params_type: type[Params] = plugin.params_type
-    try:
-        return plugin(params_type(**params))
-    except ValueError as error:
-        raise BadConfig(f"sink {name}: {error}") from error
+    return plugin(validate(params_type, Document.from_data(params, f"sink {name}")))
 
 
 class Feeder:

@@ -24,7 +24,8 @@ from quicklook.core.validation import suggest, validate
 from quicklook.io.configfiles import find_config, list_configs, read_config
 from quicklook.io.instrument import Instrument, load_instrument
 from quicklook.io.products import can_write
-from quicklook.service.processing import Recipe, reader_of
+from quicklook.io.reader import open_reader
+from quicklook.service.processing import Recipe
 
 
 class WatchSettings(BaseModel):
@@ -118,7 +119,7 @@ class Site:
         known = entry_names(doc)
         doc = with_overrides(doc, [o for o in _site_overrides(self) if o.target in known])
         doc = with_overrides(doc, self.overrides)
-        chain = load_chain(doc, provides=reader_of(self.instrument).provides, tag_names=self.tag_names)
+        chain = load_chain(doc, provides=open_reader(self.instrument).provides, tag_names=self.tag_names)
         _check_products(chain.products, doc.where(("products",)))
         _check_products(self.file.products, f"{self.source} (products)")
         return chain

@@ -16,7 +16,8 @@ from quicklook.ccd.image import RawImage
 from quicklook.core.errors import BadData, NotReadyYet
 from quicklook.core.keys import Unit
 from quicklook.core.reading import Reading
-from quicklook.io.instrument import load_instrument, open_reader
+from quicklook.io.instrument import load_instrument
+from quicklook.io.reader import open_reader
 from quicklook.io.reader import FitsReader, Reader
 
 

@@ -10,7 +10,8 @@ import pytest
 from quicklook.ccd.exposure import Exposure
 from quicklook.ccd.image import RawImage
 from quicklook.core.keys import Unit
-from quicklook.io.instrument import load_instrument, open_reader
+from quicklook.io.instrument import load_instrument
+from quicklook.io.reader import open_reader
 
 
 def read(name: str, path: Path, camera: str) -> tuple[RawImage, Exposure, dict[str, str]]:

@@ -14,7 +14,7 @@ from quicklook.service.journal import Journal
 
 
 def beat(waiting: int = 0):
-    return draft(Heartbeat(waiting=waiting, running=0, done=0, failed=0))
+    return draft(Heartbeat(workers=1, waiting=waiting, running=0, done=0, failed=0))
 
 
 def write_many(path: Path, n: int) -> None:
