@@ -17,13 +17,16 @@ if TYPE_CHECKING:
     from quicklook.io.reader import Peek
 
 
+CHAIN_SUFFIXES = (".yaml", ".yml")
+
+
 def register(app: typer.Typer) -> None:
     """Add the command to the app."""
     app.command("run")(run)
 
 
 def run(
-    chain: Annotated[str, typer.Argument(help="Chain: a name (see `list chains`) or a file.")],
+    chain: Annotated[str | None, typer.Argument(help="Chain: a name (see `list chains`) or a file; left out: by the flavor of each exposure.")] = None,
     files: Annotated[list[Path] | None, typer.Argument(help="Raw files.")] = None,
     site: SiteOption = None,
     instrument: InstrumentOption = None,
@@ -54,6 +57,8 @@ def run(
     described = site_of(site, sets, badamps, instrument=instrument, calib=calib, raw=raw, out=out, tag=tag or "run", plots=plots, **products)
     session = Session(described)
     paths = list(files or [])
+    if chain is not None and Path(chain).is_file() and not chain.endswith(CHAIN_SUFFIXES):
+        paths, chain = [Path(chain), *paths], None
     if night is not None and expid is not None:
         paths += session.find(night, expid)
     if not paths:
@@ -61,7 +66,8 @@ def run(
     missing = [str(p) for p in paths if not p.is_file()]
     if missing:
         raise BadConfig(f"there is no file {', '.join(missing)}")
-    session.chain(chain)
+    if chain is not None:
+        session.chain(chain)
     console = Console()
     statuses: list[Status | None] = []
     for path in paths:
@@ -69,7 +75,7 @@ def run(
     raise typer.Exit(EXIT_STATUS[total(statuses)])
 
 
-def _run_file(console: Console, session: Session, chain: str, path: Path, camera: str | None, quiet: bool) -> list[Status | None]:
+def _run_file(console: Console, session: Session, chain: str | None, path: Path, camera: str | None, quiet: bool) -> list[Status | None]:
     from quicklook.core.errors import QuicklookError
     from quicklook.core.status import Status
 
@@ -82,7 +88,8 @@ def _run_file(console: Console, session: Session, chain: str, path: Path, camera
         name = path.name.encode(errors="backslashreplace").decode()
         console.print(Text.assemble(("? UNKNOWN", "bold magenta"), f" {name}: {error}"), soft_wrap=True)
         return [Status.UNKNOWN]
-    return [_run_camera(console, session, chain, path, name, quiet) for name in _cameras(peek, camera, path)]
+    chosen = chain or session.site.chain_name(peek.flavor)
+    return [_run_camera(console, session, chosen, path, name, quiet) for name in _cameras(peek, camera, path)]
 
 
 def _cameras(peek: Peek, camera: str | None, path: Path) -> list[str]:

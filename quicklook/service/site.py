@@ -131,6 +131,14 @@ class Site:
         _check_params(self, loaded.values())
         return {"" if flavor == "_default" else flavor: loaded[name] for flavor, name in named.items()}
 
+    def chain_name(self, flavor: str) -> str:
+        """The chain for exposures of a flavor. Raises BadConfig if none is configured."""
+        named = self.file.chains or _default_chains()
+        name = named.get(flavor) or named.get("_default")
+        if name is None:
+            raise BadConfig(f"{self.source} names no chain for flavor {flavor!r}, and no _default")
+        return name
+
     def limits(self) -> LimitSet:
         """The limits in force. Raises BadConfig, with file and line."""
         names = list(self.file.limits) or [n for n in ("default", self.instrument.name) if n in list_configs("limits")]

@@ -75,6 +75,14 @@ def test_an_exposure_by_its_number(night, tmp_path):
     assert "20220101/00000103 b0: ● NORMAL" in done.stdout
 
 
+def test_without_a_chain_the_flavor_chooses(night, tmp_path):
+    by_number = run(night, tmp_path, "--raw", night / "raw", "--night", 20220101, "--expid", 100, "--camera", "b0", "--no-plots")
+    by_file = run(night, tmp_path, raw(night, 103), "--camera", "b0", "--no-plots")
+    assert (by_number.returncode, by_file.returncode) == (0, 0), by_number.stderr + by_file.stderr
+    assert "chain zero" in by_number.stdout
+    assert "camera b0" in by_file.stdout
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

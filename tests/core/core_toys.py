@@ -139,7 +139,9 @@ class LevelQa(MonitoringAlg[LevelQaParams]):
             return None  # type: ignore[return-value]
         values = self.params.values
         names = tuple("ABCDEFGH"[: len(values)])
-        panel = Panel(x=Axis(label="amplifier"), y=Axis(label="value", unit="electron"), layers=(Bars(names=names, heights=np.array(values)),), metric="amps")
+        panel = Panel(
+            x=Axis(label="amplifier"), y=Axis(label="value", unit="electron"), layers=(Bars(names=names, heights=np.array(values)),), metric="amps"
+        )
         plots: Any = (Plot(name="amps", title="amplifiers", panels=(panel,)),)
         facts: Mapping[str, Any] = {"file": "x.fits"}
         metrics = [measured("level", level.value), measured("amps", values, amp=names)]

@@ -89,8 +89,14 @@ def test_all_problems_of_a_file_are_told_at_once(load: Load) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("chain: a\nsteps:\n  - name: read\n    qas: [total_qa]\n", r"toy.yaml:4 \(steps\[0\]\.qas\[0\]\): total_qa needs Total \(total\), .*; there are: Level$"),
-        ("chain: a\nsteps:\n  - name: read\n    qas: [step_qa]\n", r"toy.yaml:4 .*step_qa needs Level \(before\), and nothing gives one before this step"),
+        (
+            "chain: a\nsteps:\n  - name: read\n    qas: [total_qa]\n",
+            r"toy.yaml:4 \(steps\[0\]\.qas\[0\]\): total_qa needs Total \(total\), .*; there are: Level$",
+        ),
+        (
+            "chain: a\nsteps:\n  - name: read\n    qas: [step_qa]\n",
+            r"toy.yaml:4 .*step_qa needs Level \(before\), and nothing gives one before this step",
+        ),
         ("chain: a\nsteps:\n  - name: read\n  - name: average\n", r"toy.yaml:4 \(steps\[1\]\): average works on a group of exposures"),
         ("chain: a\nsteps: []\n", r"toy.yaml:2 \(steps\): must have at least 1 items"),
     ],
@@ -144,7 +150,12 @@ def test_an_expanded_chain_loads_again_and_is_the_same(load: Load, text: str) ->
 
 def test_the_expanded_chain_shows_every_default(load: Load) -> None:
     steps = load(GOOD).expand()["steps"]
-    assert steps[2] == {"name": "add", "alg": "sum", "params": {"factor": 2.0, "wait": 1.0, "fail": ""}, "qas": [{"qa": "total_qa", "name": "total_qa", "params": {}}]}
+    assert steps[2] == {
+        "name": "add",
+        "alg": "sum",
+        "params": {"factor": 2.0, "wait": 1.0, "fail": ""},
+        "qas": [{"qa": "total_qa", "name": "total_qa", "params": {}}],
+    }
     assert steps[1]["params"]["factor"] == {"b": 3.0, "r": {"zero": 4.0, "_default": 5.0}, "_default": 2.0}
 
 
@@ -212,7 +223,9 @@ def test_a_wrong_override_is_named(load: Load, override: str, message: str) -> N
         load(GOOD, override)
 
 
-@pytest.mark.parametrize("text", ["chain: a\nsteps: 3\n", "chain: a\nsteps: [3, {name: [1]}]\n", "chain: a\nsteps: [{qas: 3}, {qas: [3, [4]]}]\n", "chain: a\n"])
+@pytest.mark.parametrize(
+    "text", ["chain: a\nsteps: 3\n", "chain: a\nsteps: [3, {name: [1]}]\n", "chain: a\nsteps: [{qas: 3}, {qas: [3, [4]]}]\n", "chain: a\n"]
+)
 def test_an_override_of_a_broken_chain_is_no_crash(load: Load, text: str) -> None:
     with pytest.raises(BadConfig):
         load(text, "scale.factor=7")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typing
 from collections.abc import Sequence
-from typing import Any, Optional
+from typing import Any
 
 import pytest
 from core_toys import Average, FineLevel, Level, LevelQa, Offset, StepQa, Sum, Total
@@ -43,12 +43,12 @@ def test_before_and_sequence() -> None:
 
 
 def test_every_way_to_write_optional_and_before() -> None:
-    def run(self: Any, a: Optional[Level], b: Level | None, c: Before[Level] | None, d: Before[Level | None], e: typing.Sequence[Level] | None) -> Total: ...  # noqa: UP045
+    def run(self: Any, a: Level | None, b: Before[Level] | None, c: Before[Level | None], d: typing.Sequence[Level] | None) -> Total: ...
 
     got = contract_of(algorithm(run)).inputs
-    assert [r.optional for r in got] == [True, True, True, True, True]
-    assert [r.before for r in got] == [False, False, True, True, False]
-    assert [r.sequence for r in got] == [False, False, False, False, True]
+    assert [r.optional for r in got] == [True, True, True, True]
+    assert [r.before for r in got] == [False, True, True, False]
+    assert [r.sequence for r in got] == [False, False, False, True]
     assert {r.type for r in got} == {Level}
 
 

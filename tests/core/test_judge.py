@@ -98,7 +98,9 @@ def test_a_value_just_outside_reads_as_outside() -> None:
 
 def test_open_ends_and_pure_numbers_in_sentences() -> None:
     assert judge(limit(SCALAR, (None, 4.0), None)).metric(SCALAR, measured("scalar", 5.0), TAGS).reason == "scalar is 5, above 4 (normal: at most 4)"
-    assert judge(limit(SCALAR, (1.0, None), None)).metric(SCALAR, measured("scalar", 0.5), TAGS).reason == "scalar is 0.5, below 1 (normal: at least 1)"
+    assert (
+        judge(limit(SCALAR, (1.0, None), None)).metric(SCALAR, measured("scalar", 0.5), TAGS).reason == "scalar is 0.5, below 1 (normal: at least 1)"
+    )
     assert judge(limit(SCALAR, (0.0, 0.0), None)).metric(SCALAR, measured("scalar", 2.0), TAGS).reason == "scalar is 2, above 0 (normal: 0)"
     assert range_words(None, None) == "anything"
 

@@ -26,7 +26,21 @@ def file(*entries: str) -> str:
 
 @pytest.mark.parametrize(
     ("value", "status"),
-    [(1.0, N), (4.0, N), (2.0, N), (0.99, W), (4.01, W), (0.0, W), (5.0, W), (-0.01, A), (5.01, A), (math.nan, U), (math.inf, U), (-math.inf, U), (1e308, A)],
+    [
+        (1.0, N),
+        (4.0, N),
+        (2.0, N),
+        (0.99, W),
+        (4.01, W),
+        (0.0, W),
+        (5.0, W),
+        (-0.01, A),
+        (5.01, A),
+        (math.nan, U),
+        (math.inf, U),
+        (-math.inf, U),
+        (1e308, A),
+    ],
 )
 def test_normal_warning_alarm_and_not_a_number(limits: Limits, value: float, status: Status) -> None:
     assert limits(file(entry())).limits[0].judge(value) is status

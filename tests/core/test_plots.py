@@ -31,7 +31,9 @@ BANDS = (Band(low=None, high=4.0, kind="normal"), Band(low=-1.0, high=5.0, kind=
 
 
 def example() -> tuple[Plot, ...]:
-    panel = Panel(x=Axis(label="row", unit="pixel", range=(None, 9.0)), y=Axis(label="level", unit="adu", log=True), layers=LAYERS, bands=BANDS, metric="level")
+    panel = Panel(
+        x=Axis(label="row", unit="pixel", range=(None, 9.0)), y=Axis(label="level", unit="adu", log=True), layers=LAYERS, bands=BANDS, metric="level"
+    )
     return (Plot(name="one", title="One", panels=(panel, panel), columns=2, caption="words"), Plot(name="none", title="No panel", panels=()))
 
 

@@ -37,7 +37,11 @@ def test_products_go_from_step_to_step(run: Run) -> None:
     assert outcome[FineLevel] == FineLevel(value=20.0)
     assert outcome.result.status is Status.NORMAL
     assert (outcome.result.reasons, outcome.result.measured, outcome.result.expected) == ([], 3, 3)
-    assert [(s.name, s.algorithm, s.failure) for s in outcome.result.steps] == [("read", "read", None), ("scale", "scale", None), ("sum", "sum", None)]
+    assert [(s.name, s.algorithm, s.failure) for s in outcome.result.steps] == [
+        ("read", "read", None),
+        ("scale", "scale", None),
+        ("sum", "sum", None),
+    ]
 
 
 def test_the_latest_product_of_a_type_is_taken(run: Run) -> None:
@@ -173,7 +177,8 @@ def test_an_alarm_before_the_failure_stays_the_verdict(run: Run) -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "retry"), [(BadData("no such camera"), False), (NotReadyYet("half of it"), True), (Transient("stale handle"), True), (OSError(5, "I/O"), False)]
+    ("error", "retry"),
+    [(BadData("no such camera"), False), (NotReadyYet("half of it"), True), (Transient("stale handle"), True), (OSError(5, "I/O"), False)],
 )
 def test_reading_that_fails(run: Run, error: Exception, retry: bool) -> None:
     def read() -> Reading:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from quicklook.core.keys import PartKey, Unit
+from quicklook.core.keys import Unit
 from quicklook.core.status import Status
 from quicklook.service.jobs import PartState, UnitRow
 from quicklook.service.verdicts import unit_verdict
@@ -16,7 +16,15 @@ N, W, A, U = Status.NORMAL, Status.WARNING, Status.ALARM, Status.UNKNOWN
 
 def row(*expected: str) -> UnitRow:
     return UnitRow(
-        unit=Unit(20220101, 7), tag="live", revision=2, path="x.fits", expected=expected, tags={"flavor": "zero"}, closed_ns=1, seen_ns=2, deadline_ns=3
+        unit=Unit(20220101, 7),
+        tag="live",
+        revision=2,
+        path="x.fits",
+        expected=expected,
+        tags={"flavor": "zero"},
+        closed_ns=1,
+        seen_ns=2,
+        deadline_ns=3,
     )
 
 
@@ -72,16 +80,3 @@ def test_nothing_at_all_is_never_green_and_says_why() -> None:
     verdict = unit_verdict(row(), [])
     assert verdict.status is U
     assert verdict.reasons
-
-
-@pytest.mark.parametrize(("text", "key"), [("20220101/102", (20220101, 102)), (" 20220101/00000102 ", (20220101, 102))])
-def test_units_are_read_and_written(text: str, key: tuple[int, int]) -> None:
-    assert Unit.parse(text) == Unit(*key)
-    assert Unit.parse("102", night=20220101) == Unit(20220101, 102)
-    assert str(PartKey(Unit(*key), "r0")) == "20220101/00000102/r0"
-
-
-@pytest.mark.parametrize("text", ["", "102", "x", "20220101/", "/102", "20220101/1/2", "2022/1", "-1", "20220101/-1", "1e3", "20220101/" + "9" * 19, "１"])
-def test_what_names_no_unit(text: str) -> None:
-    with pytest.raises(ValueError, match="names no unit; write NIGHT/EXPID"):
-        Unit.parse(text)
