@@ -26,7 +26,7 @@ def register(app: typer.Typer) -> None:
 
 
 def run(
-    chain: Annotated[str | None, typer.Argument(help="Chain: a name (see `list chains`) or a file; left out: by the flavor of each exposure.")] = None,
+    chain: Annotated[str | None, typer.Argument(help="Chain: a name (see `list chains`) or a file; default: by the flavor of each exposure.")] = None,
     files: Annotated[list[Path] | None, typer.Argument(help="Raw files.")] = None,
     site: SiteOption = None,
     instrument: InstrumentOption = None,

@@ -79,7 +79,17 @@ def build_amplifiers(camera: str, layout: AmplifierLayout, tiles: Mapping[str, T
     ccd = _ccd_sections(camera, layout, read)
     amplifiers = tuple(_amplifier(camera, layout, one, ccd[one.name], _corner(one, ccd), problems) for one in read)
     _check_cover(camera, amplifiers, problems)
+    _check_strips(camera, layout, amplifiers, problems)
     return amplifiers
+
+
+def _check_strips(camera: str, layout: AmplifierLayout, amplifiers: Sequence[Amplifier], problems: Problems) -> None:
+    """An amplifier without the overscan that others of its camera have is a fault of the header, not a choice of the instrument."""
+    if not any(a.overscan for a in amplifiers):
+        return
+    for amp in amplifiers:
+        if amp.overscan is None and layout.specs()[amp.name].overscan:
+            problems.add("headers", f"amplifier {amp.name} of camera {camera} has no overscan section, others have one")
 
 
 def _wanted(layout: AmplifierLayout) -> str:

@@ -23,16 +23,29 @@ _MAX_EXPID = 1e15
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Nights:
-    """The night by the header, by the time of the exposure, and by the path; None where it is not said."""
+    """The night by the header, by the time of the exposure, and by the path; None where it is not said.
+
+    `sure` says that the time can be trusted with it: the place of the instrument is known.
+    """
 
     header: int | None
     time: int | None
     path: int | None
+    sure: bool = False
 
     @property
     def chosen(self) -> int:
-        """The night under which the exposure is filed: that of the path, else of the header, else of the time; 0 if none is known."""
-        return next((n for n in (self.path, self.header, self.time) if n is not None), 0)
+        """The night under which the exposure is filed; 0 if none is known.
+
+        That of the path; else as computed from the time, since headers are wrong at the change of the day; else that of the header.
+        """
+        order = (self.path, self.time, self.header) if self.sure else (self.path, self.header, self.time)
+        return next((n for n in order if n is not None), 0)
+
+    @property
+    def source(self) -> str:
+        """Where the chosen night comes from."""
+        return "the path" if self.path is not None else "the header" if self.chosen == self.header else "the time"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,13 +178,19 @@ def _stated(spec: FieldSpec, each: Sequence[Header], what: str, problems: Proble
     return out
 
 
+def _is_date(night: int) -> bool:
+    try:
+        return datetime.strptime(f"{night:08d}", "%Y%m%d").year >= 1900
+    except ValueError:
+        return False
+
+
 def _nights(instrument: Instrument, each: Sequence[Header], path: PathFacts, start: datetime | None, problems: Problems) -> Nights:
     stated = _stated(instrument.header.night, each, "night", problems, 99_991_231)
-    header = next(iter(stated.values()), None)
+    header = next((n for n in stated.values() if _is_date(n)), None)
     computed = night_of(start, instrument.site) if start is not None else None
-    nights = Nights(header=header, time=computed, path=path.night)
-    chosen = nights.chosen
-    source = "the path" if path.night is not None else "the header" if header is not None else "the time"
+    nights = Nights(header=header, time=computed, path=path.night, sure="longitude_deg" in instrument.site.model_fields_set)
+    chosen, source = nights.chosen, nights.source
     for what, value in stated.items():
         if value != chosen:
             problems.add("night", f"{what} = {value}, but {source} says {chosen}")
@@ -194,6 +213,9 @@ def _exposure(instrument: Instrument, headers: Headers, unit: Unit, start: datet
     flavor = facts.text_of(h.flavor, headers)
     if not flavor:
         problems.add("headers", "the flavor of the exposure is not known")
+    elif flavor not in instrument.flavors:
+        known = ", ".join(instrument.flavors)
+        problems.add("headers", f"flavor {flavor[:40]!r} is none of {known}; limits and chains may not know it (`flavors` of the instrument)")
     exptime = facts.number_field("exposure time", h.exptime, headers, problems, 0, 1e6)
     if exptime is None and flavor == "zero":
         exptime = 0.0

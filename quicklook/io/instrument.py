@@ -123,6 +123,9 @@ class Cameras(Part):
         "", description="regular expression on the name of a camera; its named groups become tags, as in (?P<arm>[brz])(?P<spectrograph>[0-9])"
     )
     case: Literal["lower", "upper", "keep"] = Field("keep", description="how the name of a camera is written, whatever the file has")
+    fibres: int | None = Field(
+        None, gt=0, description="fibres of a spectrograph: those of spectrograph n (its tag) have numbers from n times this; null: from 0 everywhere"
+    )
 
 
 class Range(Part):
@@ -288,6 +291,8 @@ class Instrument(Part):
     bad_amplifiers: Words = Field((), description="amplifiers known to be bad, camera and amplifier in one word, as in b7D")
     companions: tuple[CompanionSpec, ...] = Field((), description="what comes with an exposure")
     apertures: Apertures | None = Field(None, description="apertures of a slit; null for an instrument with fibres")
+    chains: dict[str, str] = Field({}, description="chain by flavor, where the site names none; `raw` for all others, `zero` for zeros")
+    flavors: tuple[str, ...] = Field(("science", "arc", "flat", "zero", "dark"), description="flavors that an exposure may have; any other is a problem")
     fibre_area_arcsec2: float | None = Field(None, gt=0, description="area on the sky of a fibre (or aperture), square arcsec")
     zero_points_mag: dict[str, float] = Field({}, description="by arm or camera: AB magnitude that gives one electron a second")
 

@@ -71,13 +71,23 @@ def _image_shape(source: Source, hdu: HduInfo) -> tuple[int, int]:
     return (shape[0], shape[1])
 
 
-def _number(header: Header, key: str, default: float) -> float:
+def _number(source: Source, hdu: HduInfo, key: str, default: float) -> float:
+    value = hdu.header.get(key)
+    if value is None:
+        return default
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise BadData(f"{source.path.name}, {hdu.label}: {key} = {value!r} is no number, so the pixels cannot be told")
+    return float(value)
+
+
+def _stated(header: Header, key: str, default: float) -> float:
+    """A number of the header of a compressed table; what is none is caught by the checks of its layout."""
     value = header.get(key)
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else default
 
 
 def _scale(source: Source, hdu: HduInfo) -> _Scale:
-    scale, zero = _number(hdu.header, "BSCALE", 1.0), _number(hdu.header, "BZERO", 0.0)
+    scale, zero = _number(source, hdu, "BSCALE", 1.0), _number(source, hdu, "BZERO", 0.0)
     if not (math.isfinite(scale) and math.isfinite(zero)) or scale == 0:
         raise BadData(f"{source.path.name}, {hdu.label}: BSCALE = {scale}, BZERO = {zero} make no pixels")
     blank = hdu.header.get("BLANK", hdu.header.get("ZBLANK"))
@@ -118,7 +128,7 @@ def _rice(source: Source, hdu: HduInfo, shape: tuple[int, int], native: np.dtype
     buffer, starts, sizes = _tiles(source, hdu, shape, rice.PADDING)
     unsigned = scale.unsigned(native) and scale.blank is None
     out = np.empty(shape, dtype=native.str.replace("i", "u") if unsigned else native)
-    rows = int(_number(hdu.stored, "ZTILE2", 1))
+    rows = int(_stated(hdu.stored, "ZTILE2", 1))
     offset = int(scale.zero) if unsigned else 0
     bad = rice.decode(buffer, starts, sizes, rows * shape[1], out, nbytes=nbytes, block=block, offset=offset)
     if bad >= 0:
@@ -130,7 +140,7 @@ def _codec(stored: Header, name: str, default: int) -> int:
     """Value of a parameter of the compression (ZNAMEn, ZVALn)."""
     for i in range(1, 10):
         if str(stored.get(f"ZNAME{i}")).strip().upper() == name:
-            return int(_number(stored, f"ZVAL{i}", -1))
+            return int(_stated(stored, f"ZVAL{i}", -1))
     return default
 
 
@@ -140,11 +150,11 @@ def _tiles(
     """The heap with `padding` bytes after it, and first byte and number of bytes of each tile in it, checked."""
     where, stored = f"{source.path.name}, {hdu.label}", hdu.stored
     wide = "Q" in str(stored.get("TFORM1"))[:2].upper()
-    ntile, row_bytes = int(_number(stored, "NAXIS2", 0)), int(_number(stored, "NAXIS1", 0))
-    rows = int(_number(stored, "ZTILE2", 1))
+    ntile, row_bytes = int(_stated(stored, "NAXIS2", 0)), int(_stated(stored, "NAXIS1", 0))
+    rows = int(_stated(stored, "ZTILE2", 1))
     if rows < 1 or ntile != -(-shape[0] // rows) or row_bytes != (16 if wide else 8):
         raise BadData(f"{where}: {ntile} compressed tiles of {rows} rows do not make {shape[0]} rows")
-    heap_at = int(_number(stored, "THEAP", ntile * row_bytes))
+    heap_at = int(_stated(stored, "THEAP", ntile * row_bytes))
     heap_size = hdu.data_size - heap_at
     if heap_size < 0:
         raise BadData(f"{where}: its compressed data (THEAP = {heap_at}) lie outside of it")

@@ -192,7 +192,9 @@ def _check_values(qa: str, metric: Measured) -> None:
         at = tuple(names[i] for names, i in zip(metric.coords.values(), index, strict=True))
         assert metric.remarks.get(at, "").strip(), f"{qa}: {metric.name} of {at} is NaN and no remark says why"
     for at in metric.remarks:
-        assert all(c in names for c, names in zip(at, metric.coords.values(), strict=True)), f"{qa}: a remark of {metric.name} on {at}, which is not there"
+        assert all(c in names for c, names in zip(at, metric.coords.values(), strict=True)), (
+            f"{qa}: a remark of {metric.name} on {at}, which is not there"
+        )
 
 
 def check_units(plugin: AnyPlugin, make: MakeInputs) -> None:

@@ -30,10 +30,14 @@ def test_importing_plugins_loads_no_compiler_and_no_plotting(tmp_path: Path) -> 
     found = loaded_by("\n".join(f"import {m}" for m in modules), tmp_path) & COMPILED
     if found:
         guilty = {m: sorted(loaded_by(f"import {m}", tmp_path) & COMPILED) for m in modules}
-        pytest.fail(f"import kernels inside the method that runs them: {({m: g for m, g in guilty.items() if g})}")
+        pytest.fail(f"import kernels inside the method that runs them: { ({m: g for m, g in guilty.items() if g}) }")
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["list"], ["list", "sinks"], ["list", "instruments"], ["list", "chains"], ["--version"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "arguments",
+    [["--help"], ["run", "--help"], ["list"], ["list", "sinks"], ["list", "instruments"], ["list", "chains"], ["--version"]],
+    ids=" ".join,
+)
 def test_commands_that_run_nothing_load_nothing_heavy(arguments: list[str], tmp_path: Path) -> None:
     code = f"import sys\nsys.argv = {['quicklook', *arguments]!r}\nfrom quicklook.cli.main import main\ntry:\n    main()\nexcept SystemExit as end:\n    assert not end.code, end.code\n"
     assert not loaded_by(code, tmp_path) & HEAVY

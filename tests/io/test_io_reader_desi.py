@@ -17,8 +17,7 @@ from quicklook.core.errors import BadData, NotReadyYet
 from quicklook.core.keys import Unit
 from quicklook.core.reading import Reading
 from quicklook.io.instrument import load_instrument
-from quicklook.io.reader import open_reader
-from quicklook.io.reader import FitsReader, Reader
+from quicklook.io.reader import FitsReader, Reader, open_reader
 
 
 @pytest.fixture(scope="module")

@@ -39,7 +39,9 @@ def test_list_shows_its_plugins(quicklook: Quicklook) -> None:
     assert "subtract_median" not in quicklook("list", package=False).stdout
 
 
-@pytest.mark.parametrize(("what", "name"), [("instruments", "example_bench"), ("chains", "example"), ("limits", "example_bench"), ("metrics", "example_level")])
+@pytest.mark.parametrize(
+    ("what", "name"), [("instruments", "example_bench"), ("chains", "example"), ("limits", "example_bench"), ("metrics", "example_level")]
+)
 def test_list_shows_its_configuration_and_metrics(quicklook: Quicklook, what: str, name: str) -> None:
     done = quicklook("list", what)
     assert done.returncode == 0, done.stderr

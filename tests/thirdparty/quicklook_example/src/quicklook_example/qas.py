@@ -39,6 +39,11 @@ class MedianLevel(MonitoringAlg[MedianLevelParams]):
                 remarks[amp.name] = "no good pixel"
         names = [amp.name for amp in image.amplifiers]
         change = float(np.median(image.pixels) - np.median(before.pixels))
-        bars = Panel(x=Axis(label="amplifier"), y=Axis(label="level", unit="electron"), layers=(Bars(names=tuple(names), heights=np.array(levels)),), metric=LEVEL.name)
+        bars = Panel(
+            x=Axis(label="amplifier"),
+            y=Axis(label="level", unit="electron"),
+            layers=(Bars(names=tuple(names), heights=np.array(levels)),),
+            metric=LEVEL.name,
+        )
         plot = Plot(name="median_level", title=f"Median level, camera {image.camera}", panels=(bars,))
         return Measures((measured(LEVEL.name, levels, amp=names, remarks=remarks), measured(CHANGE.name, change)), plots=(plot,))
