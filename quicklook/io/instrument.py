@@ -291,8 +291,10 @@ class Instrument(Part):
     bad_amplifiers: Words = Field((), description="amplifiers known to be bad, camera and amplifier in one word, as in b7D")
     companions: tuple[CompanionSpec, ...] = Field((), description="what comes with an exposure")
     apertures: Apertures | None = Field(None, description="apertures of a slit; null for an instrument with fibres")
-    chains: dict[str, str] = Field({}, description="chain by flavor, where the site names none; `raw` for all others, `zero` for zeros")
-    flavors: tuple[str, ...] = Field(("science", "arc", "flat", "zero", "dark"), description="flavors that an exposure may have; any other is a problem")
+    chains: dict[str, str] = Field({}, description="chain by flavor, where the site names none; default: `zero` for zeros, `raw` for all others")
+    flavors: tuple[str, ...] = Field(
+        ("science", "arc", "flat", "zero", "dark"), description="flavors of its exposures; any other is a problem"
+    )
     fibre_area_arcsec2: float | None = Field(None, gt=0, description="area on the sky of a fibre (or aperture), square arcsec")
     zero_points_mag: dict[str, float] = Field({}, description="by arm or camera: AB magnitude that gives one electron a second")
 
