@@ -17,7 +17,8 @@ from quicklook.ccd.calibs import BadPixelMask, Bias, Dark, PixelFlat
 from quicklook.ccd.mask import PixelMask
 from quicklook.core.errors import BadData, MissingCalibration, NotReadyYet
 from quicklook.core.product import Calibration
-from quicklook.io.fitsfile import FitsFile, HduInfo, open_fits
+from quicklook.io.fitsfile import FitsFile, open_fits
+from quicklook.io.hdu import HduInfo
 
 Loader = Callable[[Path], Calibration]
 Check = Callable[[Calibration, Mapping[str, str]], str]
