@@ -65,7 +65,6 @@ class Daemon:
     def start(self) -> None:
         """Take the lock, open the journal, start workers, sinks and the watcher. Raises BadConfig where another daemon has the folder."""
         out = self.site.out
-        out.mkdir(parents=True, exist_ok=True)
         self._lock = _lock(out / "daemon.lock")
         self.journal = Journal(journal_path(out), time.time_ns)
         with self.journal.transaction() as connection:
@@ -368,7 +367,11 @@ def _times_of(kind: str, part: str | None, time_ns: int, payload: str) -> dict[s
 
 
 def _lock(path: Path) -> IO[str]:
-    file = path.open("a", encoding="utf-8")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("a", encoding="utf-8")
+    except OSError as error:
+        raise BadConfig(f"{path.parent} cannot be used as output folder: {error.strerror}; give access or name another one") from error
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:

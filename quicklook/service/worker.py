@@ -6,11 +6,11 @@ import logging
 import os
 import signal
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from quicklook.core.errors import NotReadyYet, Transient
+from quicklook.core.errors import BadConfig, NotReadyYet, QuicklookError, Transient
 from quicklook.core.events import Draft
 from quicklook.core.keys import PartKey
 from quicklook.core.results import Failure
@@ -38,11 +38,10 @@ class Judged:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """All files of the part are written. `problem` says what could not be."""
+    """All files of the part are written."""
 
     job: Job
     events: tuple[Draft, ...]
-    problem: Failure | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,14 +76,12 @@ def _work(processor: Processor, job: Job, send: Callable[[Message], None]) -> No
     result = done.outcome.result
     if not job.announced:
         send(Judged(job, result.status, tuple(result.reasons), tuple(processor.verdict_events(done))))
-    events: list[Draft] = []
-    problem = None
     try:
-        events.extend(processor.write(done, chain))
-    except OSError as error:
+        send(Written(job, tuple(processor.write(done, chain))))
+    except (QuicklookError, OSError) as error:
         log.exception("files of %s could not be written", key)
-        problem = Failure.of(error)
-    send(Written(job, tuple(events), problem))
+        # its verdict stands: what is tried again, or given up, is the writing alone
+        send(Broken(replace(job, announced=True), Failure.of(error), retry=not isinstance(error, BadConfig)))
 
 
 def worker_main(pipe: Connection, recipe: Recipe, threads: int) -> None:
