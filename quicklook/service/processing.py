@@ -146,12 +146,10 @@ class Processor:
     def write(self, done: Processed, chain: Chain) -> Iterator[Draft]:
         """Write the merged QA, the plots as data and the products that are asked for; yields an event for each file."""
         qa_file = self._qa_file(done)
-        qa_file.parent.mkdir(parents=True, exist_ok=True)
         write_json(qa_file, done.outcome.result.model_dump(mode="json"), sync=False)
         yield self._written(done, qa_file, "qa")
         if self.recipe.plots and done.outcome.plots:
             path = qa_file.parent / "plots" / f"plots-{done.key.part}-{done.key.unit.expid:08d}.npz"
-            path.parent.mkdir(exist_ok=True)
             save_plots(path, done.outcome.plots)
             names = [p.name for p in done.outcome.plots]
             status_of = {name: qa.status for qa in done.outcome.result.qas for name in qa.plots}
