@@ -1,4 +1,4 @@
-"""What is measured of one amplifier before the fused pass: overscan levels, read noise, whether it is alive.
+"""What is measured of one amplifier before the fused pass: overscan levels and read noise.
 
 Sections are turned so that the overscan lies beside the data: lines are rows then, whatever the real direction of the read-out.
 Imported inside `Preproc.run`, because it loads the compiled kernels.
@@ -7,7 +7,6 @@ Imported inside `Preproc.run`, because it loads the compiled kernels.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -17,9 +16,10 @@ from algorithms.kernels import overscan as kernel
 from algorithms.kernels.overscan import Level, Lines
 from quicklook.ccd.arrays import Float32, Raw
 from quicklook.ccd.geometry import Amplifier, Section
+from quicklook.ccd.strips import trimmed
 
-TOP_OF_CONVERTER = 65535.0
-"""Largest value of a 16-bit converter, ADU; wider integers and floats mostly hold the same, unless the instrument says otherwise."""
+_NO_NOISE = 1e9
+"""A scatter of so many ADU is that of a broken file, not of a detector."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,21 +54,8 @@ class Measured:
     notes: dict[str, str]
 
 
-def saturation_of(amp: Amplifier, dtype: np.dtype[np.generic]) -> float:
-    """Raw value from which on a pixel is saturated, ADU: as stated, else that of a converter of 16 bits; at most the top of the raw type."""
-    top = float(np.iinfo(dtype.name).max) if dtype.kind in "iu" and dtype.itemsize <= 2 else math.inf
-    return min(TOP_OF_CONVERTER if amp.saturation is None else amp.saturation, top)
-
-
 def _turned(section: Section) -> Section:
     return Section(section.x0, section.x1, section.y0, section.y1)
-
-
-def _kept(section: Section, data: Section, trim: tuple[int, int]) -> Section:
-    """The section without the columns trimmed beside the data (first number) and at its far end (second), of each a quarter at most."""
-    left, right = trim if section.x0 >= data.x1 else trim[::-1]
-    most = (section.x1 - section.x0 - 1) // 4
-    return Section(section.y0, section.y1, section.x0 + min(left, most), section.x1 - min(right, most))
 
 
 class _View:
@@ -80,9 +67,10 @@ class _View:
         self.bias = bias if bias is None else bias.T if self.turn else bias
         self.data = _turned(amp.data) if self.turn else amp.data
         self.parallel = self._own(amp.parallel_overscan)
-        over, pre = self._own(amp.overscan), self._own(amp.prescan)
+        over, pre = amp.overscan, amp.prescan
         chosen = {"auto": (over or pre,), "overscan": (over,), "prescan": (pre,), "both": (over, pre)}[settings.source]
-        self.serial = [_kept(s, self.data, settings.trim) for s in chosen if s is not None]
+        kept = [self._own(trimmed(s, amp, settings.trim)) for s in chosen if s is not None]
+        self.serial = [s for s in kept if s is not None]
 
     def _own(self, section: Section | None) -> Section | None:
         return _turned(section) if section is not None and self.turn else section
@@ -129,18 +117,8 @@ def _columns(view: _View, settings: Settings, level: float) -> Level | None:
     return kernel.level_of(Lines(mean, used, found.scatter), "line", window=window, order=settings.order, adaptive=settings.adaptive)
 
 
-def _dead(pixels: Raw, amp: Amplifier, serial: Sequence[Raw], saturation: float) -> str:
-    """Why the amplifier is dead: its overscan is saturated, or its data hold one value. "" if it lives, though it be overexposed."""
-    if any(np.mean(block >= saturation) > 0.5 for block in serial):
-        return f"the overscan is saturated ({saturation:g} ADU)"
-    value = kernel.stuck_at(pixels[amp.data.slices])
-    if value is None or (value >= saturation and any(kernel.stuck_at(block) is None for block in serial)):
-        return ""
-    return "no pixel holds a number" if math.isnan(value) else f"its pixels read {value:g} ADU throughout"
-
-
-def measure(pixels: Raw, bias: Float32 | None, amp: Amplifier, settings: Settings) -> Measured:
-    """Measure one amplifier of the raw `pixels` [ny, nx]; `bias` (ADU, of the same shape, or None) is subtracted first."""
+def measure(pixels: Raw, bias: Float32 | None, amp: Amplifier, settings: Settings, dead: str = "") -> Measured:
+    """Measure one amplifier of the raw `pixels` [ny, nx]; `bias` (ADU, of the same shape, or None) is subtracted first. `dead`: why it is dead."""
     view = _View(pixels, bias, amp, settings)
     notes: dict[str, str] = {}
     lines = view.lines(view.data.y0, view.data.y1)
@@ -150,11 +128,10 @@ def measure(pixels: Raw, bias: Float32 | None, amp: Amplifier, settings: Setting
     elif settings.overscan != "none" and lines is not None:
         mode: Literal["line", "median"] = "line" if settings.overscan == "row" else "median"
         serial = kernel.level_of(lines, mode, window=settings.window, order=settings.order, adaptive=settings.adaptive)
-    level = float(np.median(serial.level))
+    level = float(np.median(serial.level.astype(np.float64)))
     across = _columns(view, settings, level) if settings.orsec != "none" else None
     if settings.orsec != "none" and across is None:
         notes["orsec"] = f"amplifier {amp.name} has no parallel overscan section"
-    dead = _dead(pixels, amp, [view.pixels[s.slices] for s in view.serial], saturation_of(amp, pixels.dtype))
     noise, scatter = _noise(lines, amp, pixels.dtype.kind in "iu", dead, notes)
     rows, cols = serial, across
     if view.turn:
@@ -168,7 +145,7 @@ def _noise(lines: Lines | None, amp: Amplifier, integers: bool, dead: str, notes
     if dead:
         return math.nan, math.nan
     scatter = lines.scatter if lines is not None else math.nan
-    if scatter > 0:  # NaN and 0 (an overscan that holds one value) are no measurement
+    if 0 < scatter < _NO_NOISE:  # NaN and 0 (an overscan that holds one value) are no measurement
         return kernel.read_noise(scatter, integers) * amp.gain, scatter * amp.gain
     if amp.read_noise is None:
         notes["read noise"] = f"amplifier {amp.name}: neither measured nor stated by the instrument"

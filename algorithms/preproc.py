@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import math
-import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import BeforeValidator, Field, field_validator
+import numpy as np
+from pydantic import BeforeValidator, Field
 
-from quicklook.ccd.arrays import Float32, Raw
+from quicklook.ccd.arrays import Float32, Raw, UInt16
 from quicklook.ccd.calibs import BadPixelMask, Bias, Dark, PixelFlat
+from quicklook.ccd.deadarea import dead_area
 from quicklook.ccd.exposure import Exposure
 from quicklook.ccd.geometry import Amplifier, Section
+from quicklook.ccd.health import health
 from quicklook.ccd.image import Image, RawImage
 from quicklook.ccd.mask import PixelMask
+from quicklook.ccd.strips import saturation_level
 from quicklook.core.errors import BadConfig, BadData, MissingCalibration
 from quicklook.core.params import Params
 from quicklook.core.plugin import PipelineAlg
@@ -32,6 +35,7 @@ def _yes_no(value: object) -> object:
 
 
 Use = Annotated[Literal["auto", "yes", "no"], BeforeValidator(_yes_no)]
+Sigma = Annotated[float, Field(gt=0.3, le=10)]
 Trim = Annotated[int, Field(ge=0)]
 
 
@@ -60,38 +64,17 @@ class PreprocParams(Params):
     pixflat_min: float = Field(0.1, gt=0, lt=1, description="a pixel response below this is flagged PIXFLATLOW")
     use_mask: Use = Field("auto", description="take over the bad-pixel mask: auto, yes, no")
     use_saturation: bool = Field(True, description="flag saturated pixels, from the level of the instrument on, else from 65535 ADU")
-    find_dead: bool = Field(True, description="mask an amplifier that reads one value throughout or whose overscan is saturated")
-    badamps: str = Field("", description="amplifiers known to be bad, as in b7D,z8A (camera and amplifier; CCD1:E where that is not clear)")
-
-    @field_validator("badamps")
-    @classmethod
-    def _form(cls, value: str) -> str:
-        wrong = [t for t in _tokens(value) if not re.fullmatch(r"[\w.-]+:?\w+", t)]
-        if wrong:
-            raise ValueError(f"{', '.join(wrong)}: an amplifier is written as camera and name, as in b7D or CCD1:E")
-        return value
-
-
-def _tokens(badamps: str) -> list[str]:
-    return [t for t in re.split(r"[,\s]+", badamps) if t]
-
-
-def bad_amplifiers(badamps: str, raw: RawImage) -> frozenset[str]:
-    """Names of the amplifiers of this camera that `badamps` lists. Raises BadConfig where it names one that the camera has not."""
-    camera, found = raw.camera.lower(), set()
-    for token in _tokens(badamps):
-        where, colon, name = token.partition(":")
-        if not colon:
-            if not token.lower().startswith(camera):
-                continue
-            name = token[len(camera) :]
-        elif where.lower() != camera:
-            continue
-        if name in raw.amplifier_names:
-            found.add(name)
-        elif colon or not name[:1].isdigit():  # without colon, r1 and the 2 of r12 cannot be told apart
-            raise BadConfig(f"badamps: {token}: camera {raw.camera} has amplifiers {', '.join(raw.amplifier_names)}")
-    return frozenset(found)
+    cosmics: bool = Field(True, description="find cosmic rays, mask and interpolate them (ivar 0)")
+    cosmics_psf: tuple[Sigma, Sigma] = Field(
+        (1.0, 1.0), description="Gaussian sigma of the sharpest light, [across the dispersion, along it], pixel; what is sharper is no light"
+    )
+    cosmics_level: float = Field(4.8, gt=0, description="a cosmic ray stands so far above its surroundings, sigma")
+    cosmics_sharp: float = Field(3.4, gt=0, description="a cosmic ray stands so far above what light makes of its neighbours, sigma")
+    background_box: int = Field(0, ge=0, description="subtract medians of boxes of so many pixels (for darks, where no light is wanted); 0: not")
+    dark_trail: float = Field(0.0, ge=0, lt=1, description="fraction of a pixel's charge that is missing in those read after it; 0: no correction")
+    dark_trail_width: float = Field(8.0, gt=0, description="length of such a trail (to 1/e), pixel")
+    find_dead: bool = Field(True, description="mask amplifiers that are found dead, and dead areas of living ones")
+    use_badamps: bool = Field(True, description="mask amplifiers that are known to be bad (bad_amplifiers of instrument and site, --badamps)")
 
 
 class _Log:
@@ -122,19 +105,19 @@ class _Log:
 
 
 class Preproc(PipelineAlg[PreprocParams]):
-    """Subtract bias, overscan, cross-talk and dark, apply gain and pixel flat, flag bad pixels, estimate the inverse variance."""
+    """Subtract bias, overscan, cross-talk and dark, apply gain and pixel flat, flag bad pixels and cosmic rays, estimate the inverse variance."""
 
     name = "preproc"
 
     def run(
         self, raw: RawImage, exposure: Exposure, bias: Bias | None, dark: Dark | None, pixflat: PixelFlat | None, badpix: BadPixelMask | None
     ) -> Image:
-        """The image of one camera. Raises MissingCalibration, BadConfig (badamps, cross-talk), BadData (exposure time)."""
+        """The image of one camera. Raises MissingCalibration, BadConfig (cross-talk), BadData (exposure time)."""
         from algorithms import amplifiers as amps
+        from algorithms.kernels import background, cosmics, tracks
         from algorithms.kernels import preproc as kernel
 
         p, log = self.params, _Log()
-        known_bad = bad_amplifiers(p.badamps, raw)
         turned = raw.oriented() if p.orient else raw
         if turned is not raw:
             log.applied.append("orientation")
@@ -143,9 +126,14 @@ class Preproc(PipelineAlg[PreprocParams]):
         dark_pixels, exptime = self._dark(exposure, dark, shape, camera, log)
         flat = log.choose(p.use_pixflat, "pixflat", None if pixflat is None else pixflat.pixels, (shape,), camera)
         bad = log.choose(p.use_mask, "mask", None if badpix is None else badpix.pixels, (shape,), camera)
-        measured = [amps.measure(turned.pixels, raw_bias, a, self._settings()) for a in self._amplifiers(turned)]
-        rows = self._parts(measured, known_bad, turned, log)
-        image, ivar, mask = kernel.correct(
+        dead = [health(raw.pixels, a).dead for a in raw.amplifiers]
+        if p.find_dead:
+            bad = _with_dead_areas(bad, raw, turned, dead, log)
+        settings = self._settings()
+        measured = [amps.measure(turned.pixels, raw_bias, a, settings, d) for a, d in zip(self._amplifiers(turned), dead, strict=True)]
+        rows = self._parts(measured, turned, log)
+        lim = cosmics.limits(*p.cosmics_psf, level=p.cosmics_level, sharp=p.cosmics_sharp) if p.cosmics else None
+        image, ivar, mask, seeds = kernel.correct_and_search(
             turned.pixels,
             rows,
             shape,
@@ -157,7 +145,19 @@ class Preproc(PipelineAlg[PreprocParams]):
             bad=bad,
             bits=kernel.Bits(PixelMask.SATURATED, PixelMask.PIXFLATZERO, PixelMask.PIXFLATLOW, PixelMask.NONFINITE),
             unusable=int(UNUSABLE),
+            search=lim,
         )
+        if p.dark_trail > 0:
+            right = [a.corner[1] == "r" for a in turned.amplifiers]
+            background.correct_dark_trails(image, [r.ccd for r in rows], right, p.dark_trail, p.dark_trail_width)
+            log.applied.append("dark trails")
+        if lim is not None:
+            noise = kernel.noise_of(rows, dark=dark_pixels, exptime=exptime, flat=flat)
+            tracks.clean(image, ivar, mask, seeds, lim, int(PixelMask.COSMIC), noise)
+            log.applied.append("cosmics")
+        if p.background_box > 0:
+            image -= background.median_background(image, ivar, p.background_box)
+            log.applied.append("background")
         return Image(
             camera=camera,
             pixels=image,
@@ -166,6 +166,8 @@ class Preproc(PipelineAlg[PreprocParams]):
             amplifiers=turned.amplifiers,
             read_noise={m.amp.name: m.read_noise for m in measured},
             overscan_level={m.amp.name: m.level for m in measured},
+            noise_variance=dict(zip(turned.amplifier_names, kernel.variance_without_light(rows, dark_pixels, exptime), strict=True)),
+            dead={m.amp.name: m.dead for m in measured if m.dead and not m.amp.bad},
             applied=tuple(log.applied),
             skipped=log.skipped,
         )
@@ -211,9 +213,8 @@ class Preproc(PipelineAlg[PreprocParams]):
             return raw.amplifiers
         return tuple(replace(a, gain=1.0, read_noise=a.read_noise / a.gain if a.read_noise is not None else None) for a in raw.amplifiers)
 
-    def _parts(self, measured: list[Measured], known_bad: frozenset[str], raw: RawImage, log: _Log) -> list[Amp]:
+    def _parts(self, measured: list[Measured], raw: RawImage, log: _Log) -> list[Amp]:
         """What the fused pass needs of each amplifier, and what is said of it."""
-        from algorithms.amplifiers import saturation_of
         from algorithms.kernels.preproc import Amp
 
         p = self.params
@@ -222,18 +223,18 @@ class Preproc(PipelineAlg[PreprocParams]):
         for m, link in zip(measured, links, strict=True):
             amp = m.amp
             dead = bool(m.dead) and p.find_dead
-            bits = PixelMask.BADAMP if dead or amp.name in known_bad else PixelMask(0)
+            bits = PixelMask.BADAMP if dead or (amp.bad and p.use_badamps) else PixelMask(0)
             if math.isnan(m.scatter) and not dead:
                 bits |= PixelMask.BADREADNOISE
             if m.dead:
-                self.log.warning("camera %s amplifier %s is dead: %s", raw.camera, amp.name, m.dead)
-            for what, why in m.notes.items():
+                self.log.debug("camera %s amplifier %s is dead: %s", raw.camera, amp.name, m.dead)  # dead_amp tells the observer
+            for what, why in m.notes.items() if not amp.bad else ():
                 log.skip(what, why)
             part = Amp(
                 data=_box(amp.data),
                 ccd=_box(amp.ccd),
                 gain=amp.gain,
-                saturation=saturation_of(amp, raw.pixels.dtype) if p.use_saturation else math.inf,
+                saturation=saturation_level(amp, raw.pixels.dtype) if p.use_saturation else math.inf,
                 noise_variance=m.scatter**2,
                 row_level=m.rows.level,
                 row_variance=m.rows.variance,
@@ -244,10 +245,10 @@ class Preproc(PipelineAlg[PreprocParams]):
                 crosstalk=link,
             )
             parts.append(part)
-        self._say(known_bad, any(links), log)
+        self._say(any(m.amp.bad for m in measured), any(links), log)
         return parts
 
-    def _say(self, known_bad: frozenset[str], crosstalk: bool, log: _Log) -> None:
+    def _say(self, known_bad: bool, crosstalk: bool, log: _Log) -> None:
         p = self.params
         made = {
             "overscan": p.overscan != "none",
@@ -255,9 +256,26 @@ class Preproc(PipelineAlg[PreprocParams]):
             "gain": p.use_gain,
             "crosstalk": crosstalk,
             "saturation": p.use_saturation,
-            "badamps": bool(known_bad),
+            "badamps": known_bad and p.use_badamps,
         }
         log.applied += [what for what, done in made.items() if done and what not in log.skipped]
+
+
+def _with_dead_areas(bad: UInt16 | None, raw: RawImage, turned: RawImage, dead: list[str], log: _Log) -> UInt16 | None:
+    """The bad-pixel mask with DEAD where living amplifiers are dead in part; itself where none is. Found in the raw image, as the QAs do."""
+    areas = [(a, dead_area(raw.pixels, a).pixels) for a, why in zip(raw.amplifiers, dead, strict=True) if not why and not a.bad]
+    flags = np.zeros(raw.shape, np.bool_) if any(found is not None for _, found in areas) else None
+    if flags is None:
+        return bad
+    for amp, found in areas:
+        if found is not None:
+            flags[amp.data.slices] = found
+    flags = flags if turned is raw else raw.orient_like(flags)
+    out = np.zeros(turned.image_shape, np.uint16) if bad is None else bad.copy()
+    for amp in turned.amplifiers:
+        out[amp.ccd.slices][flags[amp.data.slices]] |= np.uint16(PixelMask.DEAD)
+    log.applied.append("dead areas")
+    return out
 
 
 def _box(section: Section) -> tuple[int, int, int, int]:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from qa.figures import bars, lines
-from qa.liveness import death
+from qa.figures import DEAD, around, bars, lines
 from qa.sections import Source, Strip, bias_strip
-from qa.values import per_amp
+from qa.values import judged, per_amp
 from quicklook.ccd.exposure import Exposure
 from quicklook.ccd.geometry import Amplifier
+from quicklook.ccd.health import health
 from quicklook.ccd.image import RawImage
 from quicklook.core.errors import NotApplicable
 from quicklook.core.metrics import Measured, Measures, MetricDef
@@ -65,19 +65,19 @@ class BiasLevel(MonitoringAlg[BiasLevelParams]):
     def measure(self, raw: RawImage, exposure: Exposure | None) -> Measures:
         """Per amplifier; NaN for one that is dead. Raises NotApplicable where there is neither overscan nor prescan, nor a zero."""
         zero = exposure is not None and exposure.flavor == "zero"
-        found = {a.name: self._measure_amp(raw, a, zero) for a in raw.amplifiers}
-        if all(b.strip is None and not b.remark for b in found.values()):
+        found = {a.name: self._measure_amp(raw, a, zero) for a in judged(raw.amplifiers)}
+        if found and all(b.strip is None and not b.remark for b in found.values()):
             raise NotApplicable(f"no amplifier of {raw.camera} has an overscan or a prescan, and this is no zero exposure")
-        metrics = self._metrics(found)
+        metrics = self._metrics(raw.amplifiers, found)
         return Measures(metrics, plots=(_plot(raw, found, metrics),))
 
     def _measure_amp(self, raw: RawImage, amp: Amplifier, zero: bool) -> _Bias:
         from qa.kernels.noise import scatter
         from qa.kernels.steps import largest_step, robust_mean
 
-        why, _ = death(raw, amp)
-        if why:
-            return _Bias(remark=f"the amplifier is dead: {why}")
+        dead = health(raw.pixels, amp).cause
+        if dead:
+            return _Bias(remark=dead)
         strip = bias_strip(raw, amp, self.params.source, self.params.trim, dark_image=zero)
         if strip is None:
             return _Bias()
@@ -96,38 +96,41 @@ class BiasLevel(MonitoringAlg[BiasLevelParams]):
         return _Bias(level, abs(step.height), step.drift, noise, remark if sure else "", strip, levels)
 
     @staticmethod
-    def _metrics(found: dict[str, _Bias]) -> tuple[Measured, ...]:
+    def _metrics(amps: tuple[Amplifier, ...], found: dict[str, _Bias]) -> tuple[Measured, ...]:
         # An amplifier without overscan among others that have one was not measured: NaN, hence UNKNOWN.
         told = {k: b.remark or ("" if b.strip else "no overscan or prescan is declared") for k, b in found.items()}
         ratio = {k: b.step / b.noise if b.noise > 0 else math.nan for k, b in found.items()}
         no_noise = "the scatter of the overscan is zero or unknown"
         return (
-            per_amp(LEVEL, {k: b.level for k, b in found.items()}, {k: r for k, r in told.items() if math.isnan(found[k].level)}),
-            per_amp(STEP, {k: b.step for k, b in found.items()}, told),
-            per_amp(STEP_RATIO, ratio, {k: r or (no_noise if math.isnan(ratio[k]) else "") for k, r in told.items()}),
-            per_amp(DRIFT, {k: b.drift for k, b in found.items()}, {k: r for k, r in told.items() if math.isnan(found[k].drift)}),
+            per_amp(LEVEL, amps, {k: b.level for k, b in found.items()}, {k: r for k, r in told.items() if math.isnan(found[k].level)}),
+            per_amp(STEP, amps, {k: b.step for k, b in found.items()}, told),
+            per_amp(STEP_RATIO, amps, ratio, {k: r or (no_noise if math.isnan(ratio[k]) else "") for k, r in told.items()}),
+            per_amp(DRIFT, amps, {k: b.drift for k, b in found.items()}, {k: r for k, r in told.items() if math.isnan(found[k].drift)}),
         )
 
 
 def _plot(raw: RawImage, found: dict[str, _Bias], metrics: tuple[Measured, ...]) -> Plot:
     panels = [
-        bars(LEVEL, metrics[0], title="Bias level", label="bias level", range_=(None, None)),
+        bars(LEVEL, metrics[0], title="Bias level", label="bias level", range_=around(metrics[0])),
         bars(STEP, metrics[1], title="Largest step along the rows", label="bias step"),
     ]
-    panels += [_profile(name, bias) for name, bias in found.items() if bias.levels is not None]
+    panels += [_profile(name, bias) for name, bias in found.items() if bias.levels is not None or bias.remark]
     return Plot(name="bias_level", title=f"Bias level and its course along the rows, camera {raw.camera}", panels=tuple(panels), columns=2)
 
 
 def _profile(name: str, bias: _Bias) -> Panel:
     from qa.kernels.steps import thin_out
 
+    x, y = Axis(label="raw row", unit="pix"), Axis(label="minus its mean", unit="adu")
+    if bias.levels is None:
+        return lines({}, x=x, y=y, title=f"Amplifier {name} is dead: {bias.remark.removeprefix(DEAD)}")
     strip = bias.strip
     line, source, first = (strip.lines, strip.source, strip.first) if strip else ("row", "overscan", 0)
-    levels = (bias.levels if bias.levels is not None else np.empty(0)) - bias.level
+    levels = bias.levels - bias.level
     thin, coarse = thin_out(levels, _POINTS), thin_out(levels, _STRETCHES)
     return lines(
         {f"{line}s": (thin[0] + first, thin[1]), f"means of {-(-levels.size // _STRETCHES)} {line}s": (coarse[0] + first, coarse[1])},
-        x=Axis(label=f"raw {line}", unit="pix"),
-        y=Axis(label="minus its mean", unit="adu"),
+        x=replace(x, label=f"raw {line}"),
+        y=y,
         title=f"Amplifier {name}: {source} level, {bias.level:.1f} ADU" if math.isfinite(bias.level) else f"Amplifier {name}: not measured",
     )

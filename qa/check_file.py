@@ -11,7 +11,7 @@ import numpy as np
 from qa.values import scalar
 from quicklook.ccd.exposure import Arrival, Companion
 from quicklook.core.metrics import Measured, Measures, MetricDef, measured, not_applicable
-from quicklook.core.plots import Axis, Bars, Panel, Plot
+from quicklook.core.plots import Axis, Panel, Plot, Table
 from quicklook.core.plugin import MonitoringAlg, NoParams
 
 KEYWORDS = MetricDef("missing_keywords", "", doc="Number of required header keywords that are absent.")
@@ -134,8 +134,23 @@ def _facts(arrival: Arrival) -> dict[str, str | int | float | bool | None]:
 
 
 def _plot(arrival: Arrival, metrics: tuple[Measured, ...]) -> Plot:
-    """One bar per check: what was found wrong."""
-    counts = [m for m in metrics if m.name not in (NIGHT.name, COMPANION.name) and m.not_applicable is None]
-    layer = Bars(names=tuple(m.name.replace("_", " ") for m in counts), heights=np.array([float(m.values) for m in counts]))
-    panel = Panel(x=Axis(label="check"), y=Axis(label="problems found", range=(0.0, None)), layers=(layer,), title=arrival.file)
-    return Plot(name="check_file", title="What was found wrong with the file", panels=(panel,))
+    """A row of words per check."""
+    rows = [(*_in_words(m), _details(m)) for m in metrics]
+    rows += [(k.replace("_", " "), "", str(v)) for k, v in _facts(arrival).items() if v not in (None, "")]
+    table = Table(header=("check", "found", "details"), rows=tuple(rows))
+    panel = Panel(x=Axis(label="column"), y=Axis(label="check"), layers=(table,), title=arrival.file)
+    return Plot(name="check_file", title="What was found of the file", panels=(panel,))
+
+
+def _in_words(metric: Measured) -> tuple[str, str]:
+    name = metric.name.replace("_", " ")
+    if metric.not_applicable is not None:
+        return name, "-"
+    if np.isnan(metric.values).any():
+        return name, "not known" if metric.name == NIGHT.name else "absent"
+    worst = float(metric.values.ravel()[np.argmax(np.abs(metric.values))]) if metric.values.size else 0.0
+    return name, "good" if worst == 0 else f"{worst:g} d" if metric.name == NIGHT.name else f"{worst:g}"
+
+
+def _details(metric: Measured) -> str:
+    return metric.not_applicable or _sentence(metric.remarks.values())

@@ -10,8 +10,9 @@ from pydantic import Field
 
 from qa.figures import bars
 from qa.sections import sample
-from qa.values import per_amp
+from qa.values import judged, per_amp
 from quicklook.ccd.geometry import Amplifier
+from quicklook.ccd.health import cause
 from quicklook.ccd.image import Image
 from quicklook.ccd.mask import PixelMask
 from quicklook.core.metrics import Measures, MetricDef
@@ -43,6 +44,9 @@ class _State:
     finite: float
 
 
+_NOTHING = _State(math.nan, math.nan, math.nan)
+
+
 class ImageLevel(MonitoringAlg[ImageLevelParams]):
     """Measures the level of the preprocessed image and how many of its pixels can be used, and makes a small picture of it with its mask."""
 
@@ -50,12 +54,15 @@ class ImageLevel(MonitoringAlg[ImageLevelParams]):
     metrics = (LEVEL, MASKED, FINITE)
 
     def measure(self, image: Image) -> Measures:
-        """Per amplifier; the level is NaN where no pixel is good."""
-        found = {a.name: _state(image, a) for a in image.amplifiers}
-        level = per_amp(LEVEL, {k: s.level for k, s in found.items()}, {k: "no good pixel" for k, s in found.items() if math.isnan(s.level)})
-        why = {a.name: _reasons(image, a) for a in image.amplifiers}
-        masked = per_amp(MASKED, {k: s.masked for k, s in found.items()}, why)
-        finite = per_amp(FINITE, {k: s.finite for k, s in found.items()})
+        """Per amplifier; NaN for one that is dead, and the level where no pixel is good."""
+        amps = judged(image.amplifiers)
+        dead = {a.name: cause(image.dead.get(a.name, "")) for a in amps}
+        found = {a.name: _NOTHING if dead[a.name] else _state(image, a) for a in amps}
+        dark = {k: dead[k] or "no good pixel" for k, s in found.items() if math.isnan(s.level)}
+        level = per_amp(LEVEL, image.amplifiers, {k: s.level for k, s in found.items()}, dark)
+        why = {a.name: dead[a.name] or _reasons(image, a) for a in amps}
+        masked = per_amp(MASKED, image.amplifiers, {k: s.masked for k, s in found.items()}, why)
+        finite = per_amp(FINITE, image.amplifiers, {k: s.finite for k, s in found.items()}, dead)
         panels = (
             bars(LEVEL, level, title="Median of the good pixels", label="level", range_=(None, None)),
             bars(MASKED, masked, title="Pixels that cannot be used", label="fraction", range_=(0.0, None)),
@@ -73,7 +80,7 @@ def _state(image: Image, amp: Amplifier) -> _State:
     pixels = sample(image.pixels[amp.ccd.slices], _SAMPLE)
     good = pixels[(sample(image.mask[amp.ccd.slices], _SAMPLE) == 0) & (sample(image.ivar[amp.ccd.slices], _SAMPLE) > 0)]
     infinite = np.count_nonzero(mask & np.uint16(PixelMask.NONFINITE))
-    return _State(float(np.median(good)) if good.size else math.nan, float(bad.mean()), 1.0 - infinite / mask.size)
+    return _State(float(np.median(good.astype(np.float64))) if good.size else math.nan, float(bad.mean()), 1.0 - infinite / mask.size)
 
 
 def _reasons(image: Image, amp: Amplifier) -> str:
@@ -107,6 +114,6 @@ def _preview_plot(image: Image, size: int) -> Plot:
 
 
 def _is_lit(image: Image, values: np.ndarray) -> bool:
-    known = values[np.isfinite(values)]
+    known = values[np.isfinite(values)].astype(np.float64)
     noise = [n for n in image.read_noise.values() if math.isfinite(n)]
     return bool(known.size and noise) and float(np.percentile(known, 99.0)) > _FAINT * float(np.median(noise))

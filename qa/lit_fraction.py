@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 from pydantic import Field
 
-from qa.figures import bars, lines
-from qa.values import per_amp
+from qa.figures import bars, lines, missing
+from qa.values import judged, per_amp, scalar
 from quicklook.ccd.geometry import Amplifier
+from quicklook.ccd.health import cause
 from quicklook.ccd.image import Image
-from quicklook.core.metrics import Measures, MetricDef
+from quicklook.core.metrics import Measured, Measures, MetricDef, not_applicable
 from quicklook.core.params import Params
 from quicklook.core.plots import Axis, Plot
 from quicklook.core.plugin import MonitoringAlg
@@ -21,6 +23,8 @@ _POINTS = 128
 
 LIT = MetricDef("lit_fraction", "", dims=("amp",), doc="Fraction of the good pixels that hold more than n sigma of the read noise (LITFRAC_AMP).")
 
+LIT_CAMERA = MetricDef("lit_fraction_camera", "", doc="As `lit_fraction`, over all amplifiers of the camera together.")
+
 
 class LitFractionParams(Params):
     """Parameters of `lit_fraction`."""
@@ -29,28 +33,51 @@ class LitFractionParams(Params):
     row_step: int = Field(8, ge=1, description="every how manieth row is looked at in amplifiers of 1024 rows and more [pixel]")
 
 
+@dataclass(frozen=True, slots=True)
+class _Lit:
+    """Of one amplifier: lit and good pixels of every `step`-th row, the lit fraction along the rows; or why not."""
+
+    lit: int = 0
+    good: int = 0
+    step: int = 1
+    why: str = ""
+    curve: tuple[np.ndarray, np.ndarray] | None = None
+
+    @property
+    def fraction(self) -> float:
+        return self.lit / self.good if self.good else math.nan
+
+
 class LitFraction(MonitoringAlg[LitFractionParams]):
     """Measures which fraction of every amplifier is lit: none in zeros and darks, much in science exposures and flats."""
 
     name = "lit_fraction"
-    metrics = (LIT,)
+    metrics = (LIT, LIT_CAMERA)
 
     def measure(self, image: Image) -> Measures:
-        """Per amplifier; NaN where its read noise is unknown or all of its pixels are masked."""
-        found = {a.name: self._measure_amp(image, a) for a in image.amplifiers}
-        lit = per_amp(LIT, {k: f for k, (f, _, _) in found.items()}, {k: why for k, (_, why, _) in found.items()})
-        curves = {k: curve for k, (_, _, curve) in found.items() if curve is not None}
+        """Per amplifier, and of all; NaN where its read noise is unknown or all of its pixels are masked."""
+        found = {a.name: self._measure_amp(image, a) for a in judged(image.amplifiers)}
+        lit = per_amp(LIT, image.amplifiers, {k: f.fraction for k, f in found.items()}, {k: f.why for k, f in found.items()})
+        curves = {k: f.curve for k, f in found.items() if f.curve is not None}
         panels = (
             bars(LIT, lit, title=f"Pixels above {self.params.nsigma:g} sigma of the read noise", label="lit fraction", range_=(0.0, 1.0)),
-            lines(curves, x=Axis(label="CCD row", unit="pix"), y=Axis(label="lit fraction", range=(0.0, 1.0)), title="Along the dispersion"),
+            lines(
+                curves,
+                x=Axis(label="CCD row", unit="pix"),
+                y=Axis(label="lit fraction", range=(0.0, 1.0)),
+                title="Along the dispersion",
+                missing=missing(lit),
+            ),
         )
         plot = Plot(name="lit_fraction", title=f"Lit fraction, camera {image.camera}", panels=panels, columns=2)
-        return Measures((lit,), plots=(plot,))
+        return Measures((lit, _of_camera(image, found)), plots=(plot,))
 
-    def _measure_amp(self, image: Image, amp: Amplifier) -> tuple[float, str, tuple[np.ndarray, np.ndarray] | None]:
+    def _measure_amp(self, image: Image, amp: Amplifier) -> _Lit:
+        if amp.name in image.dead:
+            return _Lit(why=cause(image.dead[amp.name]))
         noise = image.read_noise.get(amp.name, math.nan)
         if not (math.isfinite(noise) and noise > 0):
-            return math.nan, "its read noise is unknown", None
+            return _Lit(why="its read noise is unknown")
         step = self.params.row_step if amp.ccd.shape[0] >= _TALL else 1
         rows, columns = slice(amp.ccd.y0, amp.ccd.y1, step), slice(amp.ccd.x0, amp.ccd.x1)
         good = image.mask[rows, columns] == 0
@@ -58,8 +85,18 @@ class LitFraction(MonitoringAlg[LitFractionParams]):
         above &= good
         n_good, n_lit = np.count_nonzero(good, axis=1), np.count_nonzero(above, axis=1)
         if n_good.sum() == 0:
-            return math.nan, "all of its pixels are masked", None
-        return float(n_lit.sum() / n_good.sum()), "", _profile(n_lit, n_good, amp.ccd.y0, step)
+            return _Lit(why="all of its pixels are masked")
+        return _Lit(int(n_lit.sum()), int(n_good.sum()), step, curve=_profile(n_lit, n_good, amp.ccd.y0, step))
+
+
+def _of_camera(image: Image, found: dict[str, _Lit]) -> Measured:
+    """Over the amplifiers that live; rows are weighted by how many of them each amplifier was sampled by."""
+    if all(a.bad or a.name in image.dead for a in image.amplifiers):
+        return not_applicable(LIT_CAMERA.name, "no amplifier is alive")
+    known = [f for f in found.values() if f.good]
+    good = sum(f.good * f.step for f in known)
+    why = next((f"amplifier {k}: {f.why}" for k, f in found.items() if f.why), "")
+    return scalar(LIT_CAMERA, sum(f.lit * f.step for f in known) / good if good else math.nan, "" if good else why)
 
 
 def _profile(lit: np.ndarray, good: np.ndarray, first: int, step: int) -> tuple[np.ndarray, np.ndarray]:

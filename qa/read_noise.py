@@ -9,12 +9,12 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from qa.figures import bars, histogram, lines
-from qa.liveness import death
+from qa.figures import bars, histogram, lines, missing
 from qa.sections import Source, bias_strip, is_integer
-from qa.values import per_amp
+from qa.values import judged, per_amp
 from quicklook.ccd.exposure import Exposure
 from quicklook.ccd.geometry import Amplifier
+from quicklook.ccd.health import health
 from quicklook.ccd.image import RawImage
 from quicklook.core.errors import NotApplicable
 from quicklook.core.metrics import Measured, Measures, MetricDef, not_applicable
@@ -38,8 +38,8 @@ NOISE_MAD = MetricDef(
     doc="Read noise as many logs quote it, 1.4826 MAD / sqrt(2) of the differences between neighbouring overscan pixels. "
     "Of integers it moves in steps of 1.05 ADU: for comparison with such logs alone, no limit rests on it.",
 )  # fmt: skip
-OVERSCAN_MAD = MetricDef(
-    "overscan_mad", "adu", dims=("amp",),
+NOISE_MAD_ADU = MetricDef(
+    "read_noise_mad_adu", "adu", dims=("amp",),
     doc="1.4826 MAD of the overscan pixels about their median, as some logs quote the read noise in ADU. Of integers it moves in steps "
     "of 1.48 ADU; no limit rests on it.",
 )  # fmt: skip
@@ -74,13 +74,13 @@ class ReadNoise(MonitoringAlg[ReadNoiseParams]):
     """Measures the read noise of every amplifier on the raw frame. Of an amplifier that is dead it is not zero: it is not measured."""
 
     name = "read_noise"
-    metrics = (NOISE, NOISE_ADU, NOISE_MAD, OVERSCAN_MAD, NOISE_IMAGE, RATIO)
+    metrics = (NOISE, NOISE_ADU, NOISE_MAD, NOISE_MAD_ADU, NOISE_IMAGE, RATIO)
 
     def measure(self, raw: RawImage, exposure: Exposure | None) -> Measures:
         """Per amplifier; NaN with a remark where it could not be. Raises NotApplicable where there are no pixels without light at all."""
         zero = exposure is not None and exposure.flavor == "zero"
-        found = {a.name: self._measure_amp(raw, a, zero) for a in raw.amplifiers}
-        if not any(n.declared for n in found.values()):
+        found = {a.name: self._measure_amp(raw, a, zero) for a in judged(raw.amplifiers)}
+        if found and not any(n.declared for n in found.values()):
             raise NotApplicable(f"no amplifier of {raw.camera} has an overscan or a prescan, and this is no zero exposure")
         metrics = _metrics(raw, found, zero)
         return Measures(metrics, plots=(_plot(raw, found, metrics),))
@@ -88,9 +88,8 @@ class ReadNoise(MonitoringAlg[ReadNoiseParams]):
     def _measure_amp(self, raw: RawImage, amp: Amplifier, zero: bool) -> _Noise:
         from qa.kernels.noise import scatter
 
-        why, _ = death(raw, amp)
-        if why:
-            dead = f"the amplifier is dead: {why}"
+        dead = health(raw.pixels, amp).cause
+        if dead:
             return _Noise(remark=dead, image_remark=dead)
         image, image_remark = self._image_noise(raw, amp) if zero else (math.nan, "")
         strip = bias_strip(raw, amp, self.params.source, self.params.trim, dark_image=zero)
@@ -125,6 +124,8 @@ def _why_no_noise(raw_sigma: float, sigma: float, where: str, finite: int) -> st
     """Why a scatter is no read noise; "" if it is one."""
     if math.isnan(raw_sigma):
         return f"{finite} finite pixels in the {where} are too few"
+    if math.isinf(raw_sigma):
+        return f"the values of the {where} are too large to be those of a detector"
     if raw_sigma == 0.0:
         return f"the {where} is constant"
     return f"the scatter of the {where}, {raw_sigma:.2g} ADU, is below one step of the converter" if sigma == 0.0 else ""
@@ -134,14 +135,14 @@ def _mad(pixels: npt.NDArray[np.float32]) -> float:
     axis = 1 if pixels.shape[1] > 1 else 0
     step = max(1, pixels.size // _SAMPLE)
     with np.errstate(invalid="ignore"):  # infinity minus infinity, left out below
-        differences = np.abs(np.diff(pixels[::step] if axis == 1 else pixels, axis=axis))
+        differences = np.abs(np.diff((pixels[::step] if axis == 1 else pixels).astype(np.float64), axis=axis))
     differences = differences[np.isfinite(differences)]
     return 1.4826 * float(np.median(differences)) / math.sqrt(2.0) if differences.size else math.nan
 
 
 def _plain_mad(pixels: npt.NDArray[np.float32]) -> float:
     sample = pixels.ravel()[:: max(1, pixels.size // _SAMPLE)]
-    sample = sample[np.isfinite(sample)]
+    sample = sample[np.isfinite(sample)].astype(np.float64)
     return 1.4826 * float(np.median(np.abs(sample - np.median(sample)))) if sample.size else math.nan
 
 
@@ -151,23 +152,23 @@ def _metrics(raw: RawImage, found: dict[str, _Noise], zero: bool) -> tuple[Measu
     image = not_applicable(NOISE_IMAGE.name, "measured in zero exposures alone")
     if zero:
         of_image = {k: n.image_remark for k, n in found.items()}
-        image = per_amp(NOISE_IMAGE, {k: gain[k] * n.image for k, n in found.items()}, of_image)
+        image = per_amp(NOISE_IMAGE, raw.amplifiers, {k: gain[k] * n.image for k, n in found.items()}, of_image)
     return (
-        per_amp(NOISE, {k: gain[k] * n.adu for k, n in found.items()}, told),
-        per_amp(NOISE_ADU, {k: n.adu for k, n in found.items()}, told),
-        per_amp(NOISE_MAD, {k: gain[k] * n.mad for k, n in found.items()}, told),
-        per_amp(OVERSCAN_MAD, {k: n.plain_mad for k, n in found.items()}, told),
+        per_amp(NOISE, raw.amplifiers, {k: gain[k] * n.adu for k, n in found.items()}, told),
+        per_amp(NOISE_ADU, raw.amplifiers, {k: n.adu for k, n in found.items()}, told),
+        per_amp(NOISE_MAD, raw.amplifiers, {k: gain[k] * n.mad for k, n in found.items()}, told),
+        per_amp(NOISE_MAD_ADU, raw.amplifiers, {k: n.plain_mad for k, n in found.items()}, told),
         image,
         _ratio(raw.amplifiers, found),
     )
 
 
 def _ratio(amps: tuple[Amplifier, ...], found: dict[str, _Noise]) -> Measured:
-    stated = {a.name: a.gain * found[a.name].adu / a.read_noise for a in amps if a.read_noise and a.read_noise > 0}
+    stated = {a.name: a.gain * found[a.name].adu / a.read_noise for a in judged(amps) if a.read_noise and a.read_noise > 0}
     if not stated:
         return not_applicable(RATIO.name, "no read noise is stated for the amplifiers")
     expected = {a.name: f"{a.read_noise:.3g} electron are expected" for a in amps if a.name in stated}
-    return per_amp(RATIO, stated, {k: found[k].remark or expected[k] for k in stated})
+    return per_amp(RATIO, amps, stated, {k: found[k].remark or expected[k] for k in stated})
 
 
 def _plot(raw: RawImage, found: dict[str, _Noise], metrics: tuple[Measured, ...]) -> Plot:
@@ -180,6 +181,7 @@ def _plot(raw: RawImage, found: dict[str, _Noise], metrics: tuple[Measured, ...]
             x=Axis(label="pixel minus level over read noise"),
             y=Axis(label="fraction of pixels", log=True, range=(_FLOOR, 0.2)),
             title="Pixels without light",
+            missing=missing(by_name[NOISE.name]),
         ),
     ]
     if by_name[NOISE_IMAGE.name].not_applicable is None:
@@ -195,7 +197,7 @@ def _curves(found: dict[str, _Noise]) -> dict[str, tuple[np.ndarray, np.ndarray]
         if noise.residuals is None or not noise.adu > 0:
             continue
         sample = noise.residuals.ravel()[:: max(1, noise.residuals.size // _SAMPLE)]
-        x, counts = histogram(sample / noise.adu, edges)
+        x, counts = histogram(sample.astype(np.float64) / noise.adu, edges)
         curves[f"{name}: {noise.adu:.2f} ADU"] = (x, np.maximum(counts / max(1, int(np.isfinite(sample).sum())), _FLOOR))
     if curves:
         middle = np.linspace(-4.0, 4.0, 81)

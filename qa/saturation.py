@@ -6,11 +6,13 @@ import math
 
 import numpy as np
 
-from qa.figures import EMPTY, bars, histogram, lines
-from qa.sections import sample, saturation_level
-from qa.values import per_amp
+from qa.figures import EMPTY, bars, histogram, lines, missing
+from qa.sections import sample
+from qa.values import judged, per_amp
 from quicklook.ccd.arrays import Raw
+from quicklook.ccd.health import health
 from quicklook.ccd.image import RawImage
+from quicklook.ccd.strips import saturation_level
 from quicklook.core.metrics import Measures, MetricDef
 from quicklook.core.plots import Axis, Plot
 from quicklook.core.plugin import MonitoringAlg, NoParams
@@ -42,18 +44,22 @@ class Saturation(MonitoringAlg[NoParams]):
     metrics = (FRACTION, COUNT)
 
     def measure(self, raw: RawImage) -> Measures:
-        """Per amplifier; NaN where no pixel is finite."""
-        levels = {a.name: saturation_level(raw, a) for a in raw.amplifiers}
-        counts = {a.name: _count(raw.pixels[a.data.slices], levels[a.name]) for a in raw.amplifiers}
-        remarks = {k: f"{high} of {n} pixels at {levels[k]:g} ADU or more" if high else "" for k, (high, n) in counts.items()}
-        remarks |= {k: "no finite pixel" for k, (_, n) in counts.items() if not n}
-        fraction = per_amp(FRACTION, {k: high / n if n else math.nan for k, (high, n) in counts.items()}, remarks)
-        count = per_amp(COUNT, {k: float(high) if n else math.nan for k, (high, n) in counts.items()}, remarks)
-        samples = {a.name: sample(raw.pixels[a.data.slices], _SAMPLE).ravel() for a in raw.amplifiers}
+        """Per amplifier; NaN for one that is dead."""
+        amps = judged(raw.amplifiers)
+        levels = {a.name: saturation_level(a, raw.pixels.dtype) for a in raw.amplifiers}
+        dead = {a.name: health(raw.pixels, a).cause for a in amps}
+        living = [a for a in amps if not dead[a.name]]
+        counts = {a.name: _count(raw.pixels[a.data.slices], levels[a.name]) for a in living}
+        remarks = dead | {k: f"{high} of {n} pixels at {levels[k]:g} ADU or more" if high else "" for k, (high, n) in counts.items()}
+        none = dict.fromkeys(dead, math.nan)
+        fraction = per_amp(FRACTION, raw.amplifiers, none | {k: high / n for k, (high, n) in counts.items()}, remarks)
+        count = per_amp(COUNT, raw.amplifiers, none | {k: float(high) for k, (high, _) in counts.items()}, remarks)
+        samples = {a.name: sample(raw.pixels[a.data.slices], _SAMPLE).ravel() for a in living}
         panels = (
             bars(FRACTION, fraction, title="Saturated pixels", label="fraction"),
             lines(
                 _histograms(samples, max(levels.values())),
+                missing=missing(fraction),
                 x=Axis(label="raw value", unit="adu"),
                 y=Axis(label="pixels of a sample", log=True, range=(0.8 * EMPTY, None)),
                 title="Raw values",
@@ -70,6 +76,6 @@ def _histograms(samples: dict[str, Raw], top: float) -> dict[str, tuple[np.ndarr
     if not finite:
         return {}
     low, high = min(float(v.min()) for v in finite.values()), min(max(float(v.max()) for v in finite.values()), top)
-    width = max(1.0, math.ceil((high - low + 1.0) / _BINS))
-    edges = math.floor(low) - 0.5 + width * np.arange(_BINS + 1)
+    width = max(1.0, float(np.ceil((high - low + 1.0) / _BINS)))
+    edges = float(np.floor(low)) - 0.5 + width * np.arange(_BINS + 1)
     return {k: histogram(v, edges) for k, v in finite.items()}

@@ -11,11 +11,10 @@ import numpy.typing as npt
 from quicklook.ccd.arrays import Raw
 from quicklook.ccd.geometry import Amplifier, Section
 from quicklook.ccd.image import RawImage
+from quicklook.ccd.strips import trimmed
 
 Source = Literal["overscan", "prescan", "image"]
 _IMAGE_STRIP = 64
-TOP_OF_ADC = 65535.0
-"""Largest value of a 16-bit converter, ADU: also what wider integers and floats hold at most, unless the instrument says otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +41,13 @@ def bias_strip(raw: RawImage, amp: Amplifier, source: Source, trim: int, *, dark
     section = amp.data if name == "image" else wanted[name]
     if section is None or (name == "image" and not dark_image):
         return None
+    if name != "image":
+        section = trimmed(section, amp, (trim, trim))
     pixels = raw.pixels[section.slices]
     along_rows = amp.serial_axis == 1
     pixels = pixels if along_rows else pixels.T
     n = pixels.shape[1]
-    cut = max(0, (n - _IMAGE_STRIP) // 2) if name == "image" else min(trim, (n - 1) // 4)
+    cut = max(0, (n - _IMAGE_STRIP) // 2) if name == "image" else 0
     first = section.y0 if along_rows else section.x0
     return Strip(np.ascontiguousarray(pixels[:, cut : n - cut], dtype=np.float32), name, first, "row" if along_rows else "column")
 
@@ -65,13 +66,3 @@ def is_integer(pixels: Raw) -> bool:
         return True
     values = pixels[np.isfinite(pixels)]
     return bool(values.size) and bool(np.all(values == np.rint(values)))
-
-
-def saturation_level(raw: RawImage, amp: Amplifier) -> float:
-    """From which raw value on a pixel is saturated, ADU: as stated for the amplifier, and never above the top of the converter."""
-    dtype = raw.pixels.dtype
-    narrow = dtype.kind in "iu" and dtype.itemsize <= 2
-    top = float(np.iinfo(dtype).max) if narrow else TOP_OF_ADC
-    if amp.saturation is None:
-        return top
-    return min(amp.saturation, top) if narrow else amp.saturation

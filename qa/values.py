@@ -2,15 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 
-from quicklook.core.metrics import Coord, Measured, MetricDef, measured
+from quicklook.ccd.geometry import Amplifier
+from quicklook.core.metrics import Coord, Measured, MetricDef, measured, not_applicable
+
+KNOWN_BAD = "known to be bad"
 
 
-def per_amp(definition: MetricDef, values: Mapping[str, float], remarks: Mapping[str, str] | None = None) -> Measured:
-    """One value per amplifier; remarks of amplifiers that have no value, and empty ones, are left out."""
+def judged(amps: Sequence[Amplifier]) -> tuple[Amplifier, ...]:
+    """The amplifiers that are not known to be bad: nothing is measured of the others."""
+    return tuple(a for a in amps if not a.bad)
+
+
+def per_amp(definition: MetricDef, amps: Sequence[Amplifier], values: Mapping[str, float], remarks: Mapping[str, str] | None = None) -> Measured:
+    """One value for each amplifier that has one in `values`, in the order of `amps`; remarks of others, and empty ones, are left out.
+
+    What is no finite number (a broken file overflows) was not measured: NaN.
+    Amplifiers that are known to be bad stand among them without a value and are not judged; where all are, the metric does not apply.
+    """
+    if all(a.bad for a in amps):
+        return not_applicable(definition.name, f"every amplifier is {KNOWN_BAD}")
+    bad = {a.name for a in amps if a.bad}
+    names = [a.name for a in amps if a.bad or a.name in values]
     told: dict[Coord | tuple[Coord, ...], str] = {k: v for k, v in (remarks or {}).items() if v and k in values}
-    return measured(definition.name, list(values.values()), amp=tuple(values), remarks=told)
+    told |= dict.fromkeys(bad, KNOWN_BAD)
+    known = [values[n] if n not in bad and math.isfinite(values[n]) else math.nan for n in names]
+    return measured(definition.name, known, amp=names, remarks=told, left_out=bad)
 
 
 def scalar(definition: MetricDef, value: float, remark: str = "") -> Measured:

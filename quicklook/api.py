@@ -13,18 +13,22 @@ Nothing is written unless `Session.write` is called. The command line stands on 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from quicklook.core.chain import Chain
 from quicklook.core.errors import BadConfig, BadData
-from quicklook.core.events import Draft, Event, PlotsReady
+from quicklook.core.events import Draft, Event, PlotsReady, UnitDone, draft
 from quicklook.core.keys import PartKey, Unit
 from quicklook.core.reading import Reading
+from quicklook.core.results import UnitVerdict
 from quicklook.core.runner import Observer, Outcome
 from quicklook.core.sink import SinkContext
+from quicklook.io.folders import exposure_folder
 from quicklook.io.reader import Peek
+from quicklook.io.revisions import next_revision
 from quicklook.service.processing import Processed, Processor
 from quicklook.service.site import Site, load_site, site_path
 
@@ -58,9 +62,10 @@ class Session:
         """One camera of a file as it was read: raw image, exposure, tags. Raises BadData, NotReadyYet."""
         return self._processor.reader.read(Path(path), camera)
 
-    def process(self, chain: str, path: str | Path, camera: str, observer: Observer | None = None) -> Processed:
+    def process(self, chain: str, path: str | Path, camera: str, observer: Observer | None = None, *, revision: int = 0) -> Processed:
         """Run a chain over one camera of a file. What fails is in the result; only a chain or a file that is not there raises."""
-        return self._processor.process(Path(path), PartKey(self.peek(path).unit, camera), self.chain(chain), observer=observer)
+        key = PartKey(self.peek(path).unit, camera)
+        return self._processor.process(Path(path), key, self.chain(chain), revision=revision, observer=observer)
 
     def run(self, chain: str, path: str | Path, camera: str | None = None, observer: Observer | None = None) -> Outcome:
         """As `process`, for the camera that is named or the only one in the file; returns products, result and plots."""
@@ -70,8 +75,31 @@ class Session:
         return self.process(chain, path, camera or cameras[0], observer).outcome
 
     def write(self, done: Processed, chain: str) -> list[Draft]:
-        """Write merged QA, plots as data and products of a part into the output folder; returns an event for each file."""
+        """Write merged QA, plots as data and products of a part into the output folder; returns an event for each file.
+
+        Files of an earlier revision are kept under its number (see `next_revision`); those of the same are replaced.
+        """
         return list(self._processor.write(done, self.chain(chain)))
+
+    def next_revision(self, unit: Unit) -> int:
+        """The number for a further processing of an exposure under the tag of this session: 0 where it has no files yet."""
+        return next_revision(exposure_folder(self.site.out, self.site.file.tag, unit))
+
+    def conclude(self, peek: Peek, done: Sequence[Processed], started_ns: int) -> UnitVerdict:
+        """The verdict of an exposure over the cameras that were processed since `started_ns` (UTC ns); writes it, and a latency receipt."""
+        from quicklook.service.receipts import receipt_of_run
+        from quicklook.service.sinks import make_sink
+        from quicklook.service.verdicts import verdict_of_run
+
+        verdict = verdict_of_run(peek, [d.outcome.result for d in done])
+        sink = make_sink("files", {})
+        sink.open(SinkContext(out=str(self.site.out)))
+        payloads = (UnitDone(**verdict.model_dump()), receipt_of_run(done, started_ns, time.time_ns()))
+        for number, payload in enumerate(payloads, start=1):
+            said = draft(payload, unit=peek.unit, tag=verdict.tag, revision=verdict.revision)
+            sink.accept(Event(**said.model_dump(), epoch="", seq=number, time=time.time_ns()))
+        sink.close()
+        return verdict
 
     def draw(self, written: Sequence[Draft]) -> Path:
         """Draw the plots among what `write` has written; returns the folder of the exposure's files."""
@@ -92,7 +120,7 @@ class Session:
         unit = Unit(night, expid)
         found = list(self._processor.reader.locate(self.site.raw, expid, night))
         if not found:
-            raise BadData(f"there is no exposure {unit} under {self.site.raw}")
+            raise BadData(f"there is no exposure {unit} under {self.site.raw}", what_next="Check night and number, or the raw folder.")
         return found
 
 

@@ -17,7 +17,7 @@ from types import TracebackType
 import zmq
 from pydantic import ValidationError
 
-from quicklook.core.errors import BadData
+from quicklook.core.errors import BadConfig, BadData
 from quicklook.core.events import Event
 
 DEFAULT_ENDPOINT = "tcp://127.0.0.1:5556"
@@ -42,7 +42,9 @@ def decode(frames: list[bytes]) -> Message:
 
 
 class Subscriber:
-    """Receives events. Iterating ends after `timeout_s` without a message; without a time-out it never ends.
+    """Receives events; raises BadConfig where `endpoint` is no address.
+
+    Iterating ends after `timeout_s` without a message; without a time-out it never ends.
 
     `gaps` counts events that were missed, seen by their numbers; only meaningful when subscribed to everything.
     """
@@ -57,7 +59,7 @@ class Subscriber:
             self._socket.connect(endpoint)
         except zmq.ZMQError as error:
             self._socket.close()
-            raise BadData(f"{endpoint!r} is no address; write tcp://HOST:PORT") from error
+            raise BadConfig(f"{endpoint!r} is no address", what_next="Write tcp://HOST:PORT.") from error
         for topic in topics:
             self._socket.setsockopt_string(zmq.SUBSCRIBE, topic)
 

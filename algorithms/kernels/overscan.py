@@ -1,4 +1,4 @@
-"""Overscan: robust mean of every line, scatter of a pixel, level along the lines; and whether a section is stuck at one value.
+"""Overscan: robust mean of every line, scatter of a pixel, and level along the lines.
 
 A line is what one level belongs to: a row where the overscan lies beside the data, a column where it lies above or below. Blocks
 are float32 [nline, nsample], ADU, one line after the other.
@@ -22,6 +22,7 @@ CLIP = 5.0
 """Samples farther from their line than this many sigma are left out; a Gaussian loses 6e-7 of its samples and 1.5e-5 of its variance."""
 QUANTISATION = 1.0 / 12.0
 """Variance of rounding to whole ADU."""
+_LARGEST = 1e30
 
 
 class Lines(NamedTuple):
@@ -214,7 +215,12 @@ def level_of(lines: Lines, mode: Literal["line", "median"], *, window: int = 0, 
         variance = own * weight
         if adaptive:
             level, variance = _give_back(mean, level, own, weight, window)
-    return Level(level.astype(np.float32), variance.astype(np.float32))
+    return Level(single(level), single(variance))
+
+
+def single(values: Float64) -> Float32:
+    """As float32; what only a broken file holds is cut where sums and squares of float32 still have room."""
+    return np.clip(values, -_LARGEST, _LARGEST).astype(np.float32)
 
 
 def _give_back(mean: Float64, smooth: Float64, own: Float64, weight: Float64, window: int) -> tuple[Float64, Float64]:
@@ -223,18 +229,3 @@ def _give_back(mean: Float64, smooth: Float64, own: Float64, weight: Float64, wi
     ratio = _running_mean(apart * apart / expected, window)
     share = np.where(ratio > 1.0 + 2.0 * math.sqrt(2.0 / window), 1.0 - 1.0 / np.maximum(ratio, 1.0), 0.0)
     return smooth + share * apart, own * (weight * (1 - share) ** 2 + share)
-
-
-def stuck_at(pixels: Array, tolerance: float = 0.1) -> float | None:
-    """The value that all finite pixels of a section [ny, nx] hold but for a fraction `tolerance`, NaN if none is finite, None if they differ.
-
-    Judged by some thousand pixels at even distances, and then, where they agree, by all: a live section costs next to nothing.
-    """
-    flat = pixels.ravel() if pixels.size < 4096 else pixels[:: max(1, pixels.shape[0] // 32), :: max(1, pixels.shape[1] // 32)].ravel()
-    finite = flat[np.isfinite(flat)]
-    if finite.size == 0:
-        return math.nan
-    value = np.partition(finite, finite.size // 2)[finite.size // 2]
-    if np.count_nonzero(finite == value) < (1 - tolerance) * finite.size:
-        return None
-    return float(value) if np.count_nonzero(pixels == value) >= (1 - tolerance) * np.count_nonzero(np.isfinite(pixels)) else None

@@ -26,7 +26,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from algorithms.kernels.cosmics import Limits, limits
 from algorithms.kernels.stream import Frame, Part, stream
+from algorithms.kernels.tracks import Noise
 from quicklook.core.compiled import run_tasks
 
 Float32 = npt.NDArray[np.float32]
@@ -39,6 +41,7 @@ CHUNK = 516
 """Rows of an amplifier that make one task. Fixed, so that the result does not depend on the number of threads."""
 _F = np.float32
 _U = np.uint16
+_NO_SEARCH = limits(1.0, 1.0)
 
 
 class Bits(NamedTuple):
@@ -159,7 +162,7 @@ def _part(amps: Sequence[Amp], index: int, bias_origin: Sequence[tuple[int, int]
     )
 
 
-def correct(
+def correct_and_search(
     raw: Array,
     amps: Sequence[Amp],
     shape: tuple[int, int],
@@ -172,8 +175,9 @@ def correct(
     bad: UInt16 | None = None,
     bits: Bits = DESI_BITS,
     unusable: int = 0xFFFF & ~(1 << 6),
-) -> tuple[Float32, Float32, UInt16]:
-    """Image (electron), inverse variance (electron^-2) and mask of a frame, each [ny, nx] = `shape`.
+    search: Limits | None = None,
+) -> tuple[Float32, Float32, UInt16, Array]:
+    """Image (electron), inverse variance (electron^-2) and mask of a frame, each [ny, nx] = `shape`; seeds of cosmic rays where `search` is given.
 
     electrons = ((raw - bias - level) gain - dark exptime) / flat, per amplifier; an absent array is a correction that is not made.
     `bias` ADU, of the raw shape or of `shape`; `dark` electron/s, `flat` (relative response) and `bad` (mask bits) of `shape`.
@@ -207,6 +211,8 @@ def correct(
         flat_low_bit=_U(bits.flat_low),
         nonfinite_bit=_U(bits.nonfinite),
         unusable=_U(unusable),
+        search=search is not None,
+        limits=search or _NO_SEARCH,
     )
     parts = [_part(amps, i, origin) for i in range(len(amps))]
     covered = sum(p.ny * p.nx for p in parts) == shape[0] * shape[1]
@@ -214,8 +220,39 @@ def correct(
     if not covered:
         mask[:] = 1
     tasks = [(p, first, min(first + CHUNK, p.ny)) for p in parts for first in range(0, p.ny, CHUNK)]
-    run_tasks(lambda t: stream(frame, t[0], t[1], t[2], image, ivar, mask), tasks)
-    return image, ivar, mask
+    seeds: dict[int, Array] = {}
+    run_tasks(lambda i: seeds.__setitem__(i, stream(frame, *tasks[i], image, ivar, mask)), range(len(tasks)))
+    return image, ivar, mask, np.concatenate([seeds[i] for i in range(len(tasks))])
+
+
+def correct(raw: Array, amps: Sequence[Amp], shape: tuple[int, int], **options: Any) -> tuple[Float32, Float32, UInt16]:
+    """`correct_and_search` without the search: image, inverse variance and mask."""
+    return correct_and_search(raw, amps, shape, **options)[:3]
+
+
+def noise_of(amps: Sequence[Amp], *, dark: Float32 | None = None, exptime: float = 0.0, flat: Float32 | None = None) -> Noise:
+    """What the variance of a pixel is made of beside its light, for the repair of cosmic rays; the variance of the overscan level is its mean."""
+    variance = [a.noise_variance + a.gain**2 * float(np.mean(a.row_variance)) for a in amps]
+    variance = [v + (0.0 if a.col_variance is None else a.gain**2 * float(np.mean(a.col_variance))) for a, v in zip(amps, variance, strict=True)]
+    one = np.zeros((1, 1), _F)
+    return Noise(
+        boxes=np.array([a.ccd for a in amps], np.int64),
+        variance=np.array(variance, _F),
+        dark=_plain(one if dark is None else dark, _F),
+        exptime=_F(exptime),
+        has_dark=dark is not None,
+        flat=_plain(one if flat is None else flat, _F),
+        has_flat=flat is not None,
+    )
+
+
+def variance_without_light(amps: Sequence[Amp], dark: Float32 | None = None, exptime: float = 0.0) -> list[float]:
+    """Mean variance of a pixel without light, electron^2, by amplifier: noise, level of the overscan, dark current; NaN where it is unknown."""
+    out = [float(v) for v in noise_of(amps).variance]
+    if dark is None:
+        return out
+    thin = [dark[a.ccd[0] : a.ccd[1] : 8, a.ccd[2] : a.ccd[3] : 8] for a in amps]
+    return [v + exptime * max(float(np.median(d)), 0.0) for v, d in zip(out, thin, strict=True)]
 
 
 def noise_image(shape: tuple[int, int], sections: Sequence[Box], values: Sequence[float]) -> Float32:

@@ -95,12 +95,13 @@ def drop_nonfinite(acc: Row, bits: Row, bit: Any) -> None:
 
 
 @jit
-def flag_flat(flat: Row, low: Any, zero_bit: Any, low_bit: Any, bits: Row) -> None:
-    """`zero_bit` where the flat is no response at all (NaN too), `low_bit` where it is below `low`."""
+def flag_flat(flat: Row, low: Any, zero_bit: Any, low_bit: Any, nonfinite_bit: Any, bits: Row) -> None:
+    """`zero_bit` where the flat is no response at all, `nonfinite_bit` too where it is no number, `low_bit` where it is below `low`."""
     for x in range(bits.size):
         value = flat[x]
         usable = (value > FLAT_FLOOR) & (value < FLAT_CEILING)
-        bits[x] |= (low_bit if value < low else _U(0)) if usable else zero_bit
+        unusable_bits = zero_bit if abs(value) <= LARGEST else zero_bit | nonfinite_bit
+        bits[x] |= (low_bit if value < low else _U(0)) if usable else unusable_bits
 
 
 @jit

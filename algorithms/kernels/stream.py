@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from algorithms.kernels.cosmics import collect, seek
 from algorithms.kernels.rows import (
     FAR_VARIANCE,
     add_dark,
@@ -65,6 +66,8 @@ class Frame(NamedTuple):
     flat_low_bit: Any
     nonfinite_bit: Any
     unusable: Any
+    search: bool
+    limits: Any
 
 
 class Part(NamedTuple):
@@ -134,7 +137,7 @@ def _electrons(frame: Any, part: Any, y: int, acc: Any, bits: Any) -> None:
         set_bits(bits, frame.bad[ccd_y, ccd_x : ccd_x + n])
     drop_nonfinite(acc, bits, frame.nonfinite_bit)
     if frame.has_flat:
-        flag_flat(frame.flat[ccd_y, ccd_x : ccd_x + n], frame.flat_low, frame.flat_zero_bit, frame.flat_low_bit, bits)
+        flag_flat(frame.flat[ccd_y, ccd_x : ccd_x + n], frame.flat_low, frame.flat_zero_bit, frame.flat_low_bit, frame.nonfinite_bit, bits)
 
 
 @jit
@@ -156,11 +159,12 @@ def _variance(frame: Any, part: Any, y: int, near: Any, far: Any, scratch: Any, 
 
 
 @jit
-def stream(frame: Any, part: Any, first: int, last: int, image: Any, ivar: Any, mask: Any) -> None:
-    """Rows first to last (exclusive) of one amplifier."""
+def stream(frame: Any, part: Any, first: int, last: int, image: Any, ivar: Any, mask: Any) -> Any:
+    """Rows first to last (exclusive) of one amplifier; returns the seeds of cosmic rays, as indices of the flattened image."""
     n = part.nx
     near, far = np.zeros((_NEAR_RING, n), _F), np.zeros((_FAR_RING, n), _F)
     scratch, acc, bits = np.empty((2, n), _F), np.empty(n, _F), np.empty(n, _U)
+    above, hits, seeds, count = np.empty((3, n), _F), np.zeros(n, _F), np.empty(4096, np.int64), 0
     x0, x1 = part.ccd_x, part.ccd_x + n
     for v in range(first - HALO, last + HALO):
         _electrons(frame, part, _mirror(v, part.ny), acc, bits)
@@ -177,6 +181,11 @@ def stream(frame: Any, part: Any, first: int, last: int, image: Any, ivar: Any, 
         if v - HALO >= first:
             y = part.ccd_y + v - HALO
             _variance(frame, part, v - HALO, near, far, scratch, acc)
+            if frame.search:
+                r = v - HALO
+                seek(near[(r - 1) % k], near[r % k], near[(r + 1) % k], scratch[0], acc, frame.limits, above, hits)
+                seeds, count = collect(hits, y * image.shape[1] + x0, seeds, count)
             invert(acc, mask[y, x0:x1], frame.unusable, ivar[y, x0:x1])
             if frame.has_flat:
                 times_square(frame.flat[y, x0:x1], ivar[y, x0:x1])
+    return seeds[:count]

@@ -1,4 +1,4 @@
-"""Bars over named categories; a category that was not measured is hatched and says so."""
+"""Bars over named categories, coloured by status where they have one; a category that was not measured is hatched and says so."""
 
 from __future__ import annotations
 
@@ -10,12 +10,15 @@ from matplotlib.patches import Patch
 
 from monitor.render.numeric import Floats, interval, numbers, short, union
 from monitor.render.plan import Draw, Entry, Place, Plan
-from monitor.render.style import GREY, HATCHES, INK, SERIES, clean
+from monitor.render.style import BADGES, GREY, HATCHES, INK, SERIES, clean, shortened
 from quicklook.core.errors import BadData
 from quicklook.core.plots import Axis, Bars
+from quicklook.core.status import Status
 
 _WRITTEN = 16
 """With more categories than this, values and words have no room beside their bars."""
+_WORD = 16
+_STATUS = {s.value: s for s in Status if s is not Status.NORMAL}
 
 
 def categories(layers: Sequence[Bars]) -> tuple[str, ...]:
@@ -38,6 +41,7 @@ def plan_bars(layers: Sequence[Bars], y: Axis, first: int) -> Plan:
     plan.y = span if y.log or span is None else union([span, (0.0, 0.0)])
     plan.entries = [e for i, layer in enumerate(layers) for e in _entry(layer, first + i, len(layers))]
     plan.notes = _notes(layers, heights, seen)
+    plan.entries += _status_entries(layers)
     lost = sum(int(np.isnan(h).sum()) for h in heights)
     if lost and len(names) * len(layers) > _WRITTEN:
         plan.entries.append((Patch(facecolor="none", edgecolor=GREY, hatch="xxxx", linewidth=0.5), f"not measured ({lost})"))
@@ -58,6 +62,17 @@ def _entry(layer: Bars, index: int, series: int) -> list[Entry]:
         return []
     hatch = HATCHES[index % len(HATCHES)] if series > 1 else ""
     return [(Patch(facecolor=SERIES[index % len(SERIES)], edgecolor="white", hatch=hatch), clean(layer.label))]
+
+
+def _status_entries(layers: Sequence[Bars]) -> list[Entry]:
+    """What the colours mean that are not the usual one."""
+    found = {s for layer in layers for s in _of(layer, layer.statuses).values() if s in _STATUS and s != Status.UNKNOWN}
+    return [(Patch(facecolor=BADGES[_STATUS[s]].colour, edgecolor="white"), s) for s in sorted(found)]
+
+
+def _of(layer: Bars, texts: Sequence[str]) -> dict[str, str]:
+    """Words or statuses by the names of the bars; none where they are not one for each bar."""
+    return dict(zip(layer.names, texts, strict=True)) if len(texts) == len(layer.names) else {}
 
 
 def _notes(layers: Sequence[Bars], heights: Sequence[Floats], seen: Sequence[Floats]) -> list[str]:
@@ -81,19 +96,22 @@ def _draw(layers: Sequence[Bars], names: Sequence[str], heights: Sequence[Floats
             centre: Floats = np.arange(len(names), dtype=np.float64) + ((i + 0.5) * width - 0.4)
             good = np.isfinite(values)
             hatch = HATCHES[(first + i) % len(HATCHES)] if len(layers) > 1 else ""
-            colour = SERIES[(first + i) % len(SERIES)]
-            style: dict[str, Any] = {"color": colour, "hatch": hatch, "edgecolor": "white", "linewidth": 0, "zorder": 2}
+            usual, statuses, words = SERIES[(first + i) % len(SERIES)], _of(layers[i], layers[i].statuses), _of(layers[i], layers[i].words)
+            colours = [BADGES[_STATUS[s]].colour if (s := statuses.get(n, "")) in _STATUS else usual for n, g in zip(names, good, strict=True) if g]
+            style: dict[str, Any] = {"color": colours, "hatch": hatch, "edgecolor": "white", "linewidth": 0, "zorder": 2}
             place.ax.bar(centre[good], values[good] - bottom, 0.92 * width, bottom=bottom, **style)
             if written:
-                _write_values(place, centre[good], values[good], width)
-            _mark_missing(place, centre[np.isnan(values)], width, written=written)
+                _write_values(place, centre[good], values[good], width, [words.get(n, "") for n, g in zip(names, good, strict=True) if g])
+            lost = np.isnan(values)
+            _mark_missing(place, centre[lost], width, [words.get(n, "") for n, m in zip(names, lost, strict=True) if m] if written else None)
 
     return draw
 
 
-def _write_values(place: Place, centre: Floats, values: Floats, width: float) -> None:
-    """Values at the ends of the bars, if all of them have room."""
-    texts = [short(v, 3) for v in values]
+def _write_values(place: Place, centre: Floats, values: Floats, width: float, words: Sequence[str]) -> None:
+    """Values, or the words of a bar, at the ends of the bars, if all of them have room. Bars that start near their heights need more digits."""
+    digits = 3 if min(place.y) <= 0 <= max(place.y) else 5
+    texts = [shortened(w, _WORD) or short(v, digits) for v, w in zip(values, words, strict=True)]
     room = width * place.inches[0] / abs(place.x[1] - place.x[0])
     if max((len(t) for t in texts), default=0) * 0.62 * place.font / 72 > room:
         return
@@ -103,11 +121,11 @@ def _write_values(place: Place, centre: Floats, values: Floats, width: float) ->
         place.ax.annotate(text, (x, v), offset, textcoords="offset points", **style)
 
 
-def _mark_missing(place: Place, centre: Floats, width: float, *, written: bool) -> None:
-    """Hatch the whole height at these places, and write the words where there is room."""
+def _mark_missing(place: Place, centre: Floats, width: float, words: Sequence[str] | None) -> None:
+    """Hatch the whole height at these places, and write why ("not measured" where nobody says) where there is room."""
     across = place.ax.get_xaxis_transform()
     place.ax.bar(centre, 1.0, 0.92 * width, transform=across, facecolor="none", edgecolor="#bbbbbb", hatch="xxxx", linewidth=0.5, zorder=1)
     box = {"facecolor": "white", "edgecolor": "none", "pad": 1.0, "alpha": 0.85}
     style: dict[str, Any] = {"ha": "center", "va": "center", "rotation": 90, "color": INK, "fontsize": place.font, "bbox": box, "zorder": 4}
-    for x in centre if written else ():
-        place.ax.text(x, 0.5, "not measured", transform=across, clip_on=True, **style)
+    for x, word in zip(centre, words, strict=True) if words is not None else ():
+        place.ax.text(x, 0.5, shortened(word, _WORD) or "not measured", transform=across, clip_on=True, **style)

@@ -110,6 +110,9 @@ def lines_of(label: str) -> int:
 
 
 def _axes_height(prepared: Prepared, width: float) -> float:
+    needed = [p.height for p in prepared.plans if p.height is not None]
+    if needed and len(needed) == len(prepared.plans):
+        return max(needed)
     if prepared.ratio is not None:
         return min(max(width * prepared.ratio, 0.6), 5.4)
     if any(p.what == "pixels" for p in prepared.plans):

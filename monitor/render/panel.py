@@ -17,8 +17,9 @@ from monitor.render.numeric import Floats, Interval, axis_limits, given_range, n
 from monitor.render.plan import Entry, Plan, Setting
 from monitor.render.points import plan_focal_plane, plan_line, plan_scatter
 from monitor.render.style import Look, axis_label, counted, shortened, wrapped
+from monitor.render.table import plan_table
 from quicklook.core.errors import BadData
-from quicklook.core.plots import Axis, Bars, FocalPlane, Image, Layer, Line, Panel, Scatter
+from quicklook.core.plots import Axis, Bars, FocalPlane, Image, Layer, Line, Panel, Scatter, Table
 
 _MOST_ENTRIES = 12
 _MOST_NAMES = 48
@@ -35,6 +36,9 @@ class Ruler:
     log: bool
     label: str
     upright: bool = False
+
+
+_NO_RULER = Ruler(limits=(0.0, 1.0), ticks=(), texts=(), log=False, label="")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -55,7 +59,7 @@ class Prepared:
 
 def prepare(panel: Panel, look: Look, width: float) -> Prepared:
     """Make a panel ready for a cell of that width (inch). What cannot be drawn becomes words, not an exception."""
-    plans, notes = _plans(panel)
+    plans, notes = _plans(panel, look, width)
     visible = [p for p in plans if not p.empty]
     x_axis, y_axis = _axes(panel, plans, notes)
     x_limits = _limits(x_axis, visible, 0)
@@ -63,12 +67,13 @@ def prepare(panel: Panel, look: Look, width: float) -> Prepared:
     notes += [n for p in visible for n in p.notes] + _counts(visible, x_limits, y_limits)
     entries = [e for p in visible for e in p.entries] + bands.entries(panel.bands, panel.y.unit, y_limits)
     names = next((p.categories for p in visible if p.categories), None)
+    words = bool(visible) and all(p.what == "rows" for p in visible)
     scales = list(dict.fromkeys(p.scale for p in visible if p.scale))
     return Prepared(
         panel=panel,
         plans=visible,
-        x=_name_ruler(x_axis, names, look, width) if names else _ruler(x_axis, x_limits, look, width, ticked=bool(visible)),
-        y=_y_ruler(y_axis, y_limits, look, panel, visible),
+        x=_name_ruler(x_axis, names, look, width) if names else _NO_RULER if words else _ruler(x_axis, x_limits, look, width, ticked=bool(visible)),
+        y=_NO_RULER if words else _y_ruler(y_axis, y_limits, look, panel, visible),
         title=wrapped(panel.title, look.letters(width, bold=True)),
         notes=wrapped("; ".join(dict.fromkeys(notes)), look.letters(width, look.small)) if visible else [],
         entries=_cut(entries, look, width),
@@ -78,7 +83,7 @@ def prepare(panel: Panel, look: Look, width: float) -> Prepared:
     )
 
 
-def _plans(panel: Panel) -> tuple[list[Plan], list[str]]:
+def _plans(panel: Panel, look: Look, width: float) -> tuple[list[Plan], list[str]]:
     plans: list[Plan] = []
     notes: list[str] = []
     scales = _Scales(panel)
@@ -89,6 +94,8 @@ def _plans(panel: Panel) -> tuple[list[Plan], list[str]]:
             if isinstance(layer, Bars):
                 if index == first:
                     plans.append(plan_bars(bars, panel.y, first))
+            elif isinstance(layer, Table):
+                plans.append(plan_table(layer, look, width))
             else:
                 plans.append(_plan(layer, panel, index, scales))
         except BadData as error:

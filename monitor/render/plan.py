@@ -49,7 +49,7 @@ class Plan:
     """A layer made ready. `empty` says that there is nothing in it to see; `what` names its elements in the plural.
 
     `notes` are said as they are; `counts` says how many of the elements met which fate, summed over the layers of the panel. `whole`: its heights are
-    counts, between which there are no ticks.
+    counts, between which there are no ticks. `height` (inch) is what it needs of the page, where it does not take what it gets.
     """
 
     what: str
@@ -66,6 +66,7 @@ class Plan:
     categories: tuple[str, ...] | None = None
     ratio: float | None = None
     whole: bool = False
+    height: float | None = None
 
     @property
     def empty(self) -> bool:

@@ -59,16 +59,21 @@ class RenderSink(Sink[RenderParams]):
         from monitor.render.renderer import render_png
         from quicklook.io.atomic import atomic
         from quicklook.io.plotfiles import load_plots
+        from quicklook.io.revisions import of_revision
 
         ready = PlotsReady.model_validate(event.payload)
         unit = Unit.parse(event.unit) if event.unit else None
         source = self._out / ready.path
+        suffix = _suffix(event.part, unit)
+        kept = of_revision(source, event.revision)
+        if kept.is_file():  # a later revision has come meanwhile, and this one was kept under its number
+            source, suffix = kept, f"{suffix}.rev{event.revision}"
         plots = load_plots(source)
         drafts = []
         status_of = dict(zip(ready.names, ready.statuses, strict=False))
         for plot, name in zip(plots, file_names(p.name for p in plots), strict=True):
             data = render_png(plot, dpi=self.params.dpi, status=status_of.get(plot.name), footer=_footer(event))
-            path = source.parent / f"{name}{_suffix(event.part, unit)}.png"
+            path = source.parent / f"{name}{suffix}.png"
             with atomic(path, sync=False) as file:
                 file.write(data)
             drawn = PlotDrawn(name=plot.name, path=str(path.relative_to(self._out)), sha256=hashlib.sha256(data).hexdigest(), size=len(data))

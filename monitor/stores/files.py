@@ -15,6 +15,7 @@ from quicklook.core.plugin import NoParams
 from quicklook.core.sink import Sink, SinkContext
 from quicklook.io.atomic import write_json
 from quicklook.io.folders import exposure_folder
+from quicklook.io.revisions import of_revision, revision_in
 
 log = logging.getLogger("quicklook.files")
 
@@ -23,7 +24,10 @@ _KEEP = 64
 
 
 class FileSink(Sink[NoParams]):
-    """Writes ``verdict.json`` and ``receipt.json`` of every exposure; earlier revisions are kept beside as ``verdict.rev0.json``."""
+    """Writes ``verdict.json`` and ``receipt.json`` of every exposure: of its latest revision, whichever comes last.
+
+    The verdict of every revision is beside as ``verdict.rev0.json``, and so is the receipt of one that was overtaken.
+    """
 
     name = "files"
     kinds = (Seen.kind, Started.kind, PartVerdict.kind, UnitDone.kind, Receipt.kind, ProductWritten.kind, PlotDrawn.kind)
@@ -41,7 +45,8 @@ class FileSink(Sink[NoParams]):
         if event.kind == UnitDone.kind:
             folder.mkdir(parents=True, exist_ok=True)
             write_json(folder / f"verdict.rev{event.revision}.json", event.payload)
-            write_json(folder / "verdict.json", event.payload)
+            if self._is_latest(folder / "verdict.json", event.revision):
+                write_json(folder / "verdict.json", event.payload)
         elif event.kind == Receipt.kind:
             self._write_receipt(event, folder, event.payload["times"], event.payload["seconds_to_verdict"])
         elif event.kind in (ProductWritten.kind, PlotDrawn.kind):
@@ -56,6 +61,8 @@ class FileSink(Sink[NoParams]):
     def _write_receipt(self, event: Event, folder: Path, times: dict[str, int], seconds: float | None) -> None:
         key = (event.unit or "", event.tag, event.revision)
         path = folder / "receipt.json"
+        if not self._is_latest(path, event.revision):
+            path = of_revision(path, event.revision)
         known = self._receipts.get(key) or self._stored(path, event.revision)
         known["times_ns"] |= times
         known["seconds_to_verdict"] = seconds if seconds is not None else known["seconds_to_verdict"]
@@ -65,7 +72,17 @@ class FileSink(Sink[NoParams]):
             self._receipts.popitem(last=False)
         if known["seconds_to_verdict"] is not None:
             folder.mkdir(parents=True, exist_ok=True)
-            write_json(path, {**known, "unit": event.unit, "tag": event.tag, "revision": event.revision, "seconds": _seconds(known["times_ns"])})
+            times = dict(sorted(known["times_ns"].items(), key=lambda item: item[1]))
+            about = {"unit": event.unit, "tag": event.tag, "revision": event.revision}
+            write_json(path, {**about, "seconds_to_verdict": known["seconds_to_verdict"], "seconds": _seconds(times), "times_ns": times})
+
+    @staticmethod
+    def _is_latest(path: Path, revision: int) -> bool:
+        """Whether nothing later is written there; what is earlier is kept under its number."""
+        there = revision_in(path)
+        if there is not None and there < revision and not of_revision(path, there).exists():
+            path.rename(of_revision(path, there))
+        return there is None or there <= revision
 
     @staticmethod
     def _stored(path: Path, revision: int) -> dict[str, Any]:
@@ -78,6 +95,6 @@ class FileSink(Sink[NoParams]):
 
 
 def _seconds(times_ns: dict[str, int]) -> dict[str, float]:
-    """The same times in second after the file was closed, in order."""
+    """The same times, in their order, in second after the file was closed."""
     start = times_ns.get("closed", min(times_ns.values(), default=0))
-    return {name: round((t - start) / 1e9, 4) for name, t in sorted(times_ns.items(), key=lambda item: item[1])}
+    return {name: round((t - start) / 1e9, 4) for name, t in times_ns.items()}

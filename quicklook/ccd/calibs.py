@@ -53,3 +53,12 @@ class BadPixelMask(Calibration):
 
     def __post_init__(self) -> None:
         check_array("mask", self.pixels, dtype=np.uint16)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KnownFibers(Calibration):
+    """Numbers of fibres that are known to be bad: `broken` ones give no light, `low` ones too little to be used."""
+
+    kind = "fibers"
+    broken: tuple[int, ...] = ()
+    low: tuple[int, ...] = ()

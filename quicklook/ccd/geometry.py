@@ -101,7 +101,8 @@ class Amplifier:
     `data`, `overscan`, `prescan` and `parallel_overscan` are sections of the raw image, `ccd` of the trimmed image; `data` and
     `ccd` have one shape. `gain` electron/ADU; `read_noise` electron, the expected one, None if nobody stated it;
     `saturation` ADU, from which on a raw value is saturated, None if unknown. `crosstalk` gives, by the name of another
-    amplifier, the fraction of its signal that appears in this one. `corner` is where its read-out starts.
+    amplifier, the fraction of its signal that appears in this one. `corner` is where its read-out starts. `bad`: it is known to be bad;
+    it is masked, and nobody judges it.
     """
 
     name: str
@@ -115,6 +116,7 @@ class Amplifier:
     saturation: float | None = None
     corner: Corner = "ll"
     crosstalk: Mapping[str, float] = field(default_factory=dict)
+    bad: bool = False
 
     def __post_init__(self) -> None:
         if self.data.shape != self.ccd.shape:

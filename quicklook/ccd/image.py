@@ -137,8 +137,10 @@ class Image(Product):
     """A preprocessed image, wavelength along y: electrons, inverse variance, mask, each [ny, nx].
 
     `ivar` is zero where nothing is known; `mask` has the bits of `PixelMask`. `read_noise` (electron) and `overscan_level` (ADU) are
-    as measured in this exposure, by amplifier; NaN where they could not be. `applied` lists the corrections that were made, `skipped`
-    those that were wanted by default and were not made, with the reason.
+    as measured in this exposure, by amplifier; NaN where they could not be. `noise_variance` (electron^2) is the variance of a pixel without
+    light (read noise, rounding, overscan level, mean dark current), by amplifier, empty if unknown. `dead` says why amplifiers
+    are dead, by name; living ones are not in it. `applied` lists the corrections that were made, `skipped` those that were wanted by default
+    and were not made, with the reason.
     """
 
     kind = "preproc"
@@ -150,6 +152,8 @@ class Image(Product):
     amplifiers: tuple[Amplifier, ...]
     read_noise: Mapping[str, float]
     overscan_level: Mapping[str, float] = field(default_factory=dict)
+    noise_variance: Mapping[str, float] = field(default_factory=dict)
+    dead: Mapping[str, str] = field(default_factory=dict)
     applied: tuple[str, ...] = ()
     skipped: Mapping[str, str] = field(default_factory=dict)
 

@@ -6,7 +6,8 @@ wavelength solution.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import IntFlag
 
 import numpy as np
@@ -21,16 +22,21 @@ UInt32 = npt.NDArray[np.uint32]
 
 
 class SpecMask(IntFlag):
-    """Why a sample of a spectrum is not to be trusted; 0 is good. Numbered as in the DESI data model (specmask)."""
+    """Why a sample of a spectrum is not to be trusted; 0 is good. Bits 0-9 are numbered as in the DESI data model (specmask)."""
 
     SOMEBADPIX = 1 << 0
     ALLBADPIX = 1 << 1
     COSMIC = 1 << 2
     LOWFLAT = 1 << 3
     BADFIBERFLAT = 1 << 4
-    BADSKY = 1 << 5
-    BADFIBER = 1 << 6
-    SATURATED = 1 << 7
+    BRIGHTSKY = 1 << 5
+    BADSKY = 1 << 6
+    BAD2DFIT = 1 << 7
+    NODATA = 1 << 8
+    BADFIBER = 1 << 9
+    SATURATED = 1 << 10
+    BADFLUXCALIB = 1 << 11
+    """the flux calibration does not reach this wavelength, or is not a positive number there"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +70,7 @@ class TraceSet(Calibration):
             raise BadData(f"traces go from {self.wavemin} to {self.wavemax} Angstrom")
         if len(self.fiber) != self.nfibre:
             raise BadData(f"{self.nfibre} traces, {len(self.fiber)} fibre numbers")
+        self.fiber.flags.writeable = False
 
     @property
     def nfibre(self) -> int:
@@ -95,6 +102,7 @@ class Frame(Product):
 
     `unit` of flux: electron/Angstrom until it is calibrated, then 1e-17 erg/(s cm2 Angstrom). `sigma` [nfibre, nwave]: Gaussian sigma of
     the line-spread function, Angstrom. `stage` says what was done: frame, fframe (flat-fielded), sframe (sky subtracted), cframe (calibrated).
+    `assumed` says in words what had to be assumed on the way, because nobody stated it.
     """
 
     kind = "frame"
@@ -108,6 +116,12 @@ class Frame(Product):
     fibermap: FiberMap
     unit: str = "electron/Angstrom"
     stage: str = "frame"
+    assumed: tuple[str, ...] = ()
+
+    @property
+    def label(self) -> str:
+        """The stage."""
+        return self.stage
 
     def __post_init__(self) -> None:
         _check_spectra("frame", self.flux, self.ivar, self.mask, self.wave)
@@ -141,13 +155,17 @@ class FiberFlat(Calibration):
         check_array("fibre flat meanspec", self.meanspec, ndim=1)
         if len(self.fiber) != self.flat.shape[0]:
             raise BadData(f"fibre flat of {self.flat.shape[0]} rows, {len(self.fiber)} fibre numbers")
+        self.fiber.flags.writeable = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SkyModel(Product):
+class SkyModel(Calibration):
     """The sky as each fibre sees it, flat-fielded: `flux`, `ivar`, `mask`, `wave` [nfibre, nwave], electron/Angstrom.
 
-    `ivar` is of the model itself. `fibers` are the numbers of the fibres that it rests on.
+    `ivar` is of the model itself. `fibers` are the numbers of the fibres that it rests on, `rejected` those of sky fibres that were left out
+    because they see something else; with `leave_one_out` the model of each of `fibers` rests on the others alone. `line_error` is the relative
+    error of the emission lines, `wave_error` (Angstrom) the scatter of wavelengths among the fibres, that `ivar` contains. A calibration, so
+    that a chain without `compute_sky` can take one from the index.
     """
 
     kind = "sky"
@@ -157,6 +175,10 @@ class SkyModel(Product):
     mask: UInt32
     wave: Float64
     fibers: tuple[int, ...]
+    rejected: tuple[int, ...] = ()
+    leave_one_out: bool = False
+    line_error: float = 0.0
+    wave_error: float = 0.0
 
     def __post_init__(self) -> None:
         _check_spectra("sky", self.flux, self.ivar, self.mask, self.wave)
@@ -188,3 +210,25 @@ class FluxCalib(Calibration):
         for name, term in (("aterm", self.aterm), ("sterm", self.sterm)):
             if term is not None:
                 check_array(f"flux calibration {name}", term, shape=self.wave.shape, ndim=1)
+        if self.fiber is not None:
+            self.fiber.flags.writeable = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scores(Product):
+    """One value per fibre for every column: what the SCORES table of the DESI data model holds.
+
+    `columns` by name, each [nfibre] float64, NaN where it was not measured; `units` by the same names ("" for a pure number).
+    """
+
+    kind = "scores"
+
+    camera: str
+    fiber: Raw
+    columns: Mapping[str, Raw] = field(default_factory=dict)
+    units: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name, column in self.columns.items():
+            check_array(f"score {name}", column, shape=(len(self.fiber),), dtype=np.float64, ndim=1)
+        self.fiber.flags.writeable = False

@@ -46,7 +46,7 @@ def bench(
             return
         cold = _first_call(chain, file, calib, instrument, camera, threads)
         runs = [_once(session, chain, file, camera) for _ in range(repeat + 1)][1:]
-        floors = _floors(session, file, camera)
+        floors = _floors(session, file, camera, repeat)
     report = _report(cold, runs, floors)
     typer.echo(json.dumps(report, indent=1)) if as_json else _show(report, f"{file.name} {camera}, {threads} thread(s), {repeat} warm runs")
 
@@ -94,7 +94,7 @@ def _first_call(chain: str, file: Path, calib: Path | None, instrument: str, cam
     return {**rows, "new process to verdict": whole}
 
 
-def _floors(session: Session, file: Path, camera: str) -> dict[str, float]:
+def _floors(session: Session, file: Path, camera: str, repeat: int) -> dict[str, float]:
     """What no program on this machine can beat: bytes moved once by memory, pixels decompressed once."""
     import numpy as np
 
@@ -109,7 +109,7 @@ def _floors(session: Session, file: Path, camera: str) -> dict[str, float]:
     moved = pixels.nbytes + pixels.size * 4 + n * (4 + 4 + 2) + n * (4 + 4 + 2)
     return {
         "memory bandwidth, GB/s": bandwidth / 1e9,
-        "read: decompress alone": min(_timed(lambda: _decompress(file, camera)) for _ in range(5)),
+        "read: decompress alone": min(_timed(lambda: _decompress(file, camera)) for _ in range(repeat)),
         "preproc: raw, bias, dark, pixel flat and mask read once, image, ivar and mask written once": moved / bandwidth,
     }
 

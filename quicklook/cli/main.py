@@ -2,17 +2,34 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import traceback
 from importlib.metadata import entry_points
 from typing import Annotated
 
 import typer
+from typer.core import TyperGroup
 
-from quicklook.cli import bench, demo, listen, listing, reference, run, simulate, validate, watch
-from quicklook.core.errors import BadConfig, QuicklookError
+from quicklook.cli import bench, demo, export, listen, listing, reference, run, simulate, validate, watch
+from quicklook.core.errors import BadConfig, NotReadyYet, QuicklookError, Transient, describe
+
+
+class _Group(TyperGroup):
+    """The root command. A broken pipe would end it with 1, which means ALARM here."""
+
+    def invoke(self, ctx: typer.Context) -> object:  # type: ignore[override]
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            # the reader of our output has gone, as in `quicklook listen | head`
+            sys.stdout = sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - until the process ends
+            raise typer.Exit(0) from None
+
 
 app = typer.Typer(
     name="quicklook",
+    cls=_Group,
     help="Real-time quick-look for spectrographs: tells within seconds whether the exposure just taken is good, and why.",
     no_args_is_help=True,
     add_completion=True,
@@ -20,7 +37,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
 
-for module in (run, watch, listen, simulate, listing, validate, bench, demo, reference):
+for module in (run, watch, listen, simulate, listing, validate, export, bench, demo, reference):
     module.register(app)
 
 
@@ -44,8 +61,8 @@ def _add_plugins() -> None:
     for point in sorted(entry_points(group="quicklook.commands"), key=lambda p: p.name):
         try:
             point.load()(app)
-        except Exception as error:
-            typer.echo(f"command {point.name!r} ({point.value}) cannot be loaded: {error}", err=True)
+        except (Exception, SystemExit) as error:
+            typer.echo(f"command {point.name!r} ({point.value}) cannot be loaded: {describe(error)}", err=True)
 
 
 def main() -> None:
@@ -55,12 +72,24 @@ def main() -> None:
         app()
     except QuicklookError as error:
         kind = "configuration" if isinstance(error, BadConfig) else type(error).__name__
-        typer.echo(f"quicklook: {kind}: {error}\n  {error.what_next}", err=True)
+        _complain(f"{kind}: {error}\n  {_what_next(error)}")
         sys.exit(2)
     except KeyboardInterrupt:
-        typer.echo("quicklook: stopped", err=True)
+        _complain("stopped")
         sys.exit(130)
-    except BrokenPipeError:
-        # the reader of our output has gone, as in `quicklook listen | head`
-        sys.stderr.close()
-        sys.exit(0)
+    except Exception as error:
+        if os.environ.get("QUICKLOOK_DEBUG"):
+            traceback.print_exc()
+        _complain(f"this is a fault of the program: {describe(error)} (set QUICKLOOK_DEBUG=1 for a traceback)")
+        sys.exit(2)
+
+
+def _complain(text: str) -> None:
+    # names of files may be no text
+    typer.echo(f"quicklook: {text}".encode(errors="backslashreplace").decode(), err=True)
+
+
+def _what_next(error: QuicklookError) -> str:
+    """The daemon tries again by itself; a command that has ended does not."""
+    itself = isinstance(error, Transient | NotReadyYet) and "what_next" not in vars(error)
+    return "Try again when that has passed." if itself else error.what_next

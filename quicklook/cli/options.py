@@ -17,12 +17,7 @@ OutOption = Annotated[Path | None, typer.Option("--out", help="Folder for everyt
 RawOption = Annotated[Path | None, typer.Option("--raw", help="Folder in which exposures appear.", file_okay=False)]
 TagOption = Annotated[str | None, typer.Option("--tag", help="Name of this processing.")]
 SetOption = Annotated[list[str] | None, typer.Option("-c", "--set", metavar="STEP.PARAM=VALUE", help="Set a parameter; may be repeated.")]
-BadAmpsOption = Annotated[str | None, typer.Option("--badamps", help="Amplifiers known to be bad, such as b7D,z8A: they are masked.")]
-
-
-def overrides_of(sets: list[str] | None, badamps: str | None) -> list[str]:
-    """The overrides, weakest first: an option of its own lies over ``-c``."""
-    return [*(sets or []), *([f'preproc.badamps="{badamps}"'] if badamps else [])]
+BadAmpsOption = Annotated[str | None, typer.Option("--badamps", help="Amplifiers known to be bad, such as b7D,z8A: masked, not judged.")]
 
 
 def site_of(site: Path | None, sets: list[str] | None = None, badamps: str | None = None, **options: Any) -> Site:
@@ -30,4 +25,4 @@ def site_of(site: Path | None, sets: list[str] | None = None, badamps: str | Non
     from quicklook.service.site import load_site
 
     given = {k: str(v) if isinstance(v, Path) else v for k, v in options.items()}
-    return load_site(site, options=given, overrides=overrides_of(sets, badamps))
+    return load_site(site, options={**given, "badamps": badamps or None}, overrides=sets or [])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,8 +14,10 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from quicklook.api import Session
+    from quicklook.core.keys import Unit
     from quicklook.core.status import Status
     from quicklook.io.reader import Peek
+    from quicklook.service.processing import Processed
 
 
 CHAIN_SUFFIXES = (".yaml", ".yml")
@@ -45,6 +48,8 @@ def run(
 ) -> None:
     """Run a chain over raw files: a live table of steps, the verdict and its reasons; files go to --out.
 
+    What was run before under the same --tag is kept: its files get its revision into their names.
+
     Exit status: 0 NORMAL or WARNING, 1 ALARM, 3 UNKNOWN, 2 it could not run.
     """
     from rich.console import Console
@@ -70,12 +75,44 @@ def run(
         session.chain(chain)
     console = Console()
     statuses: list[Status | None] = []
+    runs: dict[Unit, _Exposure] = {}
     for path in paths:
-        statuses += _run_file(console, session, chain, path, camera, quiet)
+        statuses += _run_file(console, session, chain, path, camera, quiet, runs)
+    for run_of_one in runs.values():
+        run_of_one.conclude()
     raise typer.Exit(EXIT_STATUS[total(statuses)])
 
 
-def _run_file(console: Console, session: Session, chain: str | None, path: Path, camera: str | None, quiet: bool) -> list[Status | None]:
+class _Exposure:
+    """The cameras of one exposure that this run has processed, from whatever files, and the revision that they make up."""
+
+    def __init__(self, session: Session, peek: Peek) -> None:
+        self._session, self._peek = session, peek
+        self._begin()
+
+    def _begin(self) -> None:
+        self.revision, self._started_ns = self._session.next_revision(self._peek.unit), time.time_ns()
+        self._done: list[Processed] = []
+
+    def expect(self, camera: str) -> None:
+        """Begin another revision if the camera is in this one: two files of one exposure."""
+        if camera in [d.key.part for d in self._done]:
+            self.conclude()
+            self._begin()
+
+    def add(self, done: Processed) -> None:
+        """One more camera is done."""
+        self._done.append(done)
+
+    def conclude(self) -> None:
+        """Write the verdict over its cameras, and the receipt."""
+        if self._done:
+            self._session.conclude(self._peek, self._done, self._started_ns)
+
+
+def _run_file(
+    console: Console, session: Session, chain: str | None, path: Path, camera: str | None, quiet: bool, runs: dict[Unit, _Exposure]
+) -> list[Status | None]:
     from quicklook.core.errors import QuicklookError
     from quicklook.core.status import Status
 
@@ -89,7 +126,9 @@ def _run_file(console: Console, session: Session, chain: str | None, path: Path,
         console.print(Text.assemble(("? UNKNOWN", "bold magenta"), f" {name}: {error}"), soft_wrap=True)
         return [Status.UNKNOWN]
     chosen = chain or session.site.chain_name(peek.flavor)
-    return [_run_camera(console, session, chosen, path, name, quiet) for name in _cameras(peek, camera, path)]
+    cameras = _cameras(peek, camera, path)
+    exposure = runs.setdefault(peek.unit, _Exposure(session, peek))
+    return [_run_camera(console, session, chosen, path, name, quiet, exposure) for name in cameras]
 
 
 def _cameras(peek: Peek, camera: str | None, path: Path) -> list[str]:
@@ -102,17 +141,19 @@ def _cameras(peek: Peek, camera: str | None, path: Path) -> list[str]:
     return wanted
 
 
-def _run_camera(console: Console, session: Session, chain: str, path: Path, camera: str, quiet: bool) -> Status:
+def _run_camera(console: Console, session: Session, chain: str, path: Path, camera: str, quiet: bool, exposure: _Exposure) -> Status:
     from rich.live import Live
 
     from quicklook.cli.view import LiveTable, show_verdict
 
+    exposure.expect(camera)
     table = LiveTable(f"{path.name}  camera {camera}  chain {chain}")
     if quiet:
-        done = session.process(chain, path, camera)
+        done = session.process(chain, path, camera, revision=exposure.revision)
     else:
         with Live(table, console=console, refresh_per_second=8, vertical_overflow="visible"):
-            done = session.process(chain, path, camera, observer=table)
+            done = session.process(chain, path, camera, observer=table, revision=exposure.revision)
+    exposure.add(done)
     if not console.is_terminal and not quiet:
         console.print()
     show_verdict(console, done.outcome.result)

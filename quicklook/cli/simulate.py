@@ -26,6 +26,12 @@ def simulate(
     scale: Annotated[str, typer.Option(help="tiny, small or full.")] = "small",
     seed: Annotated[int, typer.Option(help="Seed; the same seed gives the same pixels.")] = 20220101,
     fault: Annotated[list[str] | None, typer.Option(help="Fault NAME[:STRENGTH] (see `list faults`); of a night, in one of its exposures.")] = None,
+    wings: Annotated[float, typer.Option(help="Fraction of the light in wings of 3 pixel across the traces.")] = 0.0,
+    sky_gradient: Annotated[float, typer.Option(help="Relative difference of the sky between the centre and the edge of the focal plane.")] = 0.0,
+    traces: Annotated[list[str] | None, typer.Option(help="Real traces, a PSF file: FILE, or CAMERA=FILE for one of several.")] = None,
+    exptime: Annotated[float | None, typer.Option(help="Exposure time of the one exposure, s; default: as usual for its flavor.")] = None,
+    airmass: Annotated[float, typer.Option(help="Airmass of the one exposure.")] = 1.15,
+    seeing: Annotated[float, typer.Option(help="Seeing of the one exposure, arcsec.")] = 1.25,
     pause: Annotated[float, typer.Option(help="Seconds between exposures.", min=0)] = 0.0,
     calibrations: Annotated[bool, typer.Option(help="Write the calibrations too.")] = True,
 ) -> None:
@@ -36,13 +42,15 @@ def simulate(
     faults = tuple(_fault(text) for text in fault or [])
     if flavor is not None and flavor not in FLAVORS:
         raise BadConfig(f"there is no flavor {flavor!r}; there are {', '.join(FLAVORS)}")
-    instruments = sim_instruments(tuple(c.strip() for c in cameras.split(",")), scale=scale, seed=seed)  # type: ignore[arg-type]
+    names = tuple(c.strip() for c in cameras.split(","))
+    files = _trace_files(traces or [], names)
+    instruments = sim_instruments(names, scale=scale, seed=seed, wings=wings, sky_gradient=sky_gradient, trace_files=files)  # type: ignore[arg-type]
     if flavor is not None:
-        plan = [plan_exposure(flavor, expid, night=night, faults=faults)]  # type: ignore[arg-type]
+        plan = [plan_exposure(flavor, expid, night=night, exptime=exptime, airmass=airmass, seeing=seeing, faults=faults)]  # type: ignore[arg-type]
     else:
         plan = plan_night(night, count, cameras=tuple(i.camera for i in instruments), seed=seed, first_expid=expid, faulty=faults or None)
     if calibrations:
-        typer.echo(f"calibrations in {write_calibrations(out, instruments)}")
+        typer.echo(f"calibrations in {write_calibrations(out, instruments, faults)}")
 
     def told(planned: PlannedExposure, path: Path) -> None:
         typer.echo(describe(planned, path.relative_to(out)))
@@ -56,6 +64,19 @@ def describe(planned: PlannedExposure, path: Path) -> str:
 
     faulty = f"  fault: {fault_summary(planned)}" if planned.faults else ""
     return f"{planned.expid:8d}  {planned.flavor:8s} {planned.exptime:6.0f} s  {path}{faulty}"
+
+
+def _trace_files(given: list[str], cameras: tuple[str, ...]) -> dict[str, str]:
+    """PSF file by camera. Raises BadConfig."""
+    from quicklook.core.errors import BadConfig
+
+    files: dict[str, str] = {}
+    for text in given:
+        camera, equals, path = text.partition("=")
+        if not equals and len(cameras) > 1:
+            raise BadConfig(f"--traces {text}: for which camera? write {cameras[0]}={text}")
+        files |= {camera: path} if equals else {cameras[0]: text}
+    return files
 
 
 def _fault(text: str) -> Fault:

@@ -37,13 +37,14 @@ def validate(
     if site is None and instrument is None:
         instrument = "desi"
     described = site_of(site, sets, badamps, instrument=instrument, raw=raw, calib=calib)
+    described.check()
     chains = {"": described.chain(chain)} if chain else described.chains()
     limits = described.limits()
     for name, params in described.file.sinks.items():
-        make_sink(name, params)
+        make_sink(name, params, described.document)
     for folder, what in ((described.file.raw, "raw"), (described.file.calib, "calib")):
         if folder and not Path(folder).is_dir():
-            raise BadConfig(f"{described.source} ({what}): there is no folder {folder}")
+            raise BadConfig(f"{described.document.where((what,))}: there is no folder {folder}")
     if expand:
         each = {c.name: c.expand() for c in chains.values()}
         typer.echo(yaml.safe_dump_all(each.values(), sort_keys=False, allow_unicode=True), nl=False)

@@ -6,11 +6,18 @@ is a fault of the code and is shown as such. Messages say what is wrong, where, 
 
 from __future__ import annotations
 
+from pydantic_core import ValidationError
+
 
 class QuicklookError(Exception):
-    """Base of all errors that are meant to be read by the operator."""
+    """Base of all errors that are meant to be read by the operator. `what_next` takes the place of what its kind says of that."""
 
-    what_next = "Read the message."
+    what_next: str = "Read the message."
+
+    def __init__(self, message: str = "", *, what_next: str = "") -> None:
+        super().__init__(message)
+        if what_next:
+            self.what_next = what_next
 
 
 class NotReadyYet(QuicklookError):
@@ -43,6 +50,12 @@ class Transient(QuicklookError):
     what_next = "Nothing: it is retried by itself."
 
 
+class NoSpace(Transient):
+    """A disk is full, or a quota used up: the work goes on by itself as soon as there is room."""
+
+    what_next = "Make room on the disk: the work goes on by itself."
+
+
 class NotApplicable(QuicklookError):
     """Raised by a QA that does not apply to this part (no such targets, no such region). Not a failure, not UNKNOWN."""
 
@@ -52,6 +65,9 @@ class NotApplicable(QuicklookError):
 def describe(error: BaseException) -> str:
     """One line for a person: the message of our own errors, type and message of any other."""
     text = " ".join(str(error).split())
+    if isinstance(error, ValidationError):
+        # pydantic's own text has addresses and the names of our records in it
+        text = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors(include_url=False, include_input=False))
     if isinstance(error, QuicklookError):
         return text or type(error).__name__
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -132,6 +132,14 @@ class SinkGaveUp(Payload):
     failure: Failure
 
 
+class RawFolder(Payload):
+    """The folder of raw files is gone, or there again."""
+
+    kind = "raw_folder"
+    path: str
+    there: bool
+
+
 class Heartbeat(Payload):
     """The daemon lives: how many workers are warm, how much waits, runs, is done, how far each sink is behind."""
 

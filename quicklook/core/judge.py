@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 
 from quicklook.core.limits import Limit, LimitSet
 from quicklook.core.metrics import Coord, Measured, Measures, MetricDef
-from quicklook.core.plots import Band, Panel, Plot
+from quicklook.core.plots import Band, Bars, Layer, Panel, Plot
 from quicklook.core.results import LimitUsed, MetricResult, Remark
 from quicklook.core.status import Status, worst
 
@@ -63,6 +63,18 @@ def _sentence(definition: MetricDef, at: str, value: float, status: Status, limi
     return f"{what} is {number(value, digits)}{unit}, {side} {number(bound, digits)}{unit} ({allowed}){why}{more}"
 
 
+def _flagged(
+    definition: MetricDef, measured: Measured, places: Sequence[Mapping[str, Coord]], statuses: Sequence[Status | None], status: Status | None
+) -> str:
+    """``dead_amp of amp B: every pixel reads 65535; amp D: no finite pixel``; "" if this is no flag that was set, or nobody said why."""
+    if not definition.flag or status is Status.UNKNOWN:
+        return ""
+    told = [(_place(at), measured.remarks.get(tuple(at.values()), "")) for at, s in zip(places, statuses, strict=True) if s is status]
+    if not all(why for _, why in told):
+        return ""
+    return f"{definition.name} of " + "; ".join(f"{at}: {why}" for at, why in told) if definition.dims else f"{definition.name}: {told[0][1]}"
+
+
 def _above(value: float, limit: Limit) -> bool:
     return limit.normal[1] is not None and value > limit.normal[1]
 
@@ -103,14 +115,18 @@ class Judge:
     def _elements(self, definition: MetricDef, measured: Measured, candidates: Sequence[Limit], tags: Mapping[str, str]) -> MetricResult:
         places = [dict(zip(measured.coords, c, strict=True)) for c in itertools.product(*measured.coords.values())]
         values = [float(v) for v in measured.values.ravel()]
-        chosen = [next((c for c in candidates if c.applies_at(tags, at)), None) for at in places]
+        chosen = [
+            None if tuple(at.values()) in measured.left_out else next((c for c in candidates if c.applies_at(tags, at)), None) for at in places
+        ]
         statuses = [c.judge(v) if c else None for c, v in zip(chosen, values, strict=True)]
         used: list[Limit] = []
         index = [_used_index(c, used) for c in chosen]
         decisive = _decisive(values, statuses, chosen)
         reason = ""
         if decisive is not None and statuses[decisive] not in (None, Status.NORMAL):
-            reason = self._reason(definition, measured, places[decisive], values[decisive], chosen[decisive], statuses, statuses[decisive])
+            reason = _flagged(definition, measured, places, statuses, statuses[decisive]) or self._reason(
+                definition, measured, places[decisive], values[decisive], chosen[decisive], statuses, statuses[decisive]
+            )
         return MetricResult(
             name=definition.name,
             unit=definition.unit,
@@ -183,14 +199,23 @@ def _bands(limit: LimitUsed) -> tuple[Band, ...]:
     return (Band(low=limit.warning[0], high=limit.warning[1], kind="warning", label="warning"), normal)
 
 
+def _with_statuses(layer: Layer, result: MetricResult) -> Layer:
+    """Bars that stand for the elements of the metric, one each, with the status of each."""
+    axes = list(result.coords.values())
+    if not isinstance(layer, Bars) or len(axes) != 1 or layer.names != tuple(str(c) for c in axes[0]):
+        return layer
+    return dataclasses.replace(layer, statuses=tuple(s.value if s else "" for s in result.statuses))
+
+
 def add_bands(plot: Plot, results: Sequence[MetricResult]) -> Plot:
-    """The plot with the limits of its metrics as bands; of several limits, the one that decides."""
+    """The plot with the limits of its metrics as bands (of several limits, the one that decides) and the statuses of its bars."""
     by_name = {r.name: r for r in results}
 
     def banded(panel: Panel) -> Panel:
         result = by_name.get(panel.metric or "")
         if result is None or not result.limits:
             return panel
+        panel = dataclasses.replace(panel, layers=tuple(_with_statuses(layer, result) for layer in panel.layers))
         index = result.limit_of[result.worst] if result.worst is not None and result.limit_of else 0
         return dataclasses.replace(panel, bands=_bands(result.limits[index or 0]))
 

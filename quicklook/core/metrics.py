@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from typing import TYPE_CHECKING
 
@@ -22,7 +23,8 @@ class MetricDef:
     """Declaration of a metric.
 
     `name` is unique within the project (lower case, underscores), `unit` a unit string as astropy writes it ("" for a pure
-    number), `dims` the names of its axes (amp, fibre, line, ...), `doc` its meaning in one sentence.
+    number), `dims` the names of its axes (amp, fibre, line, ...), `doc` its meaning in one sentence. A `flag` is 1 or 0 (something is so,
+    or is not): where it is judged bad, its remark is said in place of value and limit.
     """
 
     name: str
@@ -30,6 +32,7 @@ class MetricDef:
     _: KW_ONLY
     dims: tuple[str, ...] = ()
     doc: str
+    flag: bool = False
 
     def __post_init__(self) -> None:
         if not _NAME.match(self.name):
@@ -43,20 +46,29 @@ class Measured:
     """The values of one metric: float64 array with one axis per dimension, and the coordinates of every axis.
 
     NaN says: this element should have been measured and was not (it becomes UNKNOWN when judged). `remarks` explains single
-    elements in words, by their coordinates; the judge puts them into its reasons. `not_applicable` says why the whole metric
-    does not apply; then there are no values.
+    elements in words, by their coordinates; the judge puts them into its reasons. `left_out` are the coordinates of elements that are
+    not judged, whatever their value (an amplifier that is known to be bad). `not_applicable` says why the whole metric does not apply;
+    then there are no values.
     """
 
     name: str
     values: npt.NDArray[np.float64]
     coords: Mapping[str, tuple[Coord, ...]] = field(default_factory=dict)
     remarks: Mapping[tuple[Coord, ...], str] = field(default_factory=dict)
+    left_out: frozenset[tuple[Coord, ...]] = frozenset()
     not_applicable: str | None = None
 
     def __post_init__(self) -> None:
+        for axis, given in self.coords.items():
+            if bad := [c for c in given if not _names_a_place(c)]:
+                raise ValueError(f"metric {self.name}: coordinate {bad[0]!r} of {axis} is neither text nor a finite number")
         shape = tuple(len(c) for c in self.coords.values())
         if self.not_applicable is None and self.values.shape != shape:
             raise ValueError(f"metric {self.name}: values of shape {self.values.shape}, coordinates of {shape}")
+
+
+def _names_a_place(coord: object) -> bool:
+    return isinstance(coord, str | int | np.generic) if not isinstance(coord, float) else math.isfinite(coord)
 
 
 def measured(
@@ -64,16 +76,18 @@ def measured(
     values: npt.ArrayLike,
     *,
     remarks: Mapping[Coord | tuple[Coord, ...], str] | None = None,
+    left_out: Collection[Coord | tuple[Coord, ...]] = (),
     **coords: Sequence[Coord],
 ) -> Measured:
     """`Measured` from any array-like and one keyword per dimension: ``measured("read_noise", noise, amp=("A", "B"))``.
 
-    Raises ValueError where shape and coordinates differ. A remark of a one-dimensional metric may be keyed by the bare coordinate.
+    Raises ValueError where shape and coordinates differ. Remarks and `left_out` of a one-dimensional metric may be keyed by the bare coordinate.
     """
     array = np.array(values, dtype=np.float64)
     array.flags.writeable = False
     keyed = {k if isinstance(k, tuple) else (k,): v for k, v in (remarks or {}).items()}
-    return Measured(name=name, values=array, coords={k: tuple(v) for k, v in coords.items()}, remarks=keyed)
+    omitted = frozenset(k if isinstance(k, tuple) else (k,) for k in left_out)
+    return Measured(name=name, values=array, coords={k: tuple(v) for k, v in coords.items()}, remarks=keyed, left_out=omitted)
 
 
 def not_applicable(name: str, why: str) -> Measured:
@@ -89,6 +103,11 @@ class Measures:
     _: KW_ONLY
     plots: tuple[Plot, ...] = ()
     facts: Mapping[str, str | int | float | bool | None] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name, fact in self.facts.items():
+            if not isinstance(fact, str | int | float | bool | np.generic | None):
+                raise TypeError(f"fact {name!r} is a {type(fact).__name__}; a fact is text, a number, true, false or nothing")
 
     def __getitem__(self, name: str) -> Measured:
         for metric in self.metrics:

@@ -49,11 +49,25 @@ class Scatter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bars:
-    """Bars over named categories."""
+    """Bars over named categories.
+
+    `words`, one for each bar or none at all, are written at it ("" for nothing), where there is no value in place of "not measured".
+    `statuses`, likewise, are those of the bars ("" for none); the judge adds them where the panel shows a metric.
+    """
 
     names: tuple[str, ...]
     heights: Array
     label: str = ""
+    words: tuple[str, ...] = ()
+    statuses: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """Rows of words under a header; the last column takes what room is left. The axes of its panel are not drawn."""
+
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +93,7 @@ class FocalPlane:
     label: str = ""
 
 
-Layer = Line | Scatter | Bars | Image | FocalPlane
+Layer = Line | Scatter | Bars | Table | Image | FocalPlane
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,7 +129,7 @@ class Plot:
     caption: str = ""
 
 
-_LAYERS: dict[str, type[Any]] = {c.__name__: c for c in (Line, Scatter, Bars, Image, FocalPlane)}
+_LAYERS: dict[str, type[Any]] = {c.__name__: c for c in (Line, Scatter, Bars, Table, Image, FocalPlane)}
 
 
 @dataclass(slots=True)

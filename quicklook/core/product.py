@@ -20,6 +20,11 @@ class Product:
         if not cls.__dict__.get("kind"):
             raise TypeError(f"{cls.__qualname__}: a product names its `kind`")
 
+    @property
+    def label(self) -> str:
+        """By which a product is asked for and its file is named: the kind. A type that goes through stages says here which one it is at."""
+        return self.kind
+
 
 class Calibration(Product):
     """A product that may also come from the calibration index, by its `kind`, when no earlier step has made it."""

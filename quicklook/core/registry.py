@@ -37,7 +37,7 @@ class PluginRef:
         """Import it. Raises BadConfig, with the package it comes from, if its module cannot be imported."""
         try:
             return EntryPoint(self.name, self.target, GROUPS[self.kind]).load()
-        except Exception as error:  # a package of somebody else may raise anything when it is imported
+        except (Exception, SystemExit) as error:  # a package of somebody else may raise anything when it is imported
             raise BadConfig(f"{self.kind} {self.name!r} ({self.target}, of {self.distribution}) cannot be imported: {describe(error)}") from error
 
 

@@ -51,11 +51,15 @@ class Silent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What running a chain gives: the merged result, the products by type, the plots with limits as bands."""
+    """What running a chain gives: the merged result, the products by type, the plots with limits as bands.
+
+    `kept` holds, by label, what was asked for by `keep` of the runner, also where a later step has made another of its type.
+    """
 
     result: PartResult
     products: Mapping[type[Product], Product]
     plots: tuple[Plot, ...]
+    kept: Mapping[str, Product] = field(default_factory=dict)
 
     @property
     def retry(self) -> bool:
@@ -72,6 +76,7 @@ class _State:
 
     key: PartKey
     store: dict[type[Product], Product] = field(default_factory=dict)
+    kept: dict[str, Product] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
     calibrations: dict[type[Calibration], tuple[Calibration, CalibrationUsed] | None] = field(default_factory=dict)
     steps: list[StepResult] = field(default_factory=list)
@@ -89,12 +94,16 @@ def _latest(store: Mapping[type[Product], Product], wanted: type[Product]) -> Pr
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChainRunner:
-    """Runs one chain over parts. `clock` gives seconds that only grow; it is used for durations alone."""
+    """Runs one chain over parts. `clock` gives seconds that only grow; it is used for durations alone.
+
+    `keep` are labels of products (see `Product.label`) that are wanted at the end beside the latest of each type.
+    """
 
     chain: Chain
     judge: Judge
     calibrations: CalibrationSource
     clock: Callable[[], float]
+    keep: frozenset[str] = frozenset()
 
     def run(self, key: PartKey, read: Read, *, tag: str = "live", revision: int = 0, observer: Observer | None = None) -> Outcome:
         """Take the part through the chain. Never raises for what a plugin or the data do; the result says what failed."""
@@ -106,7 +115,7 @@ class ChainRunner:
             for use in step.qas:
                 self._qa(state, step, use, before, watch)
         result = self._merge(state, tag, revision)
-        return Outcome(result=result, products=state.store, plots=tuple(state.plots))
+        return Outcome(result=result, products=state.store, plots=tuple(state.plots), kept=state.kept)
 
     def _step(self, state: _State, step: Step, read: Read | None, watch: Observer) -> None:
         start, failure = self.clock(), None
@@ -115,17 +124,19 @@ class ChainRunner:
                 self._read(state, read)
             else:
                 self._run_algorithm(state, step)
-        except Exception as error:
+        except (KeyboardInterrupt, GeneratorExit):
+            raise
+        except BaseException as error:  # a plugin may as well raise SystemExit
             failure = Failure.of(error)
             state.cause = f"step {step.name} failed: {failure.message}"
         result = StepResult(name=step.name, algorithm=step.algorithm or "read", seconds=self.clock() - start, failure=failure)
         state.steps.append(result)
         watch.step(result)
 
-    @staticmethod
-    def _read(state: _State, read: Read) -> None:
+    def _read(self, state: _State, read: Read) -> None:
         reading: Reading = read()
         state.store = {type(p): p for p in reading.products}
+        state.kept = {p.label: p for p in reading.products if p.label in self.keep}
         state.tags, state.degraded = dict(reading.tags), reading.degraded
 
     def _run_algorithm(self, state: _State, step: Step) -> None:
@@ -138,6 +149,8 @@ class ChainRunner:
         for product in contract.products(step.algorithm, made):
             state.store.pop(type(product), None)
             state.store[type(product)] = product
+            if product.label in self.keep:
+                state.kept[product.label] = product
 
     def _input(self, state: _State, need: Requirement, store: Mapping[type[Product], Product]) -> Product | None:
         found = _latest(store, need.type)
@@ -191,7 +204,9 @@ class ChainRunner:
         except NotApplicable as reason:
             why = str(reason) or "does not apply"
             return QAResult(name=use.name, step=step.name, group=use.plugin.group, status=None, seconds=0.0, not_applicable=why)
-        except Exception as error:
+        except (KeyboardInterrupt, GeneratorExit):
+            raise
+        except BaseException as error:
             failure = Failure.of(error)
             return self._unknown(state, step, use, f"QA {use.name} failed: {failure.message}", failure)
         state.plots += plots

@@ -28,6 +28,9 @@ class Sink(Plugin[P]):
     kinds: ClassVar[tuple[str, ...]] = ()
     isolated: ClassVar[bool] = False
 
+    def check(self) -> None:
+        """Look at the parameters alone, before anything is opened. Raises BadConfig where they cannot be used."""
+
     def open(self, context: SinkContext) -> None:
         """Make ready: connect, bind, create folders. Raises BadConfig or Transient."""
 

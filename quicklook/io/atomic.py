@@ -15,7 +15,9 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from quicklook.core.errors import BadConfig, Transient
+from quicklook.core.errors import BadConfig, NoSpace, Transient
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 @contextmanager
@@ -23,7 +25,8 @@ def atomic(path: str | Path, *, sync: bool = True) -> Iterator[BinaryIO]:
     """A binary file to write, that becomes `path` when the block ends without an error, and leaves no trace otherwise.
 
     It is written beside under a name that begins with a dot, forced to disk (unless `sync` is off, for what can be made again), and
-    renamed. Folders are made. Raises Transient where the disk is full or the file system fails, BadConfig where writing is not allowed.
+    renamed. Folders are made. Raises NoSpace where the disk is full, Transient where the file system fails, BadConfig where writing is not
+    allowed.
     """
     path = Path(path)
     beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -43,7 +46,12 @@ def atomic(path: str | Path, *, sync: bool = True) -> Iterator[BinaryIO]:
             if sync:
                 _sync_folder(path.parent)
     except OSError as error:
-        raise Transient(f"{path} cannot be written: {error.strerror or error}") from error
+        raise _transient(path, error) from error
+    except Exception as error:
+        # what packs the bytes may raise an error of its own over that of the full disk
+        if isinstance(full := error.__context__, OSError) and full.errno in _FULL:
+            raise _transient(path, full) from error
+        raise
     finally:
         with suppress(OSError):
             beside.unlink()
@@ -65,7 +73,12 @@ def _write_errors(path: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG):
             raise BadConfig(f"{path} may not be written: {error.strerror}; give access or choose another output folder") from error
-        raise Transient(f"{path} cannot be written: {error.strerror or error}") from error
+        raise _transient(path, error) from error
+
+
+def _transient(path: Path, error: OSError) -> Transient:
+    kind = NoSpace if error.errno in _FULL else Transient
+    return kind(f"{path} cannot be written: {error.strerror or error}")
 
 
 def _sync_folder(folder: Path) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from quicklook.ccd.calibs import KnownFibers
 from quicklook.core.calibration import CalibrationSource, CalibrationUsed, NoCalibrations
 from quicklook.core.errors import BadConfig, MissingCalibration
 from quicklook.core.keys import PartKey
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from quicklook.core.document import Document
 
 INDEX = "calib.yaml"
+_ALIASES = {"traces": "psf", "fluxcalib": "fluxcal"}
+"""Other names of kinds in an index."""
 
 
 def _night(value: Any) -> Any:
@@ -52,7 +55,7 @@ class CalibEntry(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    kind: str = Field(description="bias, dark, pixflat, mask, traces, fiberflat, fluxcal, ...")
+    kind: str = Field(description="bias, dark, pixflat, mask, psf (or traces), fiberflat, fluxcal, fibers, ...")
     instrument: Names = Field(("*",), description="names of instruments; * and ? allowed")
     camera: Names = Field(("*",), description="names of cameras; * and ? allowed, as in r*")
     when: dict[str, Names] = Field({}, description="further tags that the frame must have, as in {detector: SN22797}")
@@ -67,7 +70,7 @@ class CalibEntry(BaseModel):
     def fits(self, wanted: type[Calibration], tags: Mapping[str, str]) -> bool:
         """Whether it is of that kind and for a part with these tags, the night apart."""
         return (
-            self.kind == wanted.kind
+            _ALIASES.get(self.kind, self.kind) == wanted.kind
             and self.quality != "bad"
             and _matches(self.instrument, tags.get("instrument", ""))
             and _matches(self.camera, tags.get("camera", ""))
@@ -165,7 +168,7 @@ class CalibFolder:
         return _pick(candidates, wanted, part, tags) if candidates else None
 
 
-_DESI_KEYS = {"traces": "PSF", "fluxcal": "FLUXCALIB"}
+_DESI_KEYS = {"fluxcal": "FLUXCALIB"}
 """Names of our kinds in a DESI tree, where they are not the kind in upper case."""
 
 
@@ -190,6 +193,9 @@ class DesiCalibTree:
         for version in self._versions(path):
             begin, end = _bound(path, version, "DATE-OBS-BEGIN"), _bound(path, version, "DATE-OBS-END")
             inside = (begin or 0) <= part.unit.night <= (end or 99_999_999)
+            if wanted is KnownFibers and inside and _same_detector(version, tags):
+                used = CalibrationUsed(kind=wanted.kind, source=str(path), valid_from=str(begin or ""), valid_to=str(end or ""))
+                return _fibres_of(path, version), used
             if inside and version.get(key) and _same_detector(version, tags):
                 found.append(_Candidate(path=self.root / str(version[key]), valid_from=begin, valid_to=end))
         found.sort(key=lambda c: c.valid_from or 0, reverse=True)
@@ -216,6 +222,17 @@ class DesiCalibTree:
         if not isinstance(top, Mapping) or not all(isinstance(v, Mapping) for v in top.values()):
             raise BadConfig(f"{path} is no DESI calibration index: it must read sm4-r: {{V20200101: {{BIAS: ..., DATE-OBS-BEGIN: ...}}}}")
         return list(top.values())
+
+
+def _fibres_of(path: Path, version: Mapping[str, Any]) -> KnownFibers:
+    """The fibres that a version lists by number, separated by commas."""
+    listed: dict[str, tuple[int, ...]] = {}
+    for key in ("BROKENFIBERS", "LOWTRANSMISSIONFIBERS"):
+        words = [w for w in re.split(r"[\s,]+", str(version.get(key) or "")) if w]
+        if not all(w.isdigit() for w in words):
+            raise BadConfig(f"{path}: {key} = {version.get(key)} is no list of fibre numbers")
+        listed[key] = tuple(int(w) for w in words)
+    return KnownFibers(broken=listed["BROKENFIBERS"], low=listed["LOWTRANSMISSIONFIBERS"])
 
 
 def _bound(path: Path, version: Mapping[str, Any], key: str) -> int | None:

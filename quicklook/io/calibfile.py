@@ -8,36 +8,48 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
 
 from quicklook.ccd.arrays import Float32, Raw
-from quicklook.ccd.calibs import BadPixelMask, Bias, Dark, PixelFlat
+from quicklook.ccd.calibs import BadPixelMask, Bias, Dark, KnownFibers, PixelFlat
+from quicklook.ccd.linelist import ArcLines, LineList, SkyLines, parse_lines
 from quicklook.ccd.mask import PixelMask
-from quicklook.core.errors import BadData, MissingCalibration, NotReadyYet
+from quicklook.ccd.spectra import FiberFlat, FluxCalib, TraceSet
+from quicklook.core.errors import BadConfig, BadData, MissingCalibration, NotReadyYet
 from quicklook.core.product import Calibration
+from quicklook.core.yamlsource import validate
+from quicklook.io.configfiles import read_config
 from quicklook.io.fitsfile import FitsFile, open_fits
+from quicklook.io.flatfile import read_fiberflat, read_fluxcalib
 from quicklook.io.hdu import HduInfo
+from quicklook.io.spectrafile import read_sky
+from quicklook.io.tracefile import read_traces
 
 Loader = Callable[[Path], Calibration]
 Check = Callable[[Calibration, Mapping[str, str]], str]
 """What is wrong with a calibration for a part with these tags; empty where nothing is."""
+Adapt = Callable[[Any, Mapping[str, str]], Calibration]
+"""A calibration as it is for a part with these tags: the file of a spectrograph may number its fibres from 0."""
 
 _UNITS = {
     "bias": ("adu", "count", "counts", "dn"),
     "dark": ("electron/s", "electrons/s", "e/s", "e-/s", "electron s-1", "electrons/second", "electron/sec"),
     "pixflat": ("", "1", "none", "relative", "dimensionless", "adimensional"),
 }
-_TABLE: dict[str, tuple[Loader, Check]] = {}
+_TABLE: dict[str, tuple[Loader, Check, Adapt]] = {}
 
 
-def register_loader(kind: str, loader: Loader, check: Check | None = None) -> None:
-    """Say how calibrations of a kind are loaded, and checked against the tags of a part.
+def register_loader(kind: str, loader: Loader, check: Check | None = None, adapt: Adapt | None = None) -> None:
+    """Say how calibrations of a kind are loaded, checked against the tags of a part, and made to fit it.
 
     `loader` raises BadData where the file is not what it should be.
     """
-    _TABLE[kind] = (loader, check or (lambda _calibration, _tags: ""))
+    _TABLE[kind] = (loader, check or (lambda _calibration, _tags: ""), adapt or (lambda calibration, _tags: calibration))
 
 
 def load_calibration(path: Path, wanted: type[Calibration], tags: Mapping[str, str]) -> Calibration:
@@ -47,7 +59,7 @@ def load_calibration(path: Path, wanted: type[Calibration], tags: Mapping[str, s
     """
     if wanted.kind not in _TABLE:
         raise MissingCalibration(f"calibrations of kind {wanted.kind!r} cannot be loaded: nothing is registered for them")
-    loader, check = _TABLE[wanted.kind]
+    loader, check, adapt = _TABLE[wanted.kind]
     try:
         status = path.stat()
         key = (wanted.kind, str(path.resolve()), status.st_mtime_ns, status.st_size)
@@ -60,7 +72,10 @@ def load_calibration(path: Path, wanted: type[Calibration], tags: Mapping[str, s
         raise MissingCalibration(f"{path} gives a {type(calibration).__name__}, not a {wanted.__name__}")
     if wrong := check(calibration, tags):
         raise MissingCalibration(f"{wanted.kind} {path} cannot be used: {wrong}; make one for this read-out or correct the index")
-    return calibration
+    adapted = adapt(calibration, tags)
+    if not isinstance(adapted, wanted):
+        raise MissingCalibration(f"{path} gives a {type(adapted).__name__}, not a {wanted.__name__}")
+    return adapted
 
 
 class CalibrationCache:
@@ -162,3 +177,55 @@ register_loader("bias", lambda path: Bias(pixels=_float_image(path, "bias")), _c
 register_loader("dark", lambda path: Dark(pixels=_float_image(path, "dark")), _check_shape)
 register_loader("pixflat", lambda path: PixelFlat(pixels=_float_image(path, "pixflat")), _check_shape)
 register_loader("mask", _mask, _check_shape)
+
+
+def _check_traces(traces: Calibration, tags: Mapping[str, str]) -> str:
+    """Against the size of the image, where both are known."""
+    wanted = _shape(tags.get("image_shape"))
+    if not isinstance(traces, TraceSet) or not wanted or not traces.npix_x or not traces.npix_y:
+        return ""
+    if (traces.npix_y, traces.npix_x) == wanted:
+        return ""
+    return f"its traces are of an image of {traces.npix_x} x {traces.npix_y} pixels, the camera has {wanted[1]} x {wanted[0]}"
+
+
+def _lines(path: Path, wanted: type[LineList]) -> LineList:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise BadData(f"it is no text: {error}") from error
+    return parse_lines(text, wanted)
+
+
+class _FibersFile(BaseModel):
+    """A file of known bad fibres."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    broken: tuple[int, ...] = Field((), description="numbers of fibres without light")
+    low: tuple[int, ...] = Field((), description="numbers of fibres with too little light to be used")
+
+
+def _fibers(path: Path) -> KnownFibers:
+    try:
+        listed = validate(_FibersFile, read_config(path))
+    except BadConfig as error:
+        raise BadData(str(error)) from error
+    return KnownFibers(broken=listed.broken, low=listed.low)
+
+
+def number_fibres(calibration: TraceSet | FiberFlat | FluxCalib, tags: Mapping[str, str]) -> Calibration:
+    """With fibres numbered as in the whole instrument, where the file counts those of its spectrograph from 0 (tag first_fibre)."""
+    first = int(tags.get("first_fibre") or 0)
+    if calibration.fiber is None or not first or int(calibration.fiber.max()) >= first:
+        return calibration
+    return replace(calibration, fiber=calibration.fiber + calibration.fiber.dtype.type(first))
+
+
+register_loader("psf", read_traces, _check_traces, number_fibres)
+register_loader("fiberflat", read_fiberflat, adapt=number_fibres)
+register_loader("fluxcal", read_fluxcalib, adapt=number_fibres)
+register_loader("sky", read_sky)
+register_loader("fibers", _fibers)
+register_loader("skylines", lambda path: _lines(path, SkyLines))
+register_loader("arclines", lambda path: _lines(path, ArcLines))

@@ -8,27 +8,39 @@ from __future__ import annotations
 
 import difflib
 import importlib.util
+import logging
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from quicklook.core.document import Document
-from quicklook.core.errors import BadConfig
+from quicklook.core.errors import BadConfig, describe
 from quicklook.core.registry import registered
 from quicklook.core.yamlsource import parse_yaml
 
+log = logging.getLogger("quicklook.config")
+
 MAX_BYTES = 4 << 20
+_told: set[str] = set()
 SUFFIXES = (".yaml", ".yml")
 
 
 def config_folders() -> tuple[Path, ...]:
-    """Folders of configuration of the installed packages, those of others before our own."""
+    """Folders of configuration of the installed packages, our own first: another package adds names and takes none."""
     found: list[Path] = []
-    for _, ref in sorted(registered("config").items(), key=lambda item: (item[0] == "default", item[0])):
-        spec = importlib.util.find_spec(ref.target.partition(":")[0])
+    for name, ref in sorted(registered("config").items(), key=lambda item: (item[0] != "default", item[0])):
+        try:
+            spec = importlib.util.find_spec(ref.target.partition(":")[0])
+        except Exception as error:  # the parent of a module is imported to find it
+            spec, why = None, describe(error)
+        else:
+            why = "it is not there"
+        if spec is None and name not in _told:
+            log.warning("configuration %r (%s, of %s) is left out: %s", name, ref.target, ref.distribution, why)
+            _told.add(name)
         found += [Path(p) for p in (spec.submodule_search_locations or ())] if spec else []
     own = Path(__file__).resolve().parents[2] / "configs"  # a checkout that is not installed
     if own not in [f.resolve() for f in found] and own.is_dir():
-        found.append(own)
+        found.insert(0, own)
     return tuple(found)
 
 
@@ -56,6 +68,11 @@ def _display(path: Path) -> str:
     return str(absolute.relative_to(Path.cwd())) if absolute.is_relative_to(Path.cwd()) else str(path)
 
 
+def is_path(name: str) -> bool:
+    """Whether a configuration is named by its path, not by its name."""
+    return name.endswith(SUFFIXES) or "/" in name
+
+
 def find_config(kind: str, name_or_path: str | Path, extra: Iterable[str | Path] = ()) -> Document:
     """The configuration of `kind` (instruments, chains, limits, ...) of that name, or the file at that path.
 
@@ -63,7 +80,7 @@ def find_config(kind: str, name_or_path: str | Path, extra: Iterable[str | Path]
     `<name>.yaml`. Raises BadConfig with the nearest names and the folders where it was looked for.
     """
     text = str(name_or_path)
-    if text.endswith(SUFFIXES) or "/" in text:
+    if is_path(text):
         return read_config(Path(text).expanduser())
     folders = list(_folders(kind, extra))
     for folder in folders:

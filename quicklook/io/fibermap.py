@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -14,6 +13,7 @@ from quicklook.ccd.image import Header
 from quicklook.core.errors import BadData
 from quicklook.io.fitsfile import inspect
 from quicklook.io.instrument import Apertures
+from quicklook.io.tablefile import read_table
 
 
 def slit_fibermap(apertures: Apertures) -> FiberMap:
@@ -32,7 +32,7 @@ def read_fibermap(path: Path, hdu: str, select: Mapping[str, int]) -> tuple[Fibe
     info = structure.find(hdu) or next((h for h in structure.hdus if h.kind == "table"), None)
     if info is None or info.kind != "table":
         raise BadData(f"{path.name} holds no table {hdu}; it has {', '.join(structure.names)}")
-    table = _read_table(path, info.index)
+    table = read_table(path, info.index)
     if "FIBER" not in table:
         raise BadData(f"{path.name}, {info.label}: has no column FIBER")
     keep = np.ones(len(table["FIBER"]), dtype=bool)
@@ -44,33 +44,15 @@ def read_fibermap(path: Path, hdu: str, select: Mapping[str, int]) -> tuple[Fibe
         chosen = ", ".join(f"{k} = {v}" for k, v in select.items())
         raise BadData(f"{path.name}, {info.label}: has no rows" + (f" with {chosen}" if chosen else ""))
     rows = rows[np.argsort(table["FIBER"][rows], kind="stable")]
-    return _fibermap({name: column[rows] for name, column in table.items()}, path.name), info.header
+    return make_fibermap({name: column[rows] for name, column in table.items()}, path.name), info.header
 
 
-def _fibermap(columns: dict[str, Raw], source: str) -> FiberMap:
+def make_fibermap(table: Mapping[str, Raw], source: str) -> FiberMap:
+    """Fibre map of the columns of a table, of which FIBER must be there; without OBJTYPE all fibres are on targets."""
+    columns = dict(table)
     fiber = columns.pop("FIBER").astype(np.int32)
     objtype = columns.pop("OBJTYPE", None)
     names = tuple(str(t).strip().upper() for t in objtype) if objtype is not None else ("TGT",) * len(fiber)
     for column in (fiber, *columns.values()):
         column.flags.writeable = False
     return FiberMap(fiber=fiber, objtype=names, columns=columns, source=source)
-
-
-def _read_table(path: Path, index: int) -> dict[str, Raw]:
-    """Columns by name (upper case), native byte order, texts as str."""
-    import fitsio
-
-    try:
-        with fitsio.FITS(str(path)) as f:
-            data: Any = f[index].read()
-    except (OSError, ValueError, RuntimeError) as error:
-        raise BadData(f"{path.name}: its table cannot be read: {' '.join(str(error).split())}") from error
-    if data is None or data.dtype.names is None:
-        raise BadData(f"{path.name}: its table has no rows")
-    return {name.strip().upper(): _native(data[name]) for name in data.dtype.names}
-
-
-def _native(column: Raw) -> Raw:
-    if column.dtype.kind == "S":
-        return np.char.rstrip(np.char.decode(column, "latin-1"))
-    return np.ascontiguousarray(column.astype(column.dtype.newbyteorder("=")))

@@ -130,11 +130,12 @@ def _begins_hdu(source: Source, offset: int) -> bool:
 def _check_end(source: Source, hdu: HduInfo, end: int) -> None:
     if end <= source.size:
         return
-    share = 100.0 * source.size / end
+    expected = -(-end // BLOCK) * BLOCK
+    share = 100.0 * source.size / expected
     what = "unpacked " if source.packed else ""
     raise Incomplete(
-        f"{source.path.name} is truncated: {hdu.label} ends at byte {end}, the {what}file has {source.size} ({share:.0f} %)",
-        expected=-(-end // BLOCK) * BLOCK,
+        f"{source.path.name} is truncated: {hdu.label} ends at byte {end}, the {what}file has {source.size} ({share:.0f} % of {expected})",
+        expected=expected,
         found=source.size,
     )
 

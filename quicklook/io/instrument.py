@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from quicklook.core.errors import BadConfig
+from quicklook.io.badamps import complaints, split_words
 from quicklook.io.patterns import compile_pattern
 
 Scalar = str | int | float | bool
@@ -288,7 +289,9 @@ class Instrument(Part):
     header: HeaderMap = Field(default_factory=HeaderMap, description="what the header says")
     layouts: tuple[AmplifierLayout, ...] = Field(min_length=1, description="ways in which a detector is read out")
     orientation: OrientationSpec = Field(default_factory=OrientationSpec, description="how wavelength comes to run along y")
-    bad_amplifiers: Words = Field((), description="amplifiers known to be bad, camera and amplifier in one word, as in b7D")
+    bad_amplifiers: Annotated[tuple[str, ...], BeforeValidator(split_words)] = Field(
+        (), description="amplifiers known to be bad: masked, and never judged; camera and amplifier in one word, as in b7D, or CCD1:E"
+    )
     companions: tuple[CompanionSpec, ...] = Field((), description="what comes with an exposure")
     apertures: Apertures | None = Field(None, description="apertures of a slit; null for an instrument with fibres")
     chains: dict[str, str] = Field({}, description="chain by flavor, where the site names none; default: `zero` for zeros, `raw` for all others")
@@ -311,9 +314,11 @@ class Instrument(Part):
         """The name of a camera as it is written here."""
         return change_case(text.strip(), self.cameras.case)
 
-    def bad_amplifiers_of(self, camera: str) -> tuple[str, ...]:
-        """Names of the amplifiers of a camera that are known to be bad."""
-        return tuple(b[len(camera) :] for b in self.bad_amplifiers if b.lower().startswith(camera.lower()) and len(b) > len(camera))
+    @model_validator(mode="after")
+    def _amplifiers_there_are(self) -> Instrument:
+        if wrong := complaints(self, self.bad_amplifiers):
+            raise ValueError(f"bad_amplifiers: {'; '.join(wrong)}")
+        return self
 
 
 def change_case(text: str, case: str) -> str:

@@ -1,30 +1,38 @@
-"""Product files in the DESI data model, by kind of product. A further kind is added by `register_writer`."""
+"""Product files in the DESI data model, by the label of a product: its kind, or its stage. A further one is added by `register_writer`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from quicklook.ccd.exposure import Exposure
+from quicklook.ccd.exposure import Exposure, FiberMap
 from quicklook.ccd.image import HeaderValue, Image
-from quicklook.core.calibration import CalibrationUsed
+from quicklook.ccd.spectra import FiberFlat, Frame, Scores, SkyModel, TraceSet
 from quicklook.core.errors import BadConfig
 from quicklook.core.product import Product
-from quicklook.core.provenance import versions
 from quicklook.io.atomic import atomic
 from quicklook.io.fitswrite import Card, cards_of, write_image_hdu
+from quicklook.io.flatfile import write_fiberflat
+from quicklook.io.headercards import exposure_cards
+from quicklook.io.spectrafile import write_frame, write_sky
+from quicklook.io.tracefile import write_traces
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WriteContext:
-    """What a product file says beside the product: the exposure, cards of provenance. `sync` forces it to disk before it appears."""
+    """What a product file says beside the product: the exposure, cards of provenance, the fibre map, further scores of the fibres.
+
+    `sync` forces it to disk before it appears.
+    """
 
     exposure: Exposure
     camera: str
+    fibermap: FiberMap | None = None
+    scores: Scores | None = None
     provenance: Mapping[str, HeaderValue] = field(default_factory=dict)
     sync: bool = True
 
@@ -33,61 +41,44 @@ Writer = Callable[[Path, Any, WriteContext], None]
 _WRITERS: dict[str, tuple[str, Writer]] = {}
 
 
-def register_writer(kind: str, prefix: str, writer: Writer) -> None:
-    """Say how products of a kind are written, and how their files begin."""
-    _WRITERS[kind] = (prefix, writer)
+def register_writer(label: str, prefix: str, writer: Writer) -> None:
+    """Say how products of a label (kind or stage) are written, and how their files begin."""
+    _WRITERS[label] = (prefix, writer)
 
 
-def can_write(kind: str) -> bool:
-    """Whether products of that kind have a form on disk."""
-    return kind in _WRITERS
+def can_write(label: str) -> bool:
+    """Whether products of that label have a form on disk."""
+    return label in _WRITERS
 
 
-def product_name(kind: str, camera: str, expid: int) -> str:
-    """Name of the file of a product, such as ``preproc-r0-00000102.fits``. Raises BadConfig for a kind that has no form on disk."""
-    if kind not in _WRITERS:
-        raise BadConfig(f"a product of kind {kind!r} has no form on disk; there are {', '.join(sorted(_WRITERS))}")
-    return f"{_WRITERS[kind][0]}-{camera}-{expid:08d}.fits"
+def product_name(label: str, camera: str, expid: int) -> str:
+    """Name of the file of a product, such as ``preproc-r0-00000102.fits``. Raises BadConfig for a label that has no form on disk."""
+    if label not in _WRITERS:
+        raise BadConfig(f"a product {label!r} has no form on disk; there are {', '.join(sorted(_WRITERS))}")
+    return f"{_WRITERS[label][0]}-{camera}-{expid:08d}.fits"
 
 
 def write_product(product: Product, folder: str | Path, context: WriteContext) -> Path:
-    """Write a product into `folder` under its name; returns the path. Raises BadConfig (kind), Transient (disk)."""
-    path = Path(folder) / product_name(product.kind, context.camera, context.exposure.unit.expid)
-    _WRITERS[product.kind][1](path, product, context)
+    """Write a product into `folder` under its name; returns the path. Raises BadConfig (label), Transient (disk)."""
+    path = Path(folder) / product_name(product.label, context.camera, context.exposure.unit.expid)
+    _WRITERS[product.label][1](path, product, context)
     return path
 
 
-def provenance_cards(calibrations: tuple[CalibrationUsed, ...] = (), config_hash: str = "") -> dict[str, HeaderValue]:
-    """Cards on the versions, the configuration and the calibrations that a product was made with (DEPNAMnn, DEPVERnn, CALnn)."""
-    cards: dict[str, HeaderValue] = {}
-    for i, (name, version) in enumerate(versions().items()):
-        cards |= {f"DEPNAM{i:02d}": name, f"DEPVER{i:02d}": version}
-    if config_hash:
-        cards["CONFHASH"] = config_hash
-    for i, used in enumerate(calibrations):
-        cards |= {f"CALKND{i:02d}": used.kind, f"CALSRC{i:02d}": used.source}
-    return cards
-
-
-def exposure_cards(exposure: Exposure, camera: str) -> list[Card]:
-    """The cards of every product: camera, exposure, pointing. What is not known is left out."""
-    start = exposure.start
-    values: dict[str, HeaderValue] = {
-        "CAMERA": camera,
-        "EXPID": exposure.unit.expid,
-        "NIGHT": exposure.unit.night,
-        "FLAVOR": exposure.flavor,
-        "PROGRAM": exposure.program or None,
-        "EXPTIME": exposure.exptime if np.isfinite(exposure.exptime) else None,
-        "DATE-OBS": None if start is None else start.replace(tzinfo=None).isoformat(timespec="milliseconds"),
-        "INSTRUME": exposure.instrument,
-        "OBJECT": exposure.object or None,
-        "AIRMASS": exposure.airmass,
-        "SEEING": exposure.seeing,
-        "TARGTRA": exposure.ra_deg,
-        "TARGTDEC": exposure.dec_deg,
-    }
-    return cards_of(values)
+def context_of(products: Iterable[Product], camera: str, provenance: Mapping[str, HeaderValue], *, sync: bool = True) -> WriteContext:
+    """The context of a camera whose products these are. Raises BadConfig where there is no Exposure among them."""
+    by_type = {type(p): p for p in products}
+    exposure, fibermap, scores = by_type.get(Exposure), by_type.get(FiberMap), by_type.get(Scores)
+    if not isinstance(exposure, Exposure):
+        raise BadConfig(f"no Exposure is known for {camera}; the reader of the instrument must give one for products to be written")
+    return WriteContext(
+        exposure=exposure,
+        camera=camera,
+        fibermap=fibermap if isinstance(fibermap, FiberMap) else None,
+        scores=scores if isinstance(scores, Scores) else None,
+        provenance=provenance,
+        sync=sync,
+    )
 
 
 def _amplifier_cards(image: Image) -> list[Card]:
@@ -128,4 +119,27 @@ def _preproc(path: Path, image: Image, context: WriteContext) -> None:
     write_preproc(path, image, context.exposure, context.provenance, sync=context.sync)
 
 
+def _frame(path: Path, frame: Frame, context: WriteContext) -> None:
+    write_frame(path, frame, context.exposure, context.provenance, scores=context.scores, sync=context.sync)
+
+
+def _sky(path: Path, sky: SkyModel, context: WriteContext) -> None:
+    fibermap = context.fibermap
+    fitting = fibermap if fibermap is not None and len(fibermap.fiber) == len(sky.flux) else None
+    write_sky(path, sky, context.exposure, context.camera, context.provenance, fibermap=fitting, sync=context.sync)
+
+
+def _psf(path: Path, traces: TraceSet, context: WriteContext) -> None:
+    write_traces(path, traces, context.exposure, context.camera, context.provenance, sync=context.sync)
+
+
+def _fiberflat(path: Path, flat: FiberFlat, context: WriteContext) -> None:
+    write_fiberflat(path, flat, context.exposure, context.camera, context.provenance, fibermap=context.fibermap, sync=context.sync)
+
+
 register_writer("preproc", "preproc", _preproc)
+register_writer("psf", "psf", _psf)
+register_writer("sky", "sky", _sky)
+register_writer("fiberflat", "fiberflat", _fiberflat)
+for _stage in ("frame", "fframe", "sframe", "cframe"):
+    register_writer(_stage, _stage, _frame)

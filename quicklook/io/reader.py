@@ -23,6 +23,7 @@ from quicklook.core.reading import Reading
 from quicklook.core.registry import find
 from quicklook.io import headerfacts as facts
 from quicklook.io.amplifiers import Tile, build_amplifiers, choose_layout, orientation_of
+from quicklook.io.badamps import marked
 from quicklook.io.examine import Examined, examine, format_name
 from quicklook.io.fibermap import read_fibermap, slit_fibermap
 from quicklook.io.fitsfile import FitsFile, inspect, open_fits
@@ -129,13 +130,13 @@ class FitsReader(Reader):
         )  # fmt: skip
 
     def read(self, path: str | Path, camera: str) -> Reading:
-        """See `Reader.read`. Everything but the pixels that is wrong becomes a problem of the Arrival."""
+        """See `Reader.read`. Everything but the pixels that is wrong becomes a problem of the Arrival. BadConfig: see `marked`."""
         camera = self.instrument.camera_name(camera)
         with open_fits(path) as f:
             examined = examine(self.instrument, f.structure, camera)
             raw = self._raw(f, examined, camera)
         tags = self._tags(examined, camera) | _shapes(raw)
-        if bad := self.instrument.bad_amplifiers_of(camera):
+        if bad := [a.name for a in raw.amplifiers if a.bad]:
             tags["bad_amplifiers"] = ",".join(bad)
         fibermap = self._fibermap(examined, camera, tags)
         arrival = self._arrival(examined, camera)
@@ -154,7 +155,7 @@ class FitsReader(Reader):
             pixels = _checked(_as_raw(f.pixels(hdu.index)), f"{examined.structure.path.name}, {hdu.label}")
             one = Tile(headers=examined.headers, shape=_two_axes(pixels.shape))
             tiles = dict.fromkeys(layout.amplifiers, one)
-        amplifiers = build_amplifiers(camera, layout, tiles, examined.problems)
+        amplifiers = marked(self.instrument, camera, build_amplifiers(camera, layout, tiles, examined.problems))
         return RawImage(camera=camera, pixels=pixels, amplifiers=amplifiers, header=hdu.header, orientation=orientation_of(self.instrument, layout))
 
     def _arrival(self, examined: Examined, camera: str | None) -> Arrival:
@@ -198,6 +199,8 @@ class FitsReader(Reader):
             tags[name] = facts.text_of(spec, examined.headers)
         if camera is not None:
             tags |= {"camera": camera} | camera_tags(instrument, camera)
+            if instrument.cameras.fibres and tags.get("spectrograph", "").isdigit():
+                tags["first_fibre"] = str(instrument.cameras.fibres * int(tags["spectrograph"]))
         return {k: v for k, v in tags.items() if v}
 
     def _fibermap(self, examined: Examined, camera: str, tags: Mapping[str, str]) -> FiberMap | None:

@@ -1,36 +1,39 @@
 """The daemon: watches, makes jobs, hands them to workers, writes the journal, gives verdicts.
 
 One thread does all of this; sinks read the journal beside it. Everything is in the journal before it is published, and a
-part's steps, QAs and verdict are written in one transaction, so that a verdict is announced once.
+part's steps, QAs and verdict are written in one transaction, so that a verdict is announced once. What cannot be written into
+the journal now (a full disk) is kept and written when it can be.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import fcntl
-import json
 import logging
 import os
 import time
+from collections import deque
 from collections.abc import Callable
+from contextlib import ExitStack
 from multiprocessing import Pipe
 from pathlib import Path
 from typing import IO
 
 import sqlalchemy as sa
 
-from quicklook.core.errors import BadConfig, QuicklookError
-from quicklook.core.events import Heartbeat, JobFailed, Receipt, Refused, Seen, Started, UnitDone, draft
+from quicklook.core.errors import BadConfig, NoSpace, Transient
+from quicklook.core.events import Heartbeat, JobFailed, Payload, RawFolder, Receipt, Started, UnitDone, draft
 from quicklook.core.results import Failure
 from quicklook.core.sink import SinkContext
 from quicklook.core.status import Status
-from quicklook.io.reader import Peek, open_reader
+from quicklook.io.reader import open_reader
 from quicklook.service import jobs
+from quicklook.service.arrivals import Arrivals
 from quicklook.service.executors import Executor, InlineExecutor, ProcessExecutor
 from quicklook.service.jobs import Job, UnitRow
-from quicklook.service.journal import EVENTS, FILES, Journal
+from quicklook.service.journal import EVENTS, Journal
 from quicklook.service.processing import Recipe
-from quicklook.service.sinks import SinkRunner, start_sink
+from quicklook.service.receipts import receipt_of
+from quicklook.service.sinks import SinkRunner, make_sink, start_sink
 from quicklook.service.site import Site
 from quicklook.service.verdicts import unit_verdict
 from quicklook.service.watcher import Arrived, Rejected, Watcher
@@ -40,6 +43,10 @@ log = logging.getLogger("quicklook.daemon")
 
 HEARTBEAT_S = 5.0
 RETRY_PAUSES_S = (1.0, 5.0, 20.0)
+FULL_DISK_PAUSE_S = 30.0
+"""A job whose files found no room is tried again after so long, for ever."""
+_SINK_READY_S = 5.0
+_LONGEST_HOLD_S = 1.0
 
 
 def journal_path(out: Path) -> Path:
@@ -51,29 +58,56 @@ class Daemon:
     """The quick-look daemon of a site. Use `run`, or `start`, `step` as often as wanted, and `stop`."""
 
     def __init__(self, site: Site) -> None:
+        site.check()
         self.site = site
         self.recipe: Recipe = site.recipe()
         self.reader = open_reader(site.instrument)
+        self._tag = self.recipe.tag
         self._bell, self._ring = Pipe(duplex=False)
-        self._lock: IO[str] | None = None
-        self._waiting: dict[Path, tuple[Arrived, float]] = {}
-        self._next_beat = 0.0
+        self._life = ExitStack()
+        self._inbox: deque[Message | Arrived | Rejected] = deque()
+        self._held_since: float | None = None
+        self._next_beat = self._next_check = 0.0
+        self._raw_there: bool | None = None
+        self._drain_s = 0.0
         self._sinks: list[SinkRunner] = []
 
     # ---- life
 
     def start(self) -> None:
-        """Take the lock, open the journal, start workers, sinks and the watcher. Raises BadConfig where another daemon has the folder."""
-        out = self.site.out
-        self._lock = _lock(out / "daemon.lock")
+        """Take the lock, open the journal, start sinks, workers and the watcher.
+
+        Raises BadConfig where another daemon has the folder, or a sink cannot be opened; then nothing is left running. A folder of raw
+        files that is not there yet is waited for.
+        """
+        try:
+            self._start()
+        except BaseException:
+            self._life.close()
+            raise
+
+    def _start(self) -> None:
+        out, params = self.site.out, self.site.file.sinks
+        made = {name: make_sink(name, given, self.site.document) for name, given in params.items()}
+        self._life.callback(_lock(out / "daemon.lock").close)
         self.journal = Journal(journal_path(out), time.time_ns)
+        self._life.callback(self.journal.close)
+        context = SinkContext(out=str(out), epoch=self.journal.epoch)
+        for name, sink in made.items():
+            self._sinks.append(start_sink(self.journal, journal_path(out), name, sink, params[name], context))
+            self._life.callback(self._sinks[-1].stop, 2.0)
+        for runner in self._sinks:
+            runner.ready(_SINK_READY_S)
+        self._life.callback(lambda: self.drain(self._drain_s))
         with self.journal.transaction() as connection:
-            again = jobs.release_running(connection)
+            again = jobs.release_running(connection, self._tag)
         if again:
             log.info("%d jobs that an earlier run left unfinished are done again", again)
         self.executor: Executor = self._executor()
-        context = SinkContext(out=str(out), epoch=self.journal.epoch)
-        self._sinks = [start_sink(self.journal, journal_path(out), name, params, context) for name, params in self.site.file.sinks.items()]
+        self._life.callback(self.executor.stop)
+        self._start_watching()
+
+    def _start_watching(self) -> None:
         w = self.site.file.watch
         self.watcher = Watcher(
             self.site.raw,
@@ -86,9 +120,11 @@ class Daemon:
             rescan_s=w.rescan_s,
             poll_s=w.poll_s,
         )
-        self._remember_files()
+        self._life.callback(self.watcher.stop)
+        self._arrivals = Arrivals(self.journal, self.site, self.recipe, self.reader)
+        self._arrivals.recall(self.watcher)
         self.watcher.start()
-        log.info("watching %s (%s), writing to %s", self.site.raw, self.watcher.mode, out)
+        log.info("watching %s (%s), writing to %s", self.site.raw, self.watcher.mode, self.site.out)
 
     def _executor(self) -> Executor:
         work = self.site.file.work
@@ -101,11 +137,6 @@ class Daemon:
             log.warning("%d workers x %d threads are more than the %d cores; using %d workers", workers, work.threads, cores, fitting)
             workers = fitting
         return ProcessExecutor(self.recipe, workers=workers, threads=work.threads, deadline_s=work.deadline_s)
-
-    def _remember_files(self) -> None:
-        with self.journal.reading() as connection:
-            for row in connection.execute(sa.select(FILES)):
-                self.watcher.known(Path(row.path), row.size, row.mtime_ns)
 
     def _wake(self) -> None:
         if not self._bell.poll():
@@ -122,23 +153,21 @@ class Daemon:
 
     def stop(self, timeout_s: float = 8.0) -> None:
         """Stop in good order: the watcher, the workers, then the sinks once they have taken what there is."""
-        self.watcher.stop()
-        self.executor.stop()
-        self.drain(timeout_s)
-        for sink in self._sinks:
-            sink.stop(2.0)
-        self.journal.close()
-        if self._lock:
-            self._lock.close()
+        self._drain_s = timeout_s
+        self._life.close()
 
     def drain(self, timeout_s: float) -> bool:
         """Wait until every sink has taken every event; False if one has not within the time."""
         end = time.monotonic() + timeout_s
-        while self._behind() > 0:
-            if time.monotonic() > end:
-                log.warning("sinks are %d events behind and go on at the next start", self._behind())
-                return False
-            time.sleep(0.02)
+        try:
+            while (behind := self._behind()) > 0:
+                if time.monotonic() > end:
+                    log.warning("sinks are %d events behind and go on at the next start", behind)
+                    return False
+                time.sleep(0.02)
+        except Transient as error:
+            log.warning("how far the sinks are is not known: %s", error)
+            return False
         return True
 
     def _behind(self) -> int:
@@ -150,146 +179,138 @@ class Daemon:
     @property
     def idle(self) -> bool:
         """Nothing waits, runs, or is about to arrive."""
-        with self.journal.reading() as connection:
-            count = jobs.counts(connection)
-            units = jobs.open_units(connection)
-        return not (count.get(jobs.OPEN) or count.get(jobs.RUNNING) or units or self._waiting or self.watcher.pending)
+        if self._inbox or self._arrivals.waiting or self.watcher.pending:
+            return False
+        try:
+            with self.journal.reading() as connection:
+                count = jobs.counts(connection, self._tag)
+                return not (count.get(jobs.OPEN) or count.get(jobs.RUNNING) or jobs.open_units(connection, self._tag))
+        except Transient:
+            return False
 
     def step(self) -> None:
         """One turn: take messages, take arrivals, hand out jobs, close what is due."""
-        pause = min(self.watcher.wait_s(), 0.05 if self._waiting else 1.0)
-        for message in self.executor.wait(pause, [self._bell]):
-            self._take(message)
+        pause = min(self.watcher.wait_s(), 0.05 if self._arrivals.waiting else 1.0)
+        self._inbox.extend(self.executor.wait(pause, [self._bell]))
         while self._bell.poll():
             self._bell.recv_bytes()
-        for found in self.watcher.poll():
-            self._refuse(found) if isinstance(found, Rejected) else self._arrive(found)
-        self._look_for_companions()
+        self._inbox.extend(self.watcher.poll())
+        self._look_after_sinks()
+        try:
+            self._turn()
+        except Transient as error:
+            self._hold(error)
+        else:
+            self._go_on()
+
+    def _turn(self) -> None:
+        """All that the journal is needed for. What it raises leaves everything as it was, to be done at a later turn."""
+        self._announce_folder()
+        while self._inbox:
+            self._take(self._inbox[0])
+            self._inbox.popleft()
+        self._arrivals.look_again()
         self._hand_out()
         self._close_due()
         self._beat()
 
-    def _refuse(self, found: Rejected) -> None:
-        log.warning("%s is refused: %s", found.path.name, found.failure.message)
-        with self.journal.transaction() as connection:
-            jobs.remember_file(connection, str(found.path), found.size, found.mtime_ns, "refused")
-            self.journal.append([draft(Refused(file=found.path.name, failure=found.failure), tag=self.recipe.tag)], connection)
+    def _hold(self, error: Transient) -> None:
+        """The journal cannot be used: say so once, and wait a little."""
+        if self._held_since is None:
+            self._held_since = time.monotonic()
+            log.error("%s; nothing is lost, the work goes on as soon as it can. %s", error, error.what_next)
+        time.sleep(min(_LONGEST_HOLD_S, 0.05 + time.monotonic() - self._held_since))
 
-    def _arrive(self, found: Arrived) -> None:
-        try:
-            missing = self._lacking(found.path)
-        except (QuicklookError, OSError) as error:
-            self._refuse(Rejected(path=found.path, size=found.size, mtime_ns=found.mtime_ns, failure=Failure.of(error)))
+    def _go_on(self) -> None:
+        if self._held_since is not None:
+            log.warning("the journal can be used again after %.0f s", time.monotonic() - self._held_since)
+            self._held_since = None
+
+    def _look_after_sinks(self) -> None:
+        if time.monotonic() >= self._next_check:
+            self._next_check = time.monotonic() + HEARTBEAT_S
+            for sink in self._sinks:
+                sink.check()
+
+    def _announce_folder(self) -> None:
+        """Say that the folder of raw files is gone, or there again; that it is there at the start needs no word."""
+        there, before = self.watcher.there, self._raw_there
+        if there == before:
             return
-        if missing and self.site.file.watch.companion_s > 0:
-            self._waiting[found.path] = (found, time.monotonic() + self.site.file.watch.companion_s)
-        else:
-            self._enter(found)
-
-    def _look_for_companions(self) -> None:
-        for path, (found, until) in list(self._waiting.items()):
-            try:
-                lacking = self._lacking(path)
-            except (QuicklookError, OSError):
-                # it is being changed, or gone: the watcher brings it again when it stands still
-                del self._waiting[path]
-                continue
-            if not lacking or time.monotonic() > until:
-                del self._waiting[path]
-                self._enter(found)
-
-    def _lacking(self, path: Path) -> list[str]:
-        """Required companions that are not there, and cameras that should be in the file: it may have been seen between two of its HDUs."""
-        peek = self.reader.peek(path)
-        return [c.name for c in peek.companions if c.required and not c.present] + list(peek.missing_cameras)
-
-    def _enter(self, found: Arrived) -> None:
-        """Make a unit and its jobs of a complete file."""
-        try:
-            peek = self.reader.peek(found.path)
-            self.recipe.chain_for(peek.flavor)
-        except (QuicklookError, OSError) as error:
-            self._refuse(Rejected(path=found.path, size=found.size, mtime_ns=found.mtime_ns, failure=Failure.of(error)))
-            return
-        with self.journal.transaction() as connection:
-            if jobs.file_known(connection, str(found.path), found.size, found.mtime_ns):
-                return
-            jobs.remember_file(connection, str(found.path), found.size, found.mtime_ns, "taken")
-            revision = self._enter_unit(connection, found, peek)
-            seen = Seen(file=found.path.name, size=found.size, parts=list(peek.cameras), tags=dict(peek.tags))
-            self.journal.append([draft(seen, unit=peek.unit, tag=self.recipe.tag, revision=revision)], connection)
-        log.info("%s has arrived: %s, %s", found.path.name, peek.flavor, " ".join(peek.cameras))
-
-    def _enter_unit(self, connection: sa.Connection, found: Arrived, peek: Peek) -> int:
-        """Store the unit, or one more camera of it, or a new revision of it; returns the revision."""
-        tag, old = self.recipe.tag, jobs.latest_unit(connection, peek.unit, self.recipe.tag)
-        again = old is not None and {p.part for p in jobs.part_states(connection, old)} & set(peek.cameras)
-        if old is not None and not old.closed and not again:
-            # a file per camera: one more camera of an exposure that is being worked on
-            jobs.add_jobs(connection, dataclasses.replace(old, path=str(found.path)), peek.cameras)
-            return old.revision
-        now = time.time_ns()
-        row = UnitRow(
-            unit=peek.unit,
-            tag=tag,
-            revision=0 if old is None else old.revision + 1,
-            path=str(found.path),
-            expected=self.site.instrument.cameras.expected,
-            tags=dict(peek.tags),
-            closed_ns=found.mtime_ns,
-            seen_ns=found.seen_ns,
-            deadline_ns=now + int(self.site.file.watch.unit_s * 1e9),
-        )
-        jobs.add_unit(connection, row, peek.cameras)
-        if old is not None and self.site.instrument.layout.camera_hdus is None:
-            jobs.carry_over(connection, old, row, peek.cameras)
-        return row.revision
+        if not (there and before is None):
+            said = f"{self.site.raw} is there {'again' if before is False else ''}".strip() if there else f"there is no folder {self.site.raw}"
+            log.warning("%s%s", said, "" if there else "; mount it or make it, it is looked for every few seconds")
+            self.journal.append([draft(RawFolder(path=str(self.site.raw), there=there), tag=self._tag)])
+        self._raw_there = there
 
     def _hand_out(self) -> None:
         while self.executor.free() > 0:
             with self.journal.transaction() as connection:
-                job = jobs.take_next(connection, time.time_ns())
+                job = jobs.take_next(connection, self._tag, time.time_ns())
                 if job is None:
                     return
-                if not job.announced:
-                    self._say(Started(chain=self.recipe.chain_for(self.reader.peek(Path(job.path)).flavor).name), job, connection)
-            self.executor.submit(job)
+                begun = self._begin(connection, job)
+            if begun:
+                self.executor.submit(job)
 
-    def _say(self, payload: Started | JobFailed, job: Job, connection: sa.Connection) -> None:
+    def _begin(self, connection: sa.Connection, job: Job) -> bool:
+        """Announce that work on a job begins; False if there is no chain for it any more. The raw file is not looked at: it may be gone."""
+        try:
+            chain = self.recipe.chain_for(job.flavor)
+        except BadConfig as error:
+            self._fail(connection, job, Failure.of(error))
+            return False
+        if not job.announced:
+            self._say(Started(chain=chain.name), job, connection)
+        return True
+
+    def _say(self, payload: Payload, job: Job, connection: sa.Connection) -> None:
         self.journal.append([draft(payload, unit=job.unit, part=job.part, tag=job.tag, revision=job.revision)], connection)
 
-    def _take(self, message: Message) -> None:
-        if isinstance(message, Ready):
+    def _take(self, message: Message | Arrived | Rejected) -> None:
+        if isinstance(message, Arrived | Rejected):
+            self._arrivals.take(message)
+        elif isinstance(message, Ready):
             self._next_beat = 0.0
-        elif isinstance(message, Judged):
-            self._publish(message)
-        elif isinstance(message, Written):
+        else:
             with self.journal.transaction() as connection:
-                self.journal.append(message.events, connection)
-                jobs.finish(connection, message.job.id)
-        elif isinstance(message, Broken):
-            self._broken(message)
+                # as the journal has it: the message says what was known when the job was handed out
+                job = jobs.job_now(connection, message.job.id)
+                if job.state == jobs.RUNNING:  # else a later revision has taken its place
+                    self._note(connection, job, message)
 
-    def _publish(self, message: Judged) -> None:
-        with self.journal.transaction() as connection:
+    def _note(self, connection: sa.Connection, job: Job, message: Judged | Written | Broken) -> None:
+        if isinstance(message, Broken):
+            self._broken(connection, job, message)
+        elif isinstance(message, Written):
             self.journal.append(message.events, connection)
-            jobs.set_verdict(connection, message.job.id, message.status, message.reasons)
-            self._close_complete(connection, message.job)
-        log.info("%s %s: %s", message.job.unit, message.job.part, message.status)
-
-    def _broken(self, message: Broken) -> None:
-        job, again = message.job, message.retry and message.job.attempts < self.site.file.work.attempts
-        log.warning("%s %s: attempt %d: %s", job.unit, job.part, job.attempts, message.failure.message)
-        with self.journal.transaction() as connection:
-            if again:
-                pause = RETRY_PAUSES_S[min(job.attempts, len(RETRY_PAUSES_S)) - 1]
-                jobs.retry_later(connection, job.id, time.time_ns() + int(pause * 1e9), message.failure)
-                return
-            jobs.give_up(connection, job.id, message.failure)
-            self._say(JobFailed(attempts=job.attempts, failure=message.failure), job, connection)
-            if not job.announced:
-                jobs.set_verdict(connection, job.id, Status.UNKNOWN, [f"UNKNOWN: processing failed: {message.failure.message}"])
+            jobs.finish(connection, job.id)
+        elif not job.announced:
+            self.journal.append(message.events, connection)
+            jobs.set_verdict(connection, job.id, message.status, message.reasons)
             self._close_complete(connection, job)
+            log.info("%s %s: %s", job.unit, job.part, message.status)
+
+    def _broken(self, connection: sa.Connection, job: Job, message: Broken) -> None:
+        log.warning("%s %s: attempt %d: %s", job.unit, job.part, job.attempts, message.failure.message)
+        now = time.time_ns()
+        if message.failure.error == NoSpace.__name__:
+            # not an attempt that counts: it goes well as soon as there is room
+            jobs.retry_later(connection, job.id, now + int(FULL_DISK_PAUSE_S * 1e9), message.failure, job.attempts - 1)
+        elif message.retry and job.attempts < self.site.file.work.attempts:
+            pause = RETRY_PAUSES_S[min(job.attempts, len(RETRY_PAUSES_S)) - 1]
+            jobs.retry_later(connection, job.id, now + int(pause * 1e9), message.failure, job.attempts)
+        else:
+            tried = f"It was tried {job.attempts} times and is given up: mend the cause, then process it again with `quicklook run`."
+            self._fail(connection, job, message.failure.model_copy(update={"what_next": tried}) if message.retry else message.failure)
+
+    def _fail(self, connection: sa.Connection, job: Job, failure: Failure) -> None:
+        """The job is over; its part is UNKNOWN, unless its verdict is announced already."""
+        jobs.give_up(connection, job.id, failure)
+        self._say(JobFailed(attempts=job.attempts, failure=failure), job, connection)
+        if not job.announced:
+            jobs.set_verdict(connection, job.id, Status.UNKNOWN, [f"UNKNOWN: processing failed: {failure.message}"])
+        self._close_complete(connection, job)
 
     # ---- verdicts of units
 
@@ -304,7 +325,7 @@ class Daemon:
     def _close_due(self) -> None:
         now = time.time_ns()
         with self.journal.reading() as connection:
-            due = [row for row in jobs.open_units(connection) if self._is_due(connection, row, now)]
+            due = [row for row in jobs.open_units(connection, self._tag) if self._is_due(connection, row, now)]
         for row in due:
             with self.journal.transaction() as connection:
                 self._close(connection, row)
@@ -325,22 +346,15 @@ class Daemon:
         log.info("%s: %s%s", row.unit, verdict.status, "".join(f"\n    {r}" for r in verdict.reasons))
 
     def _receipt(self, connection: sa.Connection, row: UnitRow) -> Receipt:
-        now = time.time_ns()
-        times = {"closed": row.closed_ns or row.seen_ns, "seen": row.seen_ns}
         where = (EVENTS.c.unit == str(row.unit), EVENTS.c.tag == row.tag, EVENTS.c.revision == row.revision)
-        for event in connection.execute(sa.select(EVENTS).where(*where).order_by(EVENTS.c.seq)):
-            times |= _times_of(event.kind, event.part, event.time, event.payload)
-        times["verdict"] = now
-        return Receipt(times=times, seconds_to_verdict=(now - times["closed"]) / 1e9)
+        rows = connection.execute(sa.select(EVENTS).where(*where).order_by(EVENTS.c.seq))
+        return receipt_of(rows, row.closed_ns, row.seen_ns, time.time_ns())
 
     def _beat(self) -> None:
         if time.monotonic() < self._next_beat:
             return
-        self._next_beat = time.monotonic() + HEARTBEAT_S
-        for sink in self._sinks:
-            sink.check()
         with self.journal.reading() as connection:
-            count = jobs.counts(connection)
+            count = jobs.counts(connection, self._tag)
         last = self.journal.last_seq()
         lag = {s.name: last - self.journal.position(s.name) for s in self._sinks}
         beat = Heartbeat(
@@ -352,18 +366,7 @@ class Daemon:
             sinks=lag,
         )
         self.journal.append([draft(beat, tag=self.recipe.tag)])
-
-
-def _times_of(kind: str, part: str | None, time_ns: int, payload: str) -> dict[str, int]:
-    if kind == "seen":
-        return {"readable": time_ns}
-    if part is None or kind not in ("started", "verdict"):
-        return {}
-    own = {f"{part}/{kind}": time_ns}
-    if kind == "verdict":
-        steps = json.loads(payload).get("times", {})
-        own |= {f"{part}/{name}": t for name, t in steps.items()}
-    return own
+        self._next_beat = time.monotonic() + HEARTBEAT_S
 
 
 def _lock(path: Path) -> IO[str]:
@@ -376,5 +379,6 @@ def _lock(path: Path) -> IO[str]:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         file.close()
-        raise BadConfig(f"another daemon works in {path.parent}; stop it or name another output folder") from error
+        what_next = "Stop the other daemon or name another output folder."
+        raise BadConfig(f"another daemon works in {path.parent}", what_next=what_next) from error
     return file

@@ -22,6 +22,9 @@ from quicklook.service.worker import Broken, Message, Ready, Written, work, work
 _COLD_DEATHS = 5
 """So many workers in a row that die before they are warm mean that none will live."""
 
+WARM_UP_S = 180.0
+"""Compiling all kernels for the first time takes a minute on a slow machine."""
+
 log = logging.getLogger("quicklook.service")
 
 
@@ -93,28 +96,35 @@ class _Worker:
     process: BaseProcess
     pipe: Connection
     warm: bool = False
+    warms_up: bool = True
     job: Job | None = None
     started: float = field(default_factory=time.monotonic)
 
 
 class ProcessExecutor:
-    """Warm worker processes, spawned (never forked: OpenMP does not survive it), killed at `deadline_s` and replaced."""
+    """Warm worker processes, spawned (never forked: OpenMP does not survive it), killed at `deadline_s` and replaced.
 
-    def __init__(self, recipe: Recipe, *, workers: int, threads: int = 1, deadline_s: float = 120.0) -> None:
+    Getting warm may take `warm_up_s`. A worker that dies of it, or takes longer, is replaced by one that does without.
+    """
+
+    def __init__(
+        self, recipe: Recipe, *, workers: int, threads: int = 1, deadline_s: float = 120.0, warm_up_s: float = WARM_UP_S
+    ) -> None:
         self._context = multiprocessing.get_context("spawn")
-        self._recipe, self._threads, self._deadline_s = recipe, threads, deadline_s
+        self._recipe, self._threads, self._deadline_s, self._warm_up_s = recipe, threads, deadline_s, warm_up_s
         self._cold_deaths = 0
         self._workers = [self._spawn() for _ in range(workers)]
 
-    def _spawn(self) -> _Worker:
+    def _spawn(self, warm_up: bool = True) -> _Worker:
         ours, theirs = self._context.Pipe()
         for name in ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
             # read when numpy and numba are first imported, so it must be set before the child starts
             os.environ[name] = str(self._threads)
-        process = self._context.Process(target=worker_main, args=(theirs, self._recipe, self._threads), daemon=True, name="quicklook-worker")
+        args = (theirs, self._recipe, self._threads, warm_up)
+        process = self._context.Process(target=worker_main, args=args, daemon=True, name="quicklook-worker")
         process.start()
         theirs.close()
-        return _Worker(process=process, pipe=ours)
+        return _Worker(process=process, pipe=ours, warms_up=warm_up)
 
     @property
     def pids(self) -> list[int]:
@@ -169,20 +179,22 @@ class ProcessExecutor:
     def _overdue(self) -> list[Message]:
         now, out = time.monotonic(), []
         for worker in list(self._workers):
-            if (worker.job is not None or not worker.warm) and now - worker.started > self._deadline_s:
+            limit_s = self._deadline_s if worker.warm else self._warm_up_s
+            if (worker.job is not None or not worker.warm) and now - worker.started > limit_s:
                 worker.process.kill()
-                out += self._replace(worker, f"it took longer than {self._deadline_s:g} s and was stopped")
+                out += self._replace(worker, f"it took longer than {limit_s:g} s and was stopped")
         return out
 
     def _replace(self, worker: _Worker, why: str) -> list[Message]:
         worker.process.join(5)
         worker.pipe.close()
-        self._cold_deaths += not worker.warm
+        died_warming_up = worker.warms_up and not worker.warm
+        self._cold_deaths += not (worker.warm or worker.warms_up)
         if self._cold_deaths > _COLD_DEATHS:
             raise BadConfig(f"worker processes do not start ({why}); the log says why, `quicklook validate` checks the configuration")
-        self._workers[self._workers.index(worker)] = self._spawn()
+        self._workers[self._workers.index(worker)] = self._spawn(warm_up=not died_warming_up)
         if worker.job is None:
-            log.error("a worker was replaced: %s", why)
+            log.error("a worker was replaced: %s%s", why, "; the new one does not warm up, its first frame will be slower" if died_warming_up else "")
             return []
         failure = Failure(error="WorkerLost", message=why, what_next="It is retried; if it comes again, look at the log and at the file.")
         return [Broken(worker.job, failure, retry=True)]

@@ -14,12 +14,12 @@ from quicklook.core.results import Failure
 from quicklook.core.status import Status
 from quicklook.service.journal import FILES, JOBS, UNITS
 
-OPEN, RUNNING, DONE, FAILED = "open", "running", "done", "failed"
+OPEN, RUNNING, DONE, FAILED, SUPERSEDED = "open", "running", "done", "failed", "superseded"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """Work on one part: where its file is, how often it was tried, whether its verdict is already announced."""
+    """Work on one part: where its file is, the flavor that chooses its chain, how often it was tried, whether its verdict is announced."""
 
     id: int
     unit: Unit
@@ -27,8 +27,10 @@ class Job:
     tag: str
     revision: int
     path: str
+    flavor: str
     attempts: int
     announced: bool
+    state: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,16 +60,24 @@ class PartState:
     reasons: tuple[str, ...]
 
 
-def file_known(connection: sa.Connection, path: str, size: int, mtime_ns: int) -> bool:
-    """Whether this very content (by size and time) was taken or refused before."""
-    row = connection.execute(sa.select(FILES).where(FILES.c.path == path)).first()
+def file_known(connection: sa.Connection, path: str, tag: str, size: int, mtime_ns: int) -> bool:
+    """Whether this very content (by size and time) was taken or refused before under this tag."""
+    row = connection.execute(sa.select(FILES).where(FILES.c.path == path, FILES.c.tag == tag)).first()
     return row is not None and row.size == size and row.mtime_ns == mtime_ns
 
 
-def remember_file(connection: sa.Connection, path: str, size: int, mtime_ns: int, state: str) -> None:
-    """Note that a file with this size and time was taken, or refused."""
-    connection.execute(sa.delete(FILES).where(FILES.c.path == path))
-    connection.execute(sa.insert(FILES).values(path=path, size=size, mtime_ns=mtime_ns, state=state))
+def remember_file(
+    connection: sa.Connection, path: str, tag: str, size: int, mtime_ns: int, state: str, lacks_until_ns: int | None = None
+) -> None:
+    """Note that a file with this size and time was taken, or refused; and until when what it lacks (a companion) is waited for."""
+    connection.execute(sa.delete(FILES).where(FILES.c.path == path, FILES.c.tag == tag))
+    values = {"size": size, "mtime_ns": mtime_ns, "state": state, "lacks_until_ns": lacks_until_ns}
+    connection.execute(sa.insert(FILES).values(path=path, tag=tag, **values))
+
+
+def files(connection: sa.Connection, tag: str) -> Sequence[Any]:
+    """All files that are known under a tag: rows with path, size, mtime_ns, state, lacks_until_ns."""
+    return connection.execute(sa.select(FILES).where(FILES.c.tag == tag)).all()
 
 
 def add_unit(connection: sa.Connection, row: UnitRow, parts: Sequence[str]) -> None:
@@ -89,17 +99,35 @@ def add_unit(connection: sa.Connection, row: UnitRow, parts: Sequence[str]) -> N
 
 
 def add_jobs(connection: sa.Connection, row: UnitRow, parts: Sequence[str]) -> None:
-    """Open jobs for further parts of a unit that is there."""
-    common = {"unit": str(row.unit), "tag": row.tag, "revision": row.revision, "path": row.path, "state": OPEN}
-    connection.execute(sa.insert(JOBS), [{**common, "part": p} for p in parts])
+    """Open jobs for parts of a unit that is there; a part whose job still waits is done with the new file in place of the old one."""
+    new = {"path": row.path, "flavor": row.tags.get("flavor", ""), "state": OPEN, "attempts": 0, "not_before_ns": 0}
+    for part in parts:
+        of_part = {"unit": str(row.unit), "tag": row.tag, "revision": row.revision, "part": part}
+        done = connection.execute(sa.update(JOBS).where(*(JOBS.c[k] == v for k, v in of_part.items())).values(**new))
+        if done.rowcount == 0:
+            connection.execute(sa.insert(JOBS).values(**of_part, **new))
 
 
 def carry_over(connection: sa.Connection, old: UnitRow, new: UnitRow, leave_out: Sequence[str]) -> None:
-    """Take the verdicts of an earlier revision into a new one, but for the parts that are done again."""
-    where = (JOBS.c.unit == str(old.unit), JOBS.c.tag == old.tag, JOBS.c.revision == old.revision, JOBS.c.part.not_in(leave_out))
-    for row in connection.execute(sa.select(JOBS).where(*where)).all():
-        values = {k: v for k, v in row._mapping.items() if k != "id"}
-        connection.execute(sa.insert(JOBS).values(**{**values, "revision": new.revision}))
+    """Take an earlier revision into a new one, but for the parts that are done again.
+
+    Parts with a verdict keep it; those without are done under the new revision alone.
+    """
+    for row in connection.execute(sa.select(JOBS).where(*_of(old), JOBS.c.part.not_in(leave_out))).all():
+        values = {k: v for k, v in row._mapping.items() if k != "id"} | {"revision": new.revision}
+        values |= {"state": FAILED if row.state == FAILED else DONE} if row.announced else {"state": OPEN, "attempts": 0, "not_before_ns": 0}
+        connection.execute(sa.insert(JOBS).values(**values))
+
+
+def supersede(connection: sa.Connection, old: UnitRow, verdict_ns: int) -> None:
+    """An open revision gives way to a new one: its unit is closed without a verdict, its jobs without one come to nothing."""
+    connection.execute(sa.update(JOBS).where(*_of(old), sa.not_(JOBS.c.announced)).values(state=SUPERSEDED))
+    if not old.closed:
+        close_unit(connection, old, verdict_ns)
+
+
+def _of(row: UnitRow) -> tuple[sa.ColumnElement[bool], ...]:
+    return (JOBS.c.unit == str(row.unit), JOBS.c.tag == row.tag, JOBS.c.revision == row.revision)
 
 
 def latest_unit(connection: sa.Connection, unit: Unit, tag: str) -> UnitRow | None:
@@ -116,9 +144,9 @@ def unit_of(connection: sa.Connection, job: Job) -> UnitRow | None:
     return _unit(row) if row is not None else None
 
 
-def open_units(connection: sa.Connection) -> list[UnitRow]:
-    """All units without a verdict."""
-    return [_unit(row) for row in connection.execute(sa.select(UNITS).where(UNITS.c.verdict_ns.is_(None)))]
+def open_units(connection: sa.Connection, tag: str) -> list[UnitRow]:
+    """All units of a tag without a verdict."""
+    return [_unit(row) for row in connection.execute(sa.select(UNITS).where(UNITS.c.verdict_ns.is_(None), UNITS.c.tag == tag))]
 
 
 def close_unit(connection: sa.Connection, row: UnitRow, verdict_ns: int) -> None:
@@ -129,28 +157,32 @@ def close_unit(connection: sa.Connection, row: UnitRow, verdict_ns: int) -> None
 
 def part_states(connection: sa.Connection, row: UnitRow) -> list[PartState]:
     """The jobs of a unit."""
-    where = (JOBS.c.unit == str(row.unit), JOBS.c.tag == row.tag, JOBS.c.revision == row.revision)
     return [
         PartState(
             part=r.part, state=r.state, announced=r.announced, status=Status(r.status) if r.status else None, reasons=tuple(json.loads(r.reasons))
         )
-        for r in connection.execute(sa.select(JOBS).where(*where).order_by(JOBS.c.part))
+        for r in connection.execute(sa.select(JOBS).where(*_of(row)).order_by(JOBS.c.part))
     ]
 
 
-def take_next(connection: sa.Connection, now_ns: int) -> Job | None:
-    """The next open job, newest unit first, and mark it as running. Its attempt is counted."""
-    query = sa.select(JOBS).where(JOBS.c.state == OPEN, JOBS.c.not_before_ns <= now_ns)
+def job_now(connection: sa.Connection, job_id: int) -> Job:
+    """A job as it stands in the journal, whatever a message says of it."""
+    return _job(dict(connection.execute(sa.select(JOBS).where(JOBS.c.id == job_id)).one()._mapping))
+
+
+def take_next(connection: sa.Connection, tag: str, now_ns: int) -> Job | None:
+    """The next open job of a tag, newest unit first, and mark it as running. Its attempt is counted."""
+    query = sa.select(JOBS).where(JOBS.c.state == OPEN, JOBS.c.tag == tag, JOBS.c.not_before_ns <= now_ns)
     row = connection.execute(query.order_by(JOBS.c.unit.desc(), JOBS.c.revision.desc(), JOBS.c.id).limit(1)).first()
     if row is None:
         return None
     connection.execute(sa.update(JOBS).where(JOBS.c.id == row.id).values(state=RUNNING, attempts=row.attempts + 1))
-    return _job({**row._mapping, "attempts": row.attempts + 1})
+    return _job({**row._mapping, "state": RUNNING, "attempts": row.attempts + 1})
 
 
-def release_running(connection: sa.Connection) -> int:
-    """After a restart: jobs of workers that are gone are open again. Returns how many."""
-    return connection.execute(sa.update(JOBS).where(JOBS.c.state == RUNNING).values(state=OPEN)).rowcount
+def release_running(connection: sa.Connection, tag: str) -> int:
+    """After a restart: jobs of a tag whose workers are gone are open again. Returns how many."""
+    return connection.execute(sa.update(JOBS).where(JOBS.c.state == RUNNING, JOBS.c.tag == tag).values(state=OPEN)).rowcount
 
 
 def set_verdict(connection: sa.Connection, job_id: int, status: Status, reasons: Sequence[str]) -> None:
@@ -164,9 +196,9 @@ def finish(connection: sa.Connection, job_id: int) -> None:
     connection.execute(sa.update(JOBS).where(JOBS.c.id == job_id).values(state=DONE))
 
 
-def retry_later(connection: sa.Connection, job_id: int, not_before_ns: int, failure: Failure) -> None:
-    """The job is open again, not before a time."""
-    values = {"state": OPEN, "not_before_ns": not_before_ns, "failure": failure.model_dump_json()}
+def retry_later(connection: sa.Connection, job_id: int, not_before_ns: int, failure: Failure, attempts: int) -> None:
+    """The job is open again, not before a time; so many attempts count."""
+    values = {"state": OPEN, "not_before_ns": not_before_ns, "failure": failure.model_dump_json(), "attempts": attempts}
     connection.execute(sa.update(JOBS).where(JOBS.c.id == job_id).values(**values))
 
 
@@ -175,9 +207,9 @@ def give_up(connection: sa.Connection, job_id: int, failure: Failure) -> None:
     connection.execute(sa.update(JOBS).where(JOBS.c.id == job_id).values(state=FAILED, failure=failure.model_dump_json()))
 
 
-def counts(connection: sa.Connection) -> dict[str, int]:
-    """How many jobs are in each state."""
-    rows = connection.execute(sa.select(JOBS.c.state, sa.func.count()).group_by(JOBS.c.state))
+def counts(connection: sa.Connection, tag: str) -> dict[str, int]:
+    """How many jobs of a tag are in each state."""
+    rows = connection.execute(sa.select(JOBS.c.state, sa.func.count()).where(JOBS.c.tag == tag).group_by(JOBS.c.state))
     return {state: int(n) for state, n in rows}
 
 
@@ -204,6 +236,8 @@ def _job(fields: Mapping[str, Any]) -> Job:
         tag=fields["tag"],
         revision=fields["revision"],
         path=fields["path"],
+        flavor=fields["flavor"],
         attempts=fields["attempts"],
         announced=bool(fields["announced"]),
+        state=fields["state"],
     )

@@ -7,6 +7,7 @@ process appends; each sink keeps its own position here, so that one that was awa
 from __future__ import annotations
 
 import json
+import sqlite3
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,7 +16,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from quicklook.core.errors import BadConfig
+from quicklook.core.errors import BadConfig, NoSpace, Transient
 from quicklook.core.events import Draft, Event
 from quicklook.core.results import SCHEMA_VERSION
 
@@ -63,6 +64,7 @@ JOBS = sa.Table(
     sa.Column("tag", sa.String, nullable=False),
     sa.Column("revision", sa.Integer, nullable=False),
     sa.Column("path", sa.String, nullable=False),
+    sa.Column("flavor", sa.String, nullable=False),
     sa.Column("state", sa.String, nullable=False, index=True),
     sa.Column("attempts", sa.Integer, nullable=False, default=0),
     sa.Column("not_before_ns", sa.BigInteger, nullable=False, default=0),
@@ -77,16 +79,19 @@ FILES = sa.Table(
     "files",
     _metadata,
     sa.Column("path", sa.String, primary_key=True),
+    sa.Column("tag", sa.String, primary_key=True),
     sa.Column("size", sa.BigInteger, nullable=False),
     sa.Column("mtime_ns", sa.BigInteger, nullable=False),
     sa.Column("state", sa.String, nullable=False),
+    sa.Column("lacks_until_ns", sa.BigInteger),
 )
 
 
 class Journal:
     """The journal in a file, or in memory without one. `now_ns` gives UTC in nanoseconds.
 
-    Raises BadConfig where the file is of a newer version, or is no journal.
+    Raises BadConfig where the file is of a newer version, or is no journal. Everything here raises NoSpace where the disk is full and
+    Transient where the file is locked or cannot be reached: nothing is written then, and the same may be tried again.
     """
 
     def __init__(self, path: Path | None, now_ns: Callable[[], int]) -> None:
@@ -99,10 +104,12 @@ class Journal:
         sa.event.listen(self.engine, "connect", _configure)
         sa.event.listen(self.engine, "begin", _begin)
         self._reading = self.engine.execution_options(reading=True)
+        self._name, self._open = str(path or "in memory"), False
         try:
-            with self.engine.begin() as connection:
+            with self.transaction() as connection:
                 _metadata.create_all(connection)
                 self.epoch = self._identity(connection)
+            self._open = True
         except sa.exc.DatabaseError as error:
             raise BadConfig(f"{path} cannot be used as a journal: {error.orig}; move it away or name another output folder") from error
 
@@ -119,14 +126,25 @@ class Journal:
     @contextmanager
     def transaction(self) -> Iterator[sa.Connection]:
         """A write transaction; everything in it happens or nothing does."""
-        with self.engine.begin() as connection:
+        with self._troubles(), self.engine.begin() as connection:
             yield connection
 
     @contextmanager
     def reading(self) -> Iterator[sa.Connection]:
         """A connection that only reads, and hinders nobody who writes."""
-        with self._reading.connect() as connection:
+        with self._troubles(), self._reading.connect() as connection:
             yield connection
+
+    @contextmanager
+    def _troubles(self) -> Iterator[None]:
+        try:
+            yield
+        except sa.exc.OperationalError as error:
+            code = getattr(error.orig, "sqlite_errorcode", 0) & 0xFF  # the lower byte is the kind, the upper one its detail
+            if code not in (_PASSING if self._open else _PASSING_AT_START):
+                raise
+            kind = NoSpace if code == sqlite3.SQLITE_FULL else Transient
+            raise kind(f"the journal {self._name} cannot be used now: {error.orig}") from error
 
     def append(self, drafts: Iterable[Draft], connection: sa.Connection | None = None) -> list[Event]:
         """Number, time and store events, in the given transaction or one of their own."""
@@ -174,6 +192,11 @@ class Journal:
     def close(self) -> None:
         """Close all connections."""
         self.engine.dispose()
+
+
+_PASSING_AT_START = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+_PASSING = (*_PASSING_AT_START, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PROTOCOL)
+"""What the system under a journal may say and take back. One that cannot be opened or written from the start is a fault of configuration."""
 
 
 def _row(event: Event) -> dict[str, Any]:

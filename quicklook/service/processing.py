@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from quicklook.ccd.exposure import Exposure
 from quicklook.core.calibration import CalibrationSource
 from quicklook.core.chain import Chain
 from quicklook.core.errors import BadConfig
@@ -24,10 +23,12 @@ from quicklook.core.runner import ChainRunner, Observer, Outcome
 from quicklook.io.atomic import write_json
 from quicklook.io.calib import open_calibrations
 from quicklook.io.folders import exposure_folder
+from quicklook.io.headercards import provenance_cards
 from quicklook.io.instrument import Instrument
 from quicklook.io.plotfiles import save_plots
-from quicklook.io.products import WriteContext, provenance_cards, write_product
+from quicklook.io.products import WriteContext, context_of, write_product
 from quicklook.io.reader import Reader, open_reader
+from quicklook.io.revisions import of_revision, set_aside
 
 log = logging.getLogger("quicklook.service")
 
@@ -77,12 +78,13 @@ class _Times:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Processed:
-    """A part that has its verdict: what the chain gave, when each step ended (UTC ns), how long it all took (s)."""
+    """A part that has its verdict: what the chain gave, when it began and each step ended (UTC ns), how long it all took (s)."""
 
     key: PartKey
     outcome: Outcome
     times: Mapping[str, int]
     seconds: float
+    started_ns: int = 0
 
 
 class Processor:
@@ -108,19 +110,21 @@ class Processor:
         try:
             warm_decompression()
             warm_chains(self.recipe.chains, self.recipe.limits)
-        except Exception:
+        except (Exception, SystemExit):
             log.exception("warming up failed; the first frame will be slower")
 
     def process(self, path: Path, key: PartKey, chain: Chain, *, revision: int = 0, observer: Observer | None = None) -> Processed:
         """Take one part through its chain, in memory. Never raises for what is wrong with data or plugins."""
-        runner = ChainRunner(chain=chain, judge=Judge(self.recipe.limits), calibrations=self.calibrations, clock=time.perf_counter)
-        times, start = _Times(observer), time.perf_counter()
+        keep = frozenset((*chain.products, *self.recipe.products))
+        judge = Judge(self.recipe.limits)
+        runner = ChainRunner(chain=chain, judge=judge, calibrations=self.calibrations, clock=time.perf_counter, keep=keep)
+        times, start, started_ns = _Times(observer), time.perf_counter(), time.time_ns()
 
         def read() -> Reading:
             return self.reader.read(path, key.part)
 
         outcome = runner.run(key, read, tag=self.recipe.tag, revision=revision, observer=times)
-        return Processed(key=key, outcome=outcome, times=times.times, seconds=time.perf_counter() - start)
+        return Processed(key=key, outcome=outcome, times=times.times, seconds=time.perf_counter() - start, started_ns=started_ns)
 
     def verdict_events(self, done: Processed) -> list[Draft]:
         """Every step, every QA and the verdict, as events."""
@@ -144,31 +148,39 @@ class Processor:
         return folder / f"qa-{done.key.part}-{done.key.unit.expid:08d}.json"
 
     def write(self, done: Processed, chain: Chain) -> Iterator[Draft]:
-        """Write the merged QA, the plots as data and the products that are asked for; yields an event for each file."""
-        qa_file = self._qa_file(done)
+        """Write the merged QA, the plots as data and the products that are asked for; yields an event for each file.
+
+        What an earlier revision has written is kept under its number. Where a later one is there, only QA and plots are written, so named.
+        """
+        qa_file, revision = self._qa_file(done), done.outcome.result.revision
+        latest = set_aside(qa_file, revision)
+        qa_file = qa_file if latest else of_revision(qa_file, revision)
         write_json(qa_file, done.outcome.result.model_dump(mode="json"), sync=False)
         yield self._written(done, qa_file, "qa")
         if self.recipe.plots and done.outcome.plots:
             path = qa_file.parent / "plots" / f"plots-{done.key.part}-{done.key.unit.expid:08d}.npz"
+            path = path if latest else of_revision(path, revision)
             save_plots(path, done.outcome.plots)
             names = [p.name for p in done.outcome.plots]
             status_of = {name: qa.status for qa in done.outcome.result.qas for name in qa.plots}
             statuses = [status_of.get(name) for name in names]
             ready = PlotsReady(path=str(path.relative_to(self.recipe.out)), names=names, statuses=statuses)
             yield _event(done, ready)
-        for kind in dict.fromkeys((*chain.products, *self.recipe.products)):
-            yield from self._write_product(done, kind, qa_file.parent)
+        for label in dict.fromkeys((*chain.products, *self.recipe.products)) if latest else ():
+            yield from self._write_product(done, label, qa_file.parent)
 
-    def _write_product(self, done: Processed, kind: str, folder: Path) -> Iterator[Draft]:
-        product = next((p for p in done.outcome.products.values() if p.kind == kind), None)
+    def _write_product(self, done: Processed, label: str, folder: Path) -> Iterator[Draft]:
+        product = done.outcome.kept.get(label)
         if product is None:
-            log.warning("%s: no product of kind %s was made", done.key, kind)
+            log.warning("%s: no product %s was made", done.key, label)
             return
-        result = done.outcome.result
-        exposure = next(p for p in done.outcome.products.values() if isinstance(p, Exposure))
-        cards = provenance_cards(tuple(result.provenance.calibrations), result.provenance.config_sha256)
-        context = WriteContext(exposure=exposure, camera=done.key.part, provenance=cards, sync=False)
-        yield self._written(done, write_product(product, folder, context), kind)
+        yield self._written(done, write_product(product, folder, self._context(done)), label)
+
+    @staticmethod
+    def _context(done: Processed) -> WriteContext:
+        provenance = done.outcome.result.provenance
+        cards = provenance_cards(tuple(provenance.calibrations), provenance.config_sha256)
+        return context_of(done.outcome.products.values(), done.key.part, cards, sync=False)
 
     def _written(self, done: Processed, path: Path, name: str) -> Draft:
         with path.open("rb") as file:

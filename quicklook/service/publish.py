@@ -51,11 +51,22 @@ class ZmqSink(Sink[ZmqParams]):
 
     name = "zmq"
 
-    def open(self, context: SinkContext) -> None:
-        """Bind. Raises BadConfig for an address off the loopback or one that is malformed, Transient where it is in use."""
+    def check(self) -> None:
+        """Refuse an address off the loopback, and one that is none."""
         endpoint = self.params.endpoint
+        parts = urlsplit(endpoint)
+        if parts.scheme not in ("tcp", "ipc", "inproc") or not (parts.netloc or parts.path):
+            raise BadConfig(f"{endpoint!r} is no address; write tcp://127.0.0.1:PORT or ipc://FILE")
         if not is_local(endpoint):
             raise BadConfig(f"{endpoint} can be reached from other machines, and messages are not encrypted yet; bind to 127.0.0.1 or ipc://")
+        port = parts.netloc.rpartition(":")[2]
+        if parts.scheme == "tcp" and port != "*" and not (port.isdecimal() and int(port) < 65536):
+            raise BadConfig(f"{endpoint!r} has no port; write tcp://127.0.0.1:PORT")
+
+    def open(self, context: SinkContext) -> None:
+        """Bind. Raises BadConfig for an address off the loopback or one that is malformed, Transient where it is in use."""
+        self.check()
+        endpoint = self.params.endpoint
         self._out = Path(context.out)
         self._socket: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.PUB)
         self._socket.setsockopt(zmq.SNDHWM, self.params.high_water_mark)

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from quicklook.ccd.tags import TAGS
 from quicklook.core.chain import Chain, entry_names, load_chain, with_overrides
 from quicklook.core.document import Document
+from quicklook.core.document import Path as DocumentPath
 from quicklook.core.errors import BadConfig
 from quicklook.core.limits import LimitSet, load_limits
 from quicklook.core.metrics import MetricDef
@@ -21,11 +23,14 @@ from quicklook.core.overrides import Override, parse_override
 from quicklook.core.plugin import MonitoringAlg
 from quicklook.core.registry import registered
 from quicklook.core.validation import suggest, validate
-from quicklook.io.configfiles import find_config, list_configs, read_config
+from quicklook.io.badamps import complaints, split_words
+from quicklook.io.configfiles import find_config, is_path, list_configs, read_config
 from quicklook.io.instrument import Instrument, load_instrument
 from quicklook.io.products import can_write
 from quicklook.io.reader import open_reader
 from quicklook.service.processing import Recipe
+
+log = logging.getLogger("quicklook.config")
 
 
 class WatchSettings(BaseModel):
@@ -66,6 +71,9 @@ class SiteFile(BaseModel):
 
     instrument: str = Field(description="name or path of an instrument file")
     cameras: tuple[str, ...] | None = Field(None, description="cameras that every exposure must have; default: as the instrument says")
+    badamps: Annotated[tuple[str, ...], BeforeValidator(split_words)] = Field(
+        (), description="amplifiers known to be bad beside those of the instrument, as in b7D,z8A: masked, and never judged"
+    )
     raw: str = Field("", description="folder in which exposures appear")
     calib: str = Field("", description="folder of calibrations, with calib.yaml or a DESI tree")
     out: str = Field("quicklook-out", description="folder for everything that is written")
@@ -89,6 +97,7 @@ class Site:
     file: SiteFile
     source: str
     instrument: Instrument
+    document: Document
     overrides: tuple[Override, ...] = field(default=())
 
     @property
@@ -104,7 +113,8 @@ class Site:
     def with_sink_param(self, sink: str, name: str, value: Any) -> Site:
         """A copy in which one parameter of a sink is set; the sink is added if it is not there."""
         sinks = {**self.file.sinks, sink: {**self.file.sinks.get(sink, {}), name: value}}
-        return replace(self, file=self.file.model_copy(update={"sinks": sinks}))
+        document = self.document.with_value(("sinks", sink, name), value, f"option for {sink}.{name}")
+        return replace(self, file=self.file.model_copy(update={"sinks": sinks}), document=document)
 
     @property
     def raw(self) -> Path:
@@ -115,7 +125,7 @@ class Site:
 
     def chain(self, name: str) -> Chain:
         """A chain by name or path, with the parameters of the site and of the command line laid over it, checked."""
-        doc = find_config("chains", name)
+        doc = self._find("chains", name, next((("chains", f) for f, n in self.file.chains.items() if n == name), None))
         known = entry_names(doc)
         doc = with_overrides(doc, [o for o in _site_overrides(self) if o.target in known])
         doc = with_overrides(doc, self.overrides)
@@ -126,14 +136,14 @@ class Site:
 
     def chains(self) -> dict[str, Chain]:
         """Chains by flavor; ``""`` for every other one."""
-        named = self.file.chains or _default_chains()
+        named = self.file.chains or _default_chains(self.instrument)
         loaded = {name: self.chain(name) for name in dict.fromkeys(named.values())}
         _check_params(self, loaded.values())
         return {"" if flavor == "_default" else flavor: loaded[name] for flavor, name in named.items()}
 
     def chain_name(self, flavor: str) -> str:
         """The chain for exposures of a flavor. Raises BadConfig if none is configured."""
-        named = self.file.chains or _default_chains()
+        named = self.file.chains or _default_chains(self.instrument)
         name = named.get(flavor) or named.get("_default")
         if name is None:
             raise BadConfig(f"{self.source} names no chain for flavor {flavor!r}, and no _default")
@@ -142,7 +152,31 @@ class Site:
     def limits(self) -> LimitSet:
         """The limits in force. Raises BadConfig, with file and line."""
         names = list(self.file.limits) or [n for n in ("default", self.instrument.name) if n in list_configs("limits")]
-        return load_limits([find_config("limits", n) for n in names], declared_metrics(), self.tag_names)
+        written = bool(self.file.limits)
+        documents = [self._find("limits", n, ("limits", i) if written else None) for i, n in enumerate(names)]
+        return load_limits(documents, declared_metrics(), self.tag_names)
+
+    def _find(self, kind: str, name: str, place: DocumentPath | None) -> Document:
+        """A configuration by name or path; `place` is where the site names it."""
+        try:
+            return find_config(kind, name)
+        except BadConfig as error:
+            if place is None:
+                raise
+            raise BadConfig(f"{self.document.where(place)}: {error}") from error
+
+    def check(self) -> None:
+        """Refuse what no exposure of the instrument can ever meet: chains for other flavors, names that no camera of it has."""
+        flavors = ("_default", "unknown", *self.instrument.flavors)
+        for flavor in self.file.chains:
+            if flavor not in flavors:
+                where = self.document.where(("chains", flavor))
+                raise BadConfig(f"{where}: {self.instrument.name} has no flavor {flavor!r}{suggest(flavor, flavors, noun='flavors')}")
+        pattern = self.instrument.cameras.tags
+        for i, camera in enumerate(self.file.cameras or ()):
+            if pattern and not re.fullmatch(pattern, self.instrument.camera_name(camera)):
+                where = self.document.where(("cameras", i))
+                raise BadConfig(f"{where}: {self.instrument.name} has no camera {camera!r}; its cameras are named as {pattern}")
 
     def recipe(self, chains: Mapping[str, Chain] | None = None) -> Recipe:
         """What workers need."""
@@ -164,10 +198,9 @@ def _check_products(kinds: Iterable[str], where: str) -> None:
             raise BadConfig(f"{where}: products of kind {kind!r} have no form on disk")
 
 
-def _default_chains() -> dict[str, str]:
-    known = list_configs("chains")
-    flavors: dict[str, str] = {f: f for f in ("zero", "dark", "arc", "flat", "science") if f in known}
-    return {**flavors, "_default": "raw"}
+def _default_chains(instrument: Instrument) -> dict[str, str]:
+    """What the instrument names; else what can be done with any detector: spectra need traces, which most have not."""
+    return {"zero": "zero", "_default": "raw", **instrument.chains}
 
 
 def _check_params(site: Site, chains: Iterable[Chain]) -> None:
@@ -191,7 +224,12 @@ def declared_metrics() -> dict[str, MetricDef]:
     """All metrics that installed QAs declare. Raises BadConfig where two declare one name differently."""
     out: dict[str, MetricDef] = {}
     for ref in registered("qa").values():
-        qa: type[MonitoringAlg[Any]] = ref.load()
+        try:
+            qa: type[MonitoringAlg[Any]] = ref.load()
+        except BadConfig as error:
+            # a package of somebody else that is half removed must not stop what does not need it
+            log.warning("%s; its metrics are left out", error)
+            continue
         for metric in qa.metrics:
             other = out.setdefault(metric.name, metric)
             if other != metric:
@@ -212,19 +250,32 @@ def load_site(path: Path | None, *, options: Mapping[str, Any] | None = None, ov
         raise BadConfig("which instrument? give --site FILE (or QUICKLOOK_SITE), or --instrument NAME; `quicklook list instruments` shows them")
     file = validate(SiteFile, doc)
     base = path.parent if path is not None else Path()
-    here = {k: _resolved(Path() if k in given else base, getattr(file, k)) for k in ("raw", "calib", "out")}
+    here: dict[str, Any] = {k: _resolved(Path() if k in given else base, getattr(file, k)) for k in ("raw", "calib", "out")}
+    if "chains" not in given:
+        here["chains"] = {flavor: _beside(base, n) for flavor, n in file.chains.items()}
+    if "limits" not in given:
+        here["limits"] = tuple(_beside(base, n) for n in file.limits)
     file = file.model_copy(update=here)
     name = file.instrument
     local = base / name
     instrument = load_instrument(str(local) if path is not None and "instrument" not in given and local.is_file() else name)
     if file.cameras is not None:
-        cameras = instrument.cameras.model_copy(update={"expected": file.cameras})
+        expected = tuple(instrument.camera_name(c) for c in file.cameras)
+        cameras = instrument.cameras.model_copy(update={"expected": expected})
         instrument = instrument.model_copy(update={"cameras": cameras})
-    return Site(file=file, source=doc.source, instrument=instrument, overrides=tuple(parse_override(o) for o in overrides))
+    if wrong := complaints(instrument, file.badamps):
+        raise BadConfig(f"{doc.where(('badamps',))}: {'; '.join(wrong)}")
+    instrument = instrument.model_copy(update={"bad_amplifiers": tuple(dict.fromkeys((*instrument.bad_amplifiers, *file.badamps)))})
+    return Site(file=file, source=doc.source, instrument=instrument, document=doc, overrides=tuple(parse_override(o) for o in overrides))
 
 
 def _resolved(base: Path, text: str) -> str:
     return str((base / text).absolute()) if text else ""
+
+
+def _beside(base: Path, name: str) -> str:
+    """A configuration named by a path, which is relative to the file that names it; a bare name as it is."""
+    return str(base / Path(name).expanduser()) if is_path(name) else name
 
 
 def site_path(given: Path | None) -> Path | None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from quicklook.core.results import UnitVerdict
+from quicklook.core.results import PartResult, UnitVerdict
 from quicklook.core.status import Status, total
-from quicklook.service.jobs import PartState, UnitRow
+from quicklook.io.reader import Peek
+from quicklook.service.jobs import DONE, PartState, UnitRow
 
 
 def unit_verdict(row: UnitRow, parts: Sequence[PartState]) -> UnitVerdict:
@@ -34,6 +35,23 @@ def unit_verdict(row: UnitRow, parts: Sequence[PartState]) -> UnitVerdict:
         missing=missing,
         extra=[name for name in statuses if row.expected and name not in row.expected],
     )
+
+
+def verdict_of_run(peek: Peek, results: Sequence[PartResult]) -> UnitVerdict:
+    """The verdict over parts that were processed by hand (at least one); no other is expected."""
+    parts = [PartState(part=r.part, state=DONE, announced=True, status=r.status, reasons=tuple(r.reasons)) for r in results]
+    row = UnitRow(
+        unit=peek.unit,
+        tag=results[0].tag,
+        revision=results[0].revision,
+        path=str(peek.path),
+        expected=(),
+        tags=dict(peek.tags),
+        closed_ns=None,
+        seen_ns=0,
+        deadline_ns=0,
+    )
+    return unit_verdict(row, parts)
 
 
 def _worst_first(part: PartState) -> int:

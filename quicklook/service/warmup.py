@@ -7,7 +7,7 @@ import tempfile
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -15,20 +15,23 @@ from quicklook.ccd.calibs import BadPixelMask, Bias, Dark, PixelFlat
 from quicklook.ccd.exposure import Arrival, Exposure
 from quicklook.ccd.geometry import Amplifier, Section
 from quicklook.ccd.image import RawImage
-from quicklook.core.calibration import CalibrationUsed
+from quicklook.ccd.spectra import TraceSet
+from quicklook.core.calibration import CalibrationSource, CalibrationUsed
 from quicklook.core.chain import Chain
+from quicklook.core.contract import contract_of
 from quicklook.core.judge import Judge
 from quicklook.core.keys import PartKey, Unit
 from quicklook.core.limits import LimitSet
 from quicklook.core.product import Calibration
-from quicklook.core.reading import Reading
+from quicklook.core.reading import Read, Reading
 from quicklook.core.runner import ChainRunner
 
 log = logging.getLogger("quicklook.warmup")
 
 NY, NX, STRIP = 96, 128, 32
+WARM_NIGHT = 20210101
 _RAW = (NY, NX + STRIP)
-_TYPES = ("int32", "uint16")
+_TYPES: tuple[Literal["int32", "uint16"], ...] = ("int32", "uint16")
 """Types of raw pixels that frames commonly have; each has kernels of its own."""
 
 
@@ -58,7 +61,7 @@ def _reading(dtype: str, flavor: str) -> Reading:
         read_noise=3.0,
         saturation=65535.0,
     )
-    unit = Unit(20000101, 1)
+    unit = Unit(WARM_NIGHT, 1)
     return Reading(
         products=(
             RawImage(camera="warm-up", pixels=pixels, amplifiers=(amp,)),
@@ -70,12 +73,47 @@ def _reading(dtype: str, flavor: str) -> Reading:
 
 
 def warm_chains(chains: Mapping[str, Chain], limits: LimitSet) -> None:
-    """Run every chain on the made-up frame, for each type of raw pixels. What fails is logged and nothing else: a real frame tells better."""
+    """Run every chain on a made-up frame, for each type of raw pixels. What fails is logged and nothing else: a real frame tells better.
+
+    A chain that takes traces gets a small simulated exposure with its calibrations, any other a frame of noise.
+    """
+    spectral = {flavor: chain for flavor, chain in chains.items() if _takes_traces(chain)}
     for flavor, chain in chains.items():
-        runner = ChainRunner(chain=chain, judge=Judge(limits), calibrations=_Made(), clock=time.perf_counter)
-        for dtype in _TYPES:
-            outcome = runner.run(PartKey(Unit(20000101, 1), "warm-up"), lambda d=dtype, f=flavor: _reading(d, f or "science"))  # type: ignore[misc]
-            _tell(chain.name, [s.failure.message for s in outcome.result.steps if s.failure])
+        if flavor not in spectral:
+            for dtype in _TYPES:
+                _run(chain, limits, _Made(), lambda d=dtype, f=flavor: _reading(d, f or "science"))  # type: ignore[misc]
+    if spectral:
+        _warm_spectral(spectral, limits)
+
+
+def _run(chain: Chain, limits: LimitSet, calibrations: CalibrationSource, read: Read, part: str = "warm-up") -> None:
+    runner = ChainRunner(chain=chain, judge=Judge(limits), calibrations=calibrations, clock=time.perf_counter)
+    outcome = runner.run(PartKey(Unit(WARM_NIGHT, 1), part), read)
+    _tell(chain.name, [s.failure.message for s in outcome.result.steps if s.failure])
+
+
+def _takes_traces(chain: Chain) -> bool:
+    needs = (need for step in chain.steps if step.plugin is not None for need in contract_of(step.plugin).inputs)
+    return any(need.type is TraceSet for need in needs)
+
+
+def _warm_spectral(chains: Mapping[str, Chain], limits: LimitSet) -> None:
+    """Simulated exposures go through files and reader as real ones do. Without traces in a chain nothing of this is imported."""
+    from quicklook.io.calib import open_calibrations
+    from quicklook.io.instrument import load_instrument
+    from quicklook.io.reader import open_reader
+    from quicklook.sim import FLAVORS, WriteOptions, plan_exposure, sim_instruments, write_calibrations, write_exposure
+
+    reader = open_reader(load_instrument("desi"))
+    with tempfile.TemporaryDirectory(prefix="quicklook-warm-") as top:
+        for flavor, chain in chains.items():
+            folder, scale = Path(top) / (flavor or "any"), "small" if flavor == "arc" else "tiny"  # the tiny image has too few lines for a fit
+            cameras = sim_instruments(("r0",), scale=scale)  # type: ignore[arg-type]
+            calibrations = open_calibrations(write_calibrations(folder, cameras))
+            planned = plan_exposure(flavor if flavor in FLAVORS else "science", 1, night=WARM_NIGHT)  # type: ignore[arg-type]
+            for dtype in _TYPES:
+                path = write_exposure(folder, planned, cameras, WriteOptions(truth=False, raw_type=dtype))
+                _run(chain, limits, calibrations, lambda p=path: reader.read(p, "r0"), "r0")  # type: ignore[misc]
 
 
 def _tell(chain: str, failures: Iterable[str]) -> None:

@@ -14,16 +14,20 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from stat import S_ISDIR
 
 from watchdog.events import FileSystemEvent, FileSystemEventHandler
 from watchdog.observers import Observer
 from watchdog.observers.api import BaseObserver
 from watchdog.observers.polling import PollingObserver
 
-from quicklook.core.errors import BadData, NotReadyYet, QuicklookError, Transient
+from quicklook.core.errors import BadConfig, BadData, NotReadyYet
 from quicklook.core.results import Failure
 
 log = logging.getLogger("quicklook.watcher")
+
+_LOOK_S = 2.0
+"""So often the folder itself is looked for."""
 
 _NETWORK_FILE_SYSTEMS = {"nfs", "nfs4", "cifs", "smb3", "smbfs", "fuse.sshfs", "9p", "afs", "lustre", "glusterfs", "fuse.glusterfs"}
 
@@ -88,11 +92,19 @@ class _Handler(FileSystemEventHandler):
             self._note(os.fsdecode(event.dest_path or event.src_path))
 
 
+def _identity(folder: Path) -> tuple[int, int] | None:
+    try:
+        stat = folder.stat()
+    except OSError:
+        return None
+    return (stat.st_dev, stat.st_ino) if S_ISDIR(stat.st_mode) else None
+
+
 class Watcher:
     """Watches a folder tree. `wanted` says whether a path can be a raw file; `check` raises where one is not complete.
 
     `check` raises NotReadyYet for a file that may still grow, BadData for one that never will be good. `wake` is called, from another
-    thread, when something may have come.
+    thread, when something may have come. A folder that is not there, or goes away, is looked for every few seconds.
     """
 
     def __init__(
@@ -108,29 +120,62 @@ class Watcher:
         rescan_s: float = 30.0,
         poll_s: float = 1.0,
     ) -> None:
-        self.folder, self.mode = folder, choose_mode(folder) if mode == "auto" else mode
+        self.folder, self.mode, self._mode = folder, mode, mode
         self._wanted, self._check, self._wake = wanted, check, wake
         self._settle_s, self._patience_s, self._rescan_s, self._poll_s = settle_s, patience_s, rescan_s, poll_s
         self._noted: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._candidates: dict[Path, _Candidate] = {}
         self._done: dict[Path, tuple[int, int]] = {}
         self._unnamed: set[Path] = set()
-        self._next_scan = 0.0
+        self._next_scan = self._next_look = 0.0
+        self._attached: tuple[int, int] | None = None
         self._observer: BaseObserver | None = None
 
     def start(self) -> None:
-        """Begin to watch. Raises Transient where the folder is not there."""
-        if not self.folder.is_dir():
-            raise Transient(f"there is no folder {self.folder} to watch; mount it or make it")
-        self._observer = PollingObserver(timeout=self._poll_s) if self.mode == "polling" else Observer()
-        self._observer.schedule(_Handler(self._note), str(self.folder), recursive=True)
-        self._observer.start()
+        """Begin to watch. Raises BadConfig where there is something that is no folder."""
+        if self.folder.exists() and not self.folder.is_dir():
+            raise BadConfig(f"{self.folder} is no folder; name the one in which exposures appear")
+        self._attend(time.monotonic())
 
     def stop(self) -> None:
         """Stop watching."""
         if self._observer is not None:
             self._observer.stop()
             self._observer.join(5)
+            self._observer = None
+
+    @property
+    def there(self) -> bool:
+        """Whether the folder was there when it was looked for last."""
+        return self._attached is not None
+
+    def _attend(self, now: float) -> None:
+        """Look whether the folder is there, and is still the one that is watched: a mount that has come back is another one."""
+        if now < self._next_look:
+            return
+        self._next_look = now + _LOOK_S
+        here = _identity(self.folder)
+        if here == self._attached:
+            return
+        self.stop()
+        self._attached = here
+        if here is not None:
+            self.mode = choose_mode(self.folder) if self._mode == "auto" else self._mode
+            self._observe()
+            self._next_scan = 0.0
+
+    def _observe(self) -> None:
+        try:
+            self._schedule(PollingObserver(timeout=self._poll_s) if self.mode == "polling" else Observer())
+        except OSError as error:
+            log.warning("%s cannot be watched by inotify (%s); it is polled", self.folder, error)
+            self.mode = "polling"
+            self._schedule(PollingObserver(timeout=self._poll_s))
+
+    def _schedule(self, observer: BaseObserver) -> None:
+        observer.schedule(_Handler(self._note), str(self.folder), recursive=True)
+        observer.start()
+        self._observer = observer
 
     def _note(self, path: str) -> None:
         self._noted.put(path)
@@ -188,6 +233,7 @@ class Watcher:
     def poll(self) -> list[Arrived | Rejected]:
         """Files that became complete, or turned out to be no good, since the last call."""
         now = time.monotonic()
+        self._attend(now)
         self._collect(now)
         return [r for path in list(self._candidates) if (r := self._look(path, now)) is not None]
 
@@ -215,7 +261,7 @@ class Watcher:
                 candidate.next_check = now + min(1.0, stood_s)
                 return None
             return self._reject(path, candidate, BadData(f"{error}; nothing was added for {self._patience_s:g} s"))
-        except (QuicklookError, OSError) as error:
+        except Exception as error:  # the reader may be of somebody else
             return self._reject(path, candidate, error)
         self._forget(path, candidate)
         return Arrived(path=path, size=candidate.size, mtime_ns=candidate.mtime_ns, seen_ns=candidate.seen_ns)

@@ -6,11 +6,11 @@ import logging
 import os
 import signal
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from quicklook.core.errors import BadConfig, NotReadyYet, QuicklookError, Transient
+from quicklook.core.errors import NotReadyYet, QuicklookError, Transient
 from quicklook.core.events import Draft
 from quicklook.core.keys import PartKey
 from quicklook.core.results import Failure
@@ -57,17 +57,22 @@ Message = Ready | Judged | Written | Broken
 
 
 def work(processor: Processor, job: Job, send: Callable[[Message], None]) -> None:
-    """Process a job and send what comes of it. Never raises an Exception."""
+    """Process a job and send what comes of it. Raises nothing but KeyboardInterrupt and GeneratorExit."""
     try:
         _work(processor, job, send)
-    except Exception as error:
-        log.exception("%s %s could not be processed", job.unit, job.part)
-        send(Broken(job, Failure.of(error), retry=isinstance(error, Transient | NotReadyYet | OSError)))
+    except (KeyboardInterrupt, GeneratorExit):
+        raise
+    except QuicklookError as error:
+        log.warning("%s %s could not be processed to its end: %s", job.unit, job.part, error)
+        send(Broken(job, Failure.of(error), retry=isinstance(error, Transient | NotReadyYet)))
+    except BaseException as error:  # a plugin may as well raise SystemExit
+        log.exception("%s %s could not be processed to its end", job.unit, job.part)
+        send(Broken(job, Failure.of(error), retry=isinstance(error, OSError)))
 
 
 def _work(processor: Processor, job: Job, send: Callable[[Message], None]) -> None:
     key = PartKey(job.unit, job.part)
-    chain = processor.recipe.chain_for(processor.reader.peek(Path(job.path)).flavor)
+    chain = processor.recipe.chain_for(job.flavor)
     done = processor.process(Path(job.path), key, chain, revision=job.revision)
     if done.outcome.retry:
         failure = next(s.failure for s in done.outcome.result.steps if s.failure is not None)
@@ -76,20 +81,17 @@ def _work(processor: Processor, job: Job, send: Callable[[Message], None]) -> No
     result = done.outcome.result
     if not job.announced:
         send(Judged(job, result.status, tuple(result.reasons), tuple(processor.verdict_events(done))))
-    try:
-        send(Written(job, tuple(processor.write(done, chain))))
-    except (QuicklookError, OSError) as error:
-        log.exception("files of %s could not be written", key)
-        # its verdict stands: what is tried again, or given up, is the writing alone
-        send(Broken(replace(job, announced=True), Failure.of(error), retry=not isinstance(error, BadConfig)))
+    # the verdict stands, whatever comes now: what is tried again, or given up, is the writing alone
+    send(Written(job, tuple(processor.write(done, chain))))
 
 
-def worker_main(pipe: Connection, recipe: Recipe, threads: int) -> None:
-    """Body of a worker process: get warm, then take jobs from the pipe until it closes or None comes."""
+def worker_main(pipe: Connection, recipe: Recipe, threads: int, warm_up: bool = True) -> None:
+    """Body of a worker process: get warm (if wanted), then take jobs from the pipe until it closes or None comes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.environ.setdefault("OMP_NUM_THREADS", str(threads))
     processor = Processor(recipe)
-    processor.warm_up()
+    if warm_up:
+        processor.warm_up()
     try:
         pipe.send(Ready())
         while (job := pipe.recv()) is not None:

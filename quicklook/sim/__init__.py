@@ -10,9 +10,10 @@ write_exposure(Path("sim"), plan_exposure("science", 102), cameras)
 
 from __future__ import annotations
 
+from quicklook.sim.calibrations import write_calibrations
 from quicklook.sim.exposure import ExposureTruth, SimulatedCamera, simulate_exposure
 from quicklook.sim.faults import FAULTS, Fault, FaultKind
-from quicklook.sim.files import WriteOptions, fault_summary, raw_path, simulate_night, write_calibrations, write_exposure
+from quicklook.sim.files import WriteOptions, fault_summary, raw_path, simulate_night, write_exposure
 from quicklook.sim.geometry import SCALES, Scale
 from quicklook.sim.instrument import DEFAULT_SEED, Hardware, SimInstrument, sim_instruments
 from quicklook.sim.plan import FLAVORS, Flavor, PlannedExposure, plan_exposure, plan_night

@@ -20,15 +20,17 @@ TRACK_E_PER_PIXEL = 450.0
 _STEP = 0.25  # pixel between the points of a track
 
 
-def cosmic_rays(instrument: SimInstrument, expid: int, exptime: float) -> tuple[NDArray[np.int32], int]:
-    """Electrons of cosmic rays [ny, nx], int32, and the number of tracks.
+def cosmic_rays(instrument: SimInstrument, expid: int, exptime: float, faults: Sequence[Fault] = ()) -> tuple[NDArray[np.int32], int]:
+    """Electrons of cosmic rays [ny, nx], int32, and the number of tracks; the fault cosmics_storm has more of them.
 
     Straight tracks of exponential length (long ones are rare), charge per pixel log-normal, each point of a track
     spread by diffusion.
     """
     layout = instrument.layout
     rng = stream(instrument.seed, Purpose.COSMICS, instrument.code, expid)
-    count = int(rng.poisson(COSMICS_PER_PIXEL_S * layout.ny * layout.nx * (exptime + READOUT_S)))
+    storm = find_fault(faults, "cosmics_storm", instrument.camera)
+    rate = COSMICS_PER_PIXEL_S * (storm.value if storm else 1.0)
+    count = int(rng.poisson(rate * layout.ny * layout.nx * (exptime + READOUT_S)))
     length = 1.0 + rng.exponential(np.where(rng.uniform(size=count) < 0.9, 7.0, 50.0))
     angle, charge = rng.uniform(0.0, 2.0 * np.pi, count), rng.lognormal(np.log(TRACK_E_PER_PIXEL), 0.6, count)
     y0, x0 = rng.uniform(0, layout.ny, count), rng.uniform(0, layout.nx, count)

@@ -13,7 +13,7 @@ from quicklook.sim.headers import Cards, camera_cards
 from quicklook.sim.instrument import SimInstrument
 from quicklook.sim.light import LightPath, image_of, light_path
 from quicklook.sim.plan import LIT_FLAVORS, PlannedExposure
-from quicklook.sim.spectra import Spectra, no_light, spectra_of
+from quicklook.sim.spectra import Spectra, lost_sky_fibres, no_light, spectra_of
 from quicklook.sim.streams import Purpose, stream
 from quicklook.sim.targets import Targets, fibre_throughput, targets_of
 from quicklook.sim.traces import Flexure, Floats, Traces
@@ -79,8 +79,9 @@ def simulate_exposure(instrument: SimInstrument, planned: PlannedExposure) -> Si
     targets = targets_of(instrument, planned.tileid)
     spectra = spectra_of(instrument, planned, path, targets) if planned.flavor in LIT_FLAVORS else no_light(instrument)
     spectra, bad_fibres = _saturate(instrument, planned, spectra)
+    bad_fibres[lost_sky_fibres(instrument, planned, targets)] = 1
     expected = expected_image(instrument, planned, path, spectra.counts)
-    cosmics, n_cosmics = cosmic_rays(instrument, planned.expid, planned.exptime)
+    cosmics, n_cosmics = cosmic_rays(instrument, planned.expid, planned.exptime, planned.faults)
     electrons = detect(instrument, planned.expid, expected, cosmics)
     raw = read_out(instrument, planned.expid, electrons, planned.faults)
     noise = dict(zip(instrument.amp_names, read_noise(instrument, planned.faults), strict=True))
@@ -96,11 +97,13 @@ def simulate_exposure(instrument: SimInstrument, planned: PlannedExposure) -> Si
 
 
 def flexure_of(instrument: SimInstrument, planned: PlannedExposure) -> Flexure:
-    """Shift of the traces in this exposure: a third of a pixel at most for science, some hundredths for calibrations."""
+    """Shift of the traces in this exposure: some tenths of a pixel for science, hundredths for calibrations, and what a fault adds."""
     rng = stream(instrument.seed, Purpose.FLEXURE, instrument.code, planned.expid)
-    size = {"science": 0.35, "arc": 0.05, "flat": 0.08}.get(planned.flavor, 0.0)
+    size = {"science": 0.15, "arc": 0.05, "flat": 0.08}.get(planned.flavor, 0.0)
     dx, dy = (tuple(round(float(v), 4) for v in rng.uniform(-1, 1, 3) * size * np.array([1.0, 0.17, 0.15])) for _ in "xy")
-    return Flexure(dx=(dx[0], dx[1], dx[2]), dy=(dy[0], dy[1], dy[2]))
+    more_x, more_y = (find_fault(planned.faults, name, instrument.camera) for name in ("trace_shift", "wavelength_shift"))
+    x, y = (fault.value if fault else 0.0 for fault in (more_x, more_y))
+    return Flexure(dx=(dx[0] + x, dx[1], dx[2]), dy=(dy[0] + y, dy[1], dy[2]))
 
 
 def expected_image(instrument: SimInstrument, planned: PlannedExposure, path: LightPath, counts: Floats) -> NDArray[np.float32]:
@@ -152,5 +155,7 @@ def _fault_info(
         if fault.name == "saturated":
             entry["fibres"] = np.flatnonzero(bad_fibres).tolist()
             entry["n_saturated_pixels"] = int((raw == 65535).sum())
+        if fault.name == "lost_sky":
+            entry["fibres"] = np.flatnonzero(bad_fibres).tolist()
         info[fault.name] = entry
     return info

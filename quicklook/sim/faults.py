@@ -15,16 +15,17 @@ class FaultKind:
     """One kind of fault.
 
     `strength` is the default, None where the fault has no strength; `amp` is the default amplifier (position letter
-    A..D), None where the fault is not of an amplifier; `level` says whether pixels, a header or files are touched;
-    `needs_light`: only flavors with light on the fibres can have it.
+    A..D), None where the fault is not of an amplifier; `level` says whether pixels, a header, files or calibrations are touched;
+    `needs_light`: only flavors with light on the fibres can have it; `needs_sky`: only science exposures.
     """
 
     description: str
-    level: Literal["pixels", "header", "file"]
+    level: Literal["pixels", "header", "file", "calibration"]
     strength: float | None = None
     strength_doc: str = ""
     amp: str | None = None
     needs_light: bool = False
+    needs_sky: bool = False
 
 
 FAULTS: Mapping[str, FaultKind] = MappingProxyType(
@@ -48,6 +49,29 @@ FAULTS: Mapping[str, FaultKind] = MappingProxyType(
         "saturated": FaultKind(
             description="a few fibres are far too bright: their pixels reach 65535 ADU",
             level="pixels", strength=6.0e5, strength_doc="electrons per row, mean over the rows of a fibre", needs_light=True,
+        ),
+        "cosmics_storm": FaultKind(
+            description="far more cosmic rays than usual", level="pixels", strength=10.0, strength_doc="factor on their number",
+        ),
+        "trace_shift": FaultKind(
+            description="the spectra lie beside their traces, on top of the flexure",
+            level="pixels", strength=1.5, strength_doc="pixels across the dispersion", needs_light=True,
+        ),
+        "wavelength_shift": FaultKind(
+            description="the spectra are shifted along the dispersion, on top of the flexure",
+            level="pixels", strength=1.0, strength_doc="pixels along the dispersion", needs_light=True,
+        ),
+        "lost_sky": FaultKind(
+            description="every second sky fibre sees a star or a galaxy",
+            level="pixels", strength=20.0, strength_doc="their mean AB magnitude", needs_sky=True,
+        ),
+        "low_throughput": FaultKind(
+            description="sky and targets are dimmer than they should be: clouds, a half-closed shutter, bad pointing",
+            level="pixels", strength=0.4, strength_doc="factor on sky and targets", needs_sky=True,
+        ),
+        "nan_calib": FaultKind(
+            description="the pixel flat of the calibrations has NaN in a block and in single pixels",
+            level="calibration", strength=200.0, strength_doc="number of single pixels; a sixteenth of it squared are in the block",
         ),
         "missing_fibermap": FaultKind(description="the fibre map is not written", level="file"),
         "wrong_night": FaultKind(
@@ -88,6 +112,8 @@ class Fault:
             raise BadConfig(f"fault {self.name}: amplifier {self.amp!r} is not one of A, B, C, D")
         if self.keys and self.name != "missing_keywords":
             raise BadConfig(f"fault {self.name}: keys belong to missing_keywords alone; leave them out")
+        if self.kind.strength is not None and not self.value >= 0.0 and self.name not in ("bias_step", "trace_shift", "wavelength_shift"):
+            raise BadConfig(f"fault {self.name}: strength {self.value} must not be negative: {self.kind.strength_doc}")
         if self.name == "truncated_file" and not 0.0 <= self.value < 1.0:
             raise BadConfig(f"fault truncated_file: strength {self.value} is not a fraction from 0 to 1 of the bytes kept")
 

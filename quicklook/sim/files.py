@@ -1,7 +1,6 @@
-"""Simulated exposures, calibrations and nights as files in DESI's layout.
+"""Simulated exposures and nights as files in DESI's layout.
 
-Below the output folder: raw/<night>/<expid:08d>/desi-<expid:08d>.fits.fz with fibermap-<expid:08d>.fits beside it,
-calib/spec/sm<SPECID>/..., truth/...
+Below the output folder: raw/<night>/<expid:08d>/desi-<expid:08d>.fits.fz with fibermap-<expid:08d>.fits beside it, truth/...
 """
 
 from __future__ import annotations
@@ -13,17 +12,16 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from quicklook.core.errors import BadConfig
 from quicklook.sim.exposure import SimulatedCamera, simulate_exposure
 from quicklook.sim.faults import Fault, find_fault
-from quicklook.sim.fitsfiles import RawType, compressed_hdu, empty_hdu, image_hdu, publish, table_hdu, write_hdus
-from quicklook.sim.headers import CCD_CONFIG, CCD_TIMING, TILE_DEC, TILE_RA, Card, Cards, file_name, primary_cards
-from quicklook.sim.instrument import SATURATION_ADU, SimInstrument
+from quicklook.sim.fitsfiles import RawType, compressed_hdu, empty_hdu, publish, table_hdu, write_hdus
+from quicklook.sim.headers import TILE_DEC, TILE_RA, Card, Cards, file_name, primary_cards
+from quicklook.sim.instrument import SimInstrument
 from quicklook.sim.plan import PlannedExposure
 from quicklook.sim.targets import fibermap_table, targets_of
-from quicklook.sim.truthfiles import write_traces, write_truth
+from quicklook.sim.truthfiles import write_truth
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,49 +115,6 @@ def _fibermap(planned: PlannedExposure, instruments: Sequence[SimInstrument]) ->
         Card("TILEDEC", TILE_DEC),
     )
     return table_hdu("FIBERMAP", np.concatenate(tables), cards)
-
-
-def write_calibrations(out: Path, instruments: Sequence[SimInstrument]) -> Path:
-    """Write a calibration tree and return its folder, <out>/calib.
-
-    spec/sm<SPECID>/: bias (ADU, raw shape, without the pedestal), dark (electron/s), pixflat, mask (PixelMask bits), psf
-    (traces), and sm<SPECID>-<arm>.yaml that lists them. They are the truth of the hardware, without noise of their own.
-    """
-    for instrument in instruments:
-        folder = out / "calib" / "spec" / f"sm{instrument.specid}"
-        hardware = instrument.hardware
-        images: dict[str, tuple[NDArray[Any], str]] = {
-            "bias": (hardware.bias, "ADU"),
-            "dark": (hardware.dark, "electron/s"),
-            "pixflat": (hardware.pixflat, ""),
-            "mask": (hardware.mask, ""),
-        }
-        for kind, (data, unit) in images.items():
-            cards = (Card("CAMERA", instrument.camera), Card("DETECTOR", instrument.detector), Card("BUNIT", unit))
-            _write_image(folder / f"{kind}-{instrument.camera}.fits", data, cards)
-        write_traces(folder / f"psf-{instrument.camera}.fits", instrument, hardware.traces)
-        _write_yaml(folder / f"sm{instrument.specid}-{instrument.arm}.yaml", instrument)
-    return out / "calib"
-
-
-def _write_image(path: Path, data: NDArray[Any], cards: Cards) -> None:
-    publish(path, lambda hidden: write_hdus(hidden, [image_hdu("IMAGE", data, cards)]))
-
-
-def _write_yaml(path: Path, instrument: SimInstrument) -> None:
-    broken = 500 * instrument.spectrograph + instrument.layout.dead_fibre
-    kinds = ("bias", "dark", "pixflat", "mask", "psf")
-    entries = {kind.upper(): f"spec/sm{instrument.specid}/{kind}-{instrument.camera}.fits" for kind in kinds}
-    entries |= {"DETECTOR": instrument.detector, "CCDCFG": CCD_CONFIG, "CCDTMING": CCD_TIMING, "BROKENFIBERS": f"'{broken}'"}
-    entries |= {"DATE-OBS-BEGIN": "'20200101'", "DATE-OBS-END": "'20391231'"}
-    entries |= {"SATURLEV" + name: str(SATURATION_ADU) for name in instrument.amp_names}
-    listed = "".join(f"    {key}: {entries[key]}\n" for key in sorted(entries))
-    text = f"sm{instrument.specid}-{instrument.arm}:\n  V20200101:\n{listed}"
-    publish(path, lambda hidden: _write_text(hidden, text))
-
-
-def _write_text(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")
 
 
 def simulate_night(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from quicklook.ccd.mask import PixelMask
 from quicklook.core.errors import BadConfig
 from quicklook.sim.geometry import Layout, Scale, camera_code, layout_of, parse_camera
+from quicklook.sim.realtraces import read_traces_of
 from quicklook.sim.streams import Purpose, stream
 from quicklook.sim.traces import Traces, nominal_traces
 
@@ -28,7 +29,9 @@ class SimInstrument:
 
     `wings`: fraction of the light in a Gaussian of 3 pixel across the trace; `bias_drift`: how far (ADU, peak to peak)
     the bias of each amplifier drifts along the rows of an exposure; `amp_names`: letters in the header cards, for
-    amplifiers lower left, lower right, upper left, upper right ('1234' in old files). Raises BadConfig.
+    amplifiers lower left, lower right, upper left, upper right ('1234' in old files); `sky_gradient`: relative difference of
+    the sky between the centre of the focal plane and its edge at +x; `trace_file`: a PSF file of a full camera, from which the
+    traces are taken, or a window of them at smaller scales. Raises BadConfig.
     """
 
     camera: str
@@ -37,6 +40,8 @@ class SimInstrument:
     wings: float = 0.0
     bias_drift: float = 0.0
     amp_names: str = "ABCD"
+    sky_gradient: float = 0.0
+    trace_file: str = ""
 
     def __post_init__(self) -> None:
         parse_camera(self.camera)
@@ -47,6 +52,8 @@ class SimInstrument:
             raise BadConfig(f"wings {self.wings} is not a fraction from 0 to 1")
         if self.bias_drift < 0.0:
             raise BadConfig(f"bias_drift {self.bias_drift} ADU is negative")
+        if not -1.0 < self.sky_gradient < 1.0:
+            raise BadConfig(f"sky_gradient {self.sky_gradient} is not between -1 and 1")
         if len(set(self.amp_names)) != 4:
             raise BadConfig(f"amp_names {self.amp_names!r} are not four different letters, such as ABCD or 1234")
 
@@ -83,7 +90,7 @@ class SimInstrument:
     @property
     def hardware(self) -> Hardware:
         """Truth of the detector and fibres (kept in memory for the few cameras used last)."""
-        return _hardware(self.camera, self.scale, self.seed)
+        return _hardware(self.camera, self.scale, self.seed, self.trace_file)
 
 
 def sim_instruments(
@@ -94,11 +101,22 @@ def sim_instruments(
     wings: float = 0.0,
     bias_drift: float = 0.0,
     amp_names: str = "ABCD",
+    sky_gradient: float = 0.0,
+    trace_files: Mapping[str, str] | None = None,
 ) -> tuple[SimInstrument, ...]:
-    """One SimInstrument for each camera name. Raises BadConfig for names that are unknown, given twice, or none."""
+    """One SimInstrument for each camera name; `trace_files` by camera. Raises BadConfig for names that are unknown, given twice, or none."""
     if not cameras or len(set(cameras)) != len(cameras):
         raise BadConfig(f"cameras {list(cameras)} must be different names, at least one")
-    return tuple(SimInstrument(camera=camera, scale=scale, seed=seed, wings=wings, bias_drift=bias_drift, amp_names=amp_names) for camera in cameras)
+    files = trace_files or {}
+    if stray := [c for c in files if c not in cameras]:
+        raise BadConfig(f"traces are given for {', '.join(stray)}, which are not simulated; the cameras are {', '.join(cameras)}")
+    return tuple(
+        SimInstrument(
+            camera=camera, scale=scale, seed=seed, wings=wings, bias_drift=bias_drift, amp_names=amp_names,
+            sky_gradient=sky_gradient, trace_file=files.get(camera, ""),
+        )
+        for camera in cameras
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,7 +142,7 @@ class Hardware:
 
 
 @lru_cache(maxsize=3)  # about 230 MB each at full scale
-def _hardware(camera: str, scale: Scale, seed: int) -> Hardware:
+def _hardware(camera: str, scale: Scale, seed: int, trace_file: str) -> Hardware:
     layout = layout_of(camera[0], scale)
     rng = stream(seed, Purpose.HARDWARE, camera_code(camera))
     gain = tuple(round(float(v), 3) for v in rng.uniform(1.20, 1.36, 4))
@@ -137,7 +155,7 @@ def _hardware(camera: str, scale: Scale, seed: int) -> Hardware:
         array.flags.writeable = False
     return Hardware(
         gain=gain, rdnoise=rdnoise, pedestal=pedestal, bias=bias, dark=dark, pixflat=pixflat, mask=mask,
-        bad_columns=columns, throughput=throughput, traces=nominal_traces(layout),
+        bad_columns=columns, throughput=throughput, traces=read_traces_of(trace_file, layout) if trace_file else nominal_traces(layout),
     )  # fmt: skip
 
 

@@ -57,6 +57,8 @@ class PlannedExposure:
         for fault in self.faults:
             if FAULTS[fault.name].needs_light and self.flavor not in LIT_FLAVORS:
                 raise BadConfig(f"exposure {self.expid}: a {self.flavor} cannot have the fault {fault.name}, no fibre is lit")
+            if FAULTS[fault.name].needs_sky and self.flavor != "science":
+                raise BadConfig(f"exposure {self.expid}: a {self.flavor} cannot have the fault {fault.name}, no fibre sees the sky")
 
     @property
     def obstype(self) -> str:
@@ -80,6 +82,8 @@ def plan_exposure(
     exptime: float | None = None,
     program: str | None = None,
     start: datetime | None = None,
+    airmass: float = 1.15,
+    seeing: float = 1.25,
     faults: Sequence[Fault] = (),
 ) -> PlannedExposure:
     """One exposure with the usual program and exposure time of its flavor, taken in the first hours of the night."""
@@ -92,6 +96,8 @@ def plan_exposure(
         program=PROGRAMS[flavor] if program is None else program,
         exptime=EXPTIMES[flavor] if exptime is None else exptime,
         start=night_start(night) + _EVENING + timedelta(minutes=expid % 120) if start is None else start,
+        airmass=airmass,
+        seeing=seeing,
         faults=tuple(faults),
     )
 

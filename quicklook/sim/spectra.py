@@ -5,13 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
+from quicklook.sim.faults import find_fault
 from quicklook.sim.geometry import layout_of
 from quicklook.sim.instrument import SimInstrument
 from quicklook.sim.light import LightPath, spread_continuum, spread_lines
 from quicklook.sim.lines import lamp_lines, sky_lines
 from quicklook.sim.plan import PlannedExposure
-from quicklook.sim.targets import Targets, fibre_throughput, target_continuum, target_lines
+from quicklook.sim.streams import Purpose, stream
+from quicklook.sim.targets import FOCAL_RADIUS_MM, Targets, ab_flux, fibre_throughput, focal_plane, target_continuum, target_lines
 from quicklook.sim.traces import Floats
 
 AREA_CM2 = 8.66e4
@@ -74,19 +77,51 @@ def _arc(instrument: SimInstrument, planned: PlannedExposure, path: LightPath) -
 
 def _science(instrument: SimInstrument, planned: PlannedExposure, path: LightPath, targets: Targets) -> Spectra:
     relative = fibre_throughput(instrument, path.wave)
-    rate = sky_continuum(instrument.arm, path.wave) * planned.sky_factor * planned.exptime
-    sky = spread_continuum(path, rate * relative)
-    wave, lines = sky_lines(path.traces.wave_min, path.traces.wave_max)
-    electrons = lines * band_shape(instrument.arm, wave) * planned.sky_factor * planned.exptime
-    sky += spread_lines(path, wave, electrons * fibre_throughput(instrument, wave[np.newaxis, :]))
+    sky = _sky(instrument, planned, path)
     per_flux = calibration(instrument.arm, planned, path.wave) * relative
-    target = spread_continuum(path, target_continuum(targets, path.wave) * per_flux)
+    continuum = target_continuum(targets, path.wave) + _strangers(instrument, planned, path, targets)
+    target = spread_continuum(path, continuum * per_flux)
     wave, flux, width = target_lines(targets)
     electrons = flux * calibration(instrument.arm, planned, wave) * fibre_throughput(instrument, wave)
     inside = (wave > path.traces.wave_min) & (wave < path.traces.wave_max)  # beyond its domain a Legendre series means nothing
     middle = 0.5 * (path.traces.wave_min + path.traces.wave_max)
     target += spread_lines(path, np.where(inside, wave, middle), np.where(inside, electrons, 0.0), np.where(inside, width, 0.0))
-    return Spectra(counts=sky + target, sky=sky, target=target, flux=_flux(instrument, planned, path, target))
+    flux = _flux(instrument, planned, path, target)  # as it would be measured with the light that should have come
+    dim = find_fault(planned.faults, "low_throughput", instrument.camera)
+    factor = dim.value if dim else 1.0
+    return Spectra(counts=factor * (sky + target), sky=factor * sky, target=factor * target, flux=flux)
+
+
+def _sky(instrument: SimInstrument, planned: PlannedExposure, path: LightPath) -> Floats:
+    """Electrons of the sky per fibre and row, brighter or dimmer along the focal plane where the instrument says so."""
+    relative = fibre_throughput(instrument, path.wave)
+    seconds = planned.sky_factor * planned.exptime
+    sky = spread_continuum(path, sky_continuum(instrument.arm, path.wave) * seconds * relative)
+    wave, lines = sky_lines(path.traces.wave_min, path.traces.wave_max)
+    electrons = lines * band_shape(instrument.arm, wave) * seconds
+    sky += spread_lines(path, wave, electrons * fibre_throughput(instrument, wave[np.newaxis, :]))
+    x, _ = focal_plane(instrument.spectrograph, instrument.layout)
+    return np.asarray(sky * (1.0 + instrument.sky_gradient * x / FOCAL_RADIUS_MM)[:, np.newaxis])
+
+
+def lost_sky_fibres(instrument: SimInstrument, planned: PlannedExposure, targets: Targets) -> NDArray[np.int64]:
+    """Rows of the sky fibres that see something else: every second one, where the exposure has the fault lost_sky."""
+    fault = find_fault(planned.faults, "lost_sky", instrument.camera)
+    return np.flatnonzero(targets.kind == "SKY")[::2] if fault else np.empty(0, np.int64)
+
+
+def _strangers(instrument: SimInstrument, planned: PlannedExposure, path: LightPath, targets: Targets) -> Floats:
+    """f_lambda [nfibre, n], 1e-17 erg/(s cm2 Angstrom), of what those fibres see: power laws within a magnitude of the strength of the fault."""
+    out = np.zeros(path.wave.shape)
+    fault = find_fault(planned.faults, "lost_sky", instrument.camera)
+    if fault is None:
+        return out
+    rng = stream(instrument.seed, Purpose.TARGETS, instrument.spectrograph, planned.expid, 2)
+    for fibre in lost_sky_fibres(instrument, planned, targets):
+        mag, slope = fault.value + rng.uniform(-1.0, 1.0), rng.uniform(-1.5, 1.0)
+        wave = path.wave[fibre]
+        out[fibre] = ab_flux(mag, np.full_like(wave, wave.mean())) * (wave / wave.mean()) ** slope
+    return out
 
 
 def _flux(instrument: SimInstrument, planned: PlannedExposure, path: LightPath, target: Floats) -> Floats:

@@ -20,6 +20,7 @@ TARGET_BITS = {"LRG": 1 << 0, "ELG": 1 << 1, "QSO": 1 << 2, "SKY": 1 << 32, "STD
 """DESI_TARGET bits (desitarget's main survey)."""
 BROKEN_FIBER = 1 << 2
 """Bit of FIBERSTATUS (desispec's fibermask)."""
+FOCAL_RADIUS_MM = 400.0
 _MAGNITUDES = {"STD": (16.5, 18.5), "LRG": (19.5, 21.7), "QSO": (19.5, 22.7), "ELG": (21.5, 23.3)}
 _REDSHIFTS = {"LRG": (0.3, 1.0), "QSO": (0.8, 3.2), "ELG": (0.6, 1.6)}
 # vacuum Angstrom at rest, equivalent width (Angstrom), Gaussian sigma (Angstrom)
@@ -132,7 +133,7 @@ def fibermap_table(instrument: SimInstrument, targets: Targets, exptime: float) 
     table["OBJTYPE"] = np.where(targets.kind == "BAD", "BAD", np.where(targets.kind == "SKY", "SKY", "TGT"))
     table["DESI_TARGET"] = [TARGET_BITS[k] for k in targets.kind]
     table["FA_TYPE"] = np.where(targets.kind == "STD", 3, np.where(targets.kind == "SKY", 4, 1))
-    x, y = _focal_plane(instrument.spectrograph, layout)
+    x, y = focal_plane(instrument.spectrograph, layout)
     table["FIBERASSIGN_X"] = table["FIBER_X"] = x
     table["FIBERASSIGN_Y"] = table["FIBER_Y"] = y
     table["TARGET_RA"] = table["FIBER_RA"] = 180.0 - x / 250.0
@@ -160,10 +161,10 @@ _COLUMNS = {
 _FIBERMAP_COLUMNS = np.dtype([(name, kind) for kind, names in _COLUMNS.items() for name in names])
 
 
-def _focal_plane(petal: int, layout: Layout) -> tuple[Floats, Floats]:
+def focal_plane(petal: int, layout: Layout) -> tuple[Floats, Floats]:
     """Millimetres on the focal plane: the fibres fill a wedge of 36 degrees out to 400 mm evenly."""
     fibre = np.arange(layout.nfibre)
-    radius = 400.0 * np.sqrt((fibre + 10.0) / (layout.nfibre + 20.0))
+    radius = FOCAL_RADIUS_MM * np.sqrt((fibre + 10.0) / (layout.nfibre + 20.0))
     angle = np.deg2rad(36.0 * (petal + (fibre * 0.6180339887) % 1.0))
     return radius * np.cos(angle), radius * np.sin(angle)
 

@@ -14,7 +14,7 @@ from quicklook.sim.fitsfiles import compressed_hdu, empty_hdu, image_hdu, publis
 from quicklook.sim.headers import Card
 from quicklook.sim.instrument import SimInstrument
 from quicklook.sim.spectra import AIRMASS_TERM, SEEING_TERM
-from quicklook.sim.traces import DEGREE, Traces
+from quicklook.sim.traces import Traces
 
 EDGE_ANGSTROM = 40.0
 """Wavelengths this near to the ends of an image are left out of scores."""
@@ -84,7 +84,7 @@ def _add_to_json(path: Path, camera: SimulatedCamera) -> None:
     content = _camera_summary(camera.instrument)
     if path.exists():
         old = json.loads(path.read_text(encoding="utf-8"))
-        other = [key for key in ("seed", "scale", "wings", "rdnoise") if old.get(key) != content[key]]
+        other = [key for key in ("seed", "scale", "wings", "sky_gradient", "traces", "rdnoise") if old.get(key) != content[key]]
         if other:
             what = ", ".join(other)
             raise BadConfig(f"{path} is of another simulation (its {what} differ): write to another folder or remove it")
@@ -129,6 +129,8 @@ def _camera_summary(instrument: SimInstrument) -> dict[str, Any]:
         "aterm": AIRMASS_TERM,
         "sterm": SEEING_TERM,
         "wings": instrument.wings,
+        "sky_gradient": instrument.sky_gradient,
+        "traces": Path(instrument.trace_file).name,
         "nsky": dict(layout.kinds)["SKY"],
         "badcols": list(hardware.bad_columns),
         "shifts": {},
@@ -138,10 +140,10 @@ def _camera_summary(instrument: SimInstrument) -> dict[str, Any]:
 
 def scored_range(instrument: SimInstrument) -> tuple[float, float]:
     """Wavelengths (Angstrom) that every fibre has, away from the ends of the image and of the arm."""
-    layout = instrument.layout
-    edge = min(EDGE_ANGSTROM, 0.1 * (layout.wave_last - layout.wave_first))
-    bend = layout.smile * layout.dispersion
-    return layout.wave_first + edge, layout.wave_last - bend - edge
+    ends = instrument.hardware.traces.wave_of_rows(np.array([0.0, instrument.layout.ny - 1.0]))
+    first, last = float(ends[:, 0].max()), float(ends[:, 1].min())
+    edge = min(EDGE_ANGSTROM, 0.1 * (last - first))
+    return first + edge, last - edge
 
 
 def write_traces(path: Path, instrument: SimInstrument, traces: Traces) -> None:
@@ -159,7 +161,7 @@ def write_traces(path: Path, instrument: SimInstrument, traces: Traces) -> None:
         *domain,
     )
     table = _psf_table(traces)
-    sizes = (Card("HSIZEX", 5), Card("HSIZEY", 5), Card("GHDEGX", 2), Card("GHDEGY", 2), Card("LEGDEG", DEGREE))
+    sizes = (Card("HSIZEX", 5), Card("HSIZEY", 5), Card("GHDEGX", 2), Card("GHDEGY", 2), Card("LEGDEG", traces.x.shape[1] - 1))
     hdus = [
         image_hdu("XTRACE", np.ascontiguousarray(traces.x), common),
         image_hdu("YTRACE", np.ascontiguousarray(traces.y), domain),
@@ -178,5 +180,5 @@ def _psf_table(traces: Traces) -> np.ndarray[Any, Any]:
     columns = [("PARAM", "S8"), ("WAVEMIN", "f8"), ("WAVEMAX", "f8"), ("COEFF", "f8", traces.x.shape), ("LEGDEGX", "i8")]
     table = np.zeros(len(terms), dtype=[*columns, ("LEGDEGW", "i8")])
     table["PARAM"], table["COEFF"] = list(terms), np.array(list(terms.values()))
-    table["WAVEMIN"], table["WAVEMAX"], table["LEGDEGW"] = traces.wave_min, traces.wave_max, DEGREE
+    table["WAVEMIN"], table["WAVEMAX"], table["LEGDEGW"] = traces.wave_min, traces.wave_max, traces.x.shape[1] - 1
     return table

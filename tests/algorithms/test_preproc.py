@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import pickle
-import re
 from dataclasses import replace
 
 import numpy as np
@@ -26,10 +25,10 @@ def test_contract_and_parameters() -> None:
     assert [r.name for r in contract.inputs if r.optional] == ["bias", "dark", "pixflat", "badpix"]
     assert contract.outputs == (Image,)
     assert all(description for _, _, description in Preproc.get_default_config())
-    step = pickle.loads(pickle.dumps(Preproc(PreprocParams(badamps="b7D"))))
-    assert step.params.badamps == "b7D"
+    step = pickle.loads(pickle.dumps(Preproc(PreprocParams(use_badamps=False))))
+    assert step.params.use_badamps is False
     assert PreprocParams(use_dark=False).use_dark == "no"  # YAML reads yes and no as truth values
-    for wrong in ({"overscan": "colum"}, {"pixflat_min": 2.0}, {"badamps": "?"}, {"nosuch": 1}, {"overscan_trim": (-1, 0)}):
+    for wrong in ({"overscan": "colum"}, {"pixflat_min": 2.0}, {"use_badamps": "?"}, {"nosuch": 1}, {"overscan_trim": (-1, 0)}):
         with pytest.raises(ValidationError):
             PreprocParams(**wrong)
 
@@ -85,7 +84,8 @@ def test_dark_flat_and_mask() -> None:
     assert np.mean((image.pixels - 100.0)[good] ** 2 * image.ivar[good]) == pytest.approx(1.0, abs=0.04)
     assert (image.mask[:, 20] == PixelMask.HOT).all()
     assert (image.ivar[:, 20] == 0).all()
-    assert image.mask[3, 3] == image.mask[4, 4] == PixelMask.PIXFLATZERO
+    assert image.mask[3, 3] == PixelMask.PIXFLATZERO | PixelMask.NONFINITE
+    assert image.mask[4, 4] == PixelMask.PIXFLATZERO
     assert image.mask[5, 5] == PixelMask.PIXFLATLOW
     assert image.pixels[3, 3] == image.ivar[3, 3] == 0
     assert np.isfinite(image.pixels).all()
@@ -121,12 +121,15 @@ def test_dead_amplifier_has_no_weight_and_no_read_noise(value: int, caplog: pyte
     pixels = raw.pixels.copy()
     pixels[quadrant("B")] = value
     bias = np.random.default_rng(5).normal(size=RAW_SHAPE).astype(np.float32)  # must not make it look alive
+    caplog.set_level("DEBUG")
     image = run(replace(raw, pixels=pixels), Bias(pixels=bias))
     where = amplifier("B").ccd.slices
     assert math.isnan(image.read_noise["B"])
     assert (image.ivar[where] == 0).all()
     assert (image.mask[where] & PixelMask.BADAMP != 0).all()
     assert "amplifier B is dead" in caplog.text
+    assert {r.levelname for r in caplog.records} == {"DEBUG"}  # the QA dead_amp tells the observer
+    assert image.dead == {"B": f"every pixel reads {value}"}
     kept = run(replace(raw, pixels=pixels), find_dead=False)
     assert (kept.ivar[where] == 0).all()
     assert (kept.mask[where] & PixelMask.BADREADNOISE != 0).all()
@@ -152,19 +155,59 @@ def test_nothing_but_nan() -> None:
     assert all(math.isnan(v) for v in image.overscan_level.values())
 
 
-@pytest.mark.parametrize(("text", "names"), [("", ""), ("r1D", "D"), ("R1:D, z3A b7C", "D"), ("r1A,r1C", "AC"), ("z1A", ""), ("r12", "")])
-def test_known_bad_amplifiers(text: str, names: str) -> None:
-    image = run(frame(), badamps=text)
+@pytest.mark.parametrize("names", ["", "D", "AC"])
+def test_known_bad_amplifiers(names: str) -> None:
+    image = run(frame(amps=tuple(amplifier(n, bad=n in names) for n in "ABCD")))
     for amp in image.amplifiers:
         assert (image.ivar[amp.ccd.slices] == 0).all() == (amp.name in names)
         assert ((image.mask[amp.ccd.slices] & PixelMask.BADAMP) != 0).all() == (amp.name in names)
     assert ("badamps" in image.applied) == bool(names)
+    assert image.dead == {}
 
 
-@pytest.mark.parametrize("text", ["r1E", "r1:9"])
-def test_bad_amplifier_that_the_camera_has_not(text: str) -> None:
-    with pytest.raises(BadConfig, match=re.escape(text)):
-        run(frame(), badamps=text)
+def test_a_known_bad_amplifier_is_used_where_that_is_wanted_and_not_named_dead_again() -> None:
+    amps = tuple(amplifier(n, bad=n == "B") for n in "ABCD")
+    used = run(frame(amps=amps), use_badamps=False)
+    assert (used.ivar > 0).all()
+    assert "badamps" not in used.applied
+    raw = frame(amps=amps)
+    pixels = raw.pixels.copy()
+    pixels[quadrant("B")] = 0
+    dead = run(replace(raw, pixels=pixels))
+    assert (dead.mask[amplifier("B").ccd.slices] & PixelMask.BADAMP != 0).all()
+    assert dead.dead == {}
+
+
+@pytest.mark.parametrize("turn", [Orientation(), Orientation(transpose=True, flip_x=True)])
+def test_dead_area_of_a_living_amplifier_is_masked_and_nothing_else(turn: Orientation) -> None:
+    raw = frame(50.0, orientation=turn)
+    pixels = raw.pixels.copy()
+    data = amplifier("A").data
+    pixels[data.y0 : data.y0 + 50, data.x0 : data.x1] = 0
+    dead = run(replace(raw, pixels=pixels))
+    wanted = np.zeros(SHAPE, bool)
+    wanted[:50, : SHAPE[1] // 2] = True
+    wanted = turn_array(wanted, turn)
+    np.testing.assert_array_equal(dead.mask & PixelMask.DEAD != 0, wanted)
+    np.testing.assert_array_equal(dead.ivar == 0, wanted)
+    assert "dead areas" in dead.applied
+    assert (run(replace(raw, pixels=pixels), find_dead=False).mask & PixelMask.DEAD == 0).all()
+    assert "dead areas" not in run(raw).applied
+
+
+@pytest.mark.parametrize("value", [1e20, 1e30, 3.4e38, -3.4e38])
+@pytest.mark.parametrize("share", [0.01, 0.3, 1.0])
+def test_numbers_that_only_a_broken_file_holds_raise_no_warning(value: float, share: float) -> None:
+    raw = frame(50.0)
+    pixels = raw.pixels.astype(np.float32)
+    pixels[np.random.default_rng(1).uniform(size=pixels.shape) < share] = value
+    image = run(replace(raw, pixels=pixels))  # warnings are errors here
+    assert np.isfinite(image.ivar).all()
+
+
+def turn_array(array: np.ndarray, turn: Orientation) -> np.ndarray:
+    array = array.T if turn.transpose else array
+    return array[:, ::-1] if turn.flip_x else array
 
 
 def test_saturation() -> None:

@@ -113,14 +113,25 @@ def test_a_wrong_setting_is_refused_with_the_setting_and_a_hint(night, tmp_path,
     assert said in done.stderr
 
 
-def test_badamps_lies_over_set_and_masks_the_amplifier(night, tmp_path):
-    done = run(night, tmp_path, "raw", raw(night, 100), "--camera", "b0", "-c", 'preproc.badamps="r0A"', "--badamps", "b0D", "--no-plots")
+def test_badamps_are_masked_and_left_out_of_every_sum(night, tmp_path):
+    done = run(night, tmp_path, "raw", raw(night, 100), "--camera", "b0", "--badamps", "b0D", "--no-plots", "--write", "preproc")
     result = json.loads((tmp_path / "run/exposures/20220101/00000100/qa-b0-00000100.json").read_text())
-    masked = next(m for q in result["qas"] for m in q["metrics"] if m["name"] == "masked_fraction")
-    by_amp = dict(zip(masked["coords"]["amp"], masked["values"], strict=True))
-    assert by_amp["D"] == 1.0
-    assert by_amp["A"] < 0.2
-    assert done.returncode == 1
+    assert (done.returncode, result["status"]) == (0, "NORMAL"), done.stdout
+    metrics = [m for q in result["qas"] for m in q["metrics"] if m["coords"]]
+    assert {m["name"] for m in metrics} >= {"dead_amp", "read_noise", "bias_level", "saturated_fraction", "lit_fraction", "masked_fraction"}
+    for metric in metrics:
+        at = metric["coords"]["amp"].index("D")
+        assert (metric["values"][at], metric["statuses"][at]) == (None, None), metric["name"]
+        assert {"at": ["D"], "text": "known to be bad"} in metric["remarks"]
+    assert result["tags"]["bad_amplifiers"] == "D"
+
+
+@pytest.mark.parametrize(("name", "said"), [("b0Q", "camera b0 of desi has amplifiers A, B, C, D"), ("zz", "begins with no camera of desi")])
+def test_a_bad_amplifier_that_there_is_not_is_refused(night, tmp_path, name, said):
+    done = run(night, tmp_path, "raw", raw(night, 100), "--badamps", name)
+    assert done.returncode == 2
+    assert f"--badamps: {name}" in done.stderr
+    assert said in done.stderr
 
 
 def test_a_chain_file_with_a_fault_is_refused_with_file_and_line(night, tmp_path):
@@ -188,4 +199,5 @@ def test_bench_shows_every_step_warm_and_first_and_the_floors():
 def test_listen_refuses_an_address_that_is_none():
     done = quicklook("listen", "--endpoint", "nowhere", "--timeout", "0.2")
     assert done.returncode == 2
-    assert "no address" in done.stderr
+    assert "is no address" in done.stderr
+    assert "Write tcp://HOST:PORT." in done.stderr

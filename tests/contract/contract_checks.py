@@ -25,7 +25,7 @@ from quicklook.core.errors import NotApplicable, QuicklookError
 from quicklook.core.judge import Judge
 from quicklook.core.limits import LimitSet
 from quicklook.core.metrics import Measured, Measures
-from quicklook.core.plots import Axis, FocalPlane, Image, Layer, Plot, Scatter, pack, unpack
+from quicklook.core.plots import Axis, Bars, FocalPlane, Image, Layer, Plot, Scatter, Table, pack, unpack
 from quicklook.core.plugin import MonitoringAlg, PipelineAlg, Plugin
 from quicklook.core.product import Product
 from quicklook.core.results import QAResult
@@ -255,8 +255,11 @@ def _check_layer(plot: str, layer: Layer) -> None:
         assert layer.mask is None or layer.mask.shape == layer.values.shape, f"plot {plot}: mask and image differ in shape"
         assert layer.values.size <= 1_500_000, f"plot {plot}: an image of {layer.values.size} pixels is a product, not a plot; bin it"
         return
-    if hasattr(layer, "heights"):
-        lengths = {len(layer.names), len(layer.heights)}
+    if isinstance(layer, Table):
+        lengths = {len(row) for row in (layer.header, *layer.rows)}
+    elif isinstance(layer, Bars):
+        assert not layer.statuses, f"plot {plot}: bars have statuses: those are the judge's"
+        lengths = {len(layer.names), len(layer.heights), len(layer.words or layer.names)}
     else:
         lengths = {len(a) for a in (layer.x, layer.y, getattr(layer, "c", None)) if a is not None}
     assert len(lengths) == 1, f"plot {plot}: a {type(layer).__name__} whose arrays differ in length: {lengths}"

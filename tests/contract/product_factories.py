@@ -12,8 +12,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
+import shift_factories
+import spectra_factories
 
-from quicklook.ccd.calibs import BadPixelMask, Bias, Dark, PixelFlat
+from quicklook.ccd.calibs import BadPixelMask, Bias, Dark, KnownFibers, PixelFlat
 from quicklook.ccd.exposure import Arrival, Companion, Exposure, FiberMap
 from quicklook.ccd.geometry import Amplifier, Section
 from quicklook.ccd.image import Header, Image, RawImage
@@ -136,7 +138,9 @@ def image(case: Case, number: int) -> Image:
         variance = np.maximum(np.where(good, electrons, 0.0), 0.0) + np.nan_to_num(noise[amp.name]) ** 2
         ivar[amp.ccd.slices] = np.where(alive, 1.0 / np.where(alive, variance, 1.0), 0.0)
         mask[amp.ccd.slices] = np.where(good, 0, PixelMask.NONFINITE) | np.where(alive, 0, PixelMask.BADAMP)
-    return Image(camera="r0", pixels=pixels, ivar=ivar, mask=mask, amplifiers=raw.amplifiers, read_noise=noise, overscan_level=dict.fromkeys(noise, 1000.0))
+    return Image(
+        camera="r0", pixels=pixels, ivar=ivar, mask=mask, amplifiers=raw.amplifiers, read_noise=noise, overscan_level=dict.fromkeys(noise, 1000.0)
+    )
 
 
 def exposure(case: Case, number: int) -> Exposure:
@@ -186,6 +190,9 @@ FACTORIES: dict[type[Product], Callable[[Case, int], Product]] = {
     Dark: lambda case, n: Dark(pixels=INSTRUMENT.hardware.dark.copy()),
     PixelFlat: lambda case, n: PixelFlat(pixels=INSTRUMENT.hardware.pixflat.copy()),
     BadPixelMask: lambda case, n: BadPixelMask(pixels=INSTRUMENT.hardware.mask.astype(np.uint16)),
+    KnownFibers: lambda case, n: KnownFibers(broken=(3,), low=(5,)),
+    **shift_factories.FACTORIES,
+    **spectra_factories.FACTORIES,
 }
 
 

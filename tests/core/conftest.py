@@ -63,7 +63,11 @@ def run() -> RunChain:
 
     def run_(text: str, *overrides: str, calibrations: Any = None, value: float = 10.0, read: Any = None, **more: Any) -> Outcome:
         runner = ChainRunner(
-            chain=chain_of(text, *overrides), judge=Judge(limits_of(LIMITS)), calibrations=calibrations or core_toys.Index(), clock=core_toys.Ticks()
+            chain=chain_of(text, *overrides),
+            judge=Judge(limits_of(LIMITS)),
+            calibrations=calibrations or core_toys.Index(),
+            clock=core_toys.Ticks(),
+            keep=frozenset(more.pop("keep", ())),
         )
         tags: Mapping[str, str] = more.pop("tags", {})
         return runner.run(core_toys.KEY, read or (lambda: core_toys.reading(value, **tags)), **more)

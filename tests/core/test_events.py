@@ -56,6 +56,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "receipt": {"times": {"closed": 1, "r0/read": 2}, "seconds_to_verdict": 1.5},
     "failed": {"attempts": 3, "failure": FAILURE},
     "sink_gave_up": {"name": "db", "seq": 4, "failure": FAILURE},
+    "raw_folder": {"path": "raw", "there": False},
     "heartbeat": {"waiting": 0, "running": 1, "done": 2, "failed": 0, "sinks": {"zmq": 4}},
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 from quicklook.core.judge import Judge, add_bands, range_words
 from quicklook.core.limits import Limit, LimitSet
 from quicklook.core.metrics import Measured, Measures, MetricDef, measured, not_applicable
-from quicklook.core.plots import Axis, Panel, Plot
+from quicklook.core.plots import Axis, Bars, Panel, Plot
 from quicklook.core.results import MetricResult
 from quicklook.core.status import Status, worst
 
@@ -64,6 +65,40 @@ def test_elements_go_by_coordinate_and_not_by_place() -> None:
     only_b = judge(limit(amp="B"))
     assert only_b.metric(NOISE, measured("noise", [9.0, 3.0], amp=("B", "A")), TAGS).statuses == [A, None]
     assert only_b.metric(NOISE, measured("noise", [9.0, 3.0], amp=("A", "B")), TAGS).statuses == [None, N]
+
+
+def test_elements_that_are_left_out_have_no_status() -> None:
+    got = judge(limit()).metric(NOISE, noise(2.0, 99.0, math.nan, left_out={"B", "C"}), TAGS)
+    assert got.statuses == [N, None, None]
+    assert (got.status, got.values) == (N, [2.0, 99.0, None])
+    none = judge(limit()).metric(NOISE, noise(99.0, left_out={"A"}), TAGS)
+    assert (none.status, none.reason) == (None, "")
+
+
+DEAD = MetricDef("dead", "", dims=("amp",), doc="1 or 0", flag=True)
+
+
+def test_a_flag_is_told_by_its_remarks() -> None:
+    strict = judge(limit(DEAD, normal=(0, 0), warning=None))
+    remarks = {"B": "every pixel reads 7", "D": "no finite pixel"}
+    two = strict.metric(DEAD, measured("dead", [0, 1, 0, 1], amp="ABCD", remarks=remarks), TAGS)
+    assert (two.status, two.reason) == (A, "dead of amp B: every pixel reads 7; amp D: no finite pixel")
+    assert strict.metric(DEAD, measured("dead", [0, 1], amp="AB"), TAGS).reason == "dead of amp B is 1, above 0 (normal: 0)"
+    lost = strict.metric(DEAD, measured("dead", [0, math.nan], amp="AB", remarks={"B": "no pixel"}), TAGS)
+    assert (lost.status, lost.reason) == (U, "dead of amp B was not measured: no pixel")
+    scalar = MetricDef("open", "", doc="1 or 0", flag=True)
+    shut = judge(limit(scalar, normal=(0, 0), warning=None)).metric(scalar, measured("open", 1.0, remarks={(): "the shutter is open"}), TAGS)
+    assert shut.reason == "open: the shutter is open"
+
+
+def test_bars_of_a_metric_get_its_statuses() -> None:
+    result = judge(limit()).metric(NOISE, noise(2.0, 9.0, 9.0, left_out={"C"}), TAGS)
+    axis = Axis(label="noise", unit="electron")
+    bars, others = Bars(names=("A", "B", "C"), heights=np.ones(3)), Bars(names=("x",), heights=np.ones(1))
+    panel = Panel(x=Axis(label="amplifier"), y=axis, layers=(bars, others), metric="noise")
+    got = add_bands(Plot(name="p", title="p", panels=(panel, dataclasses.replace(panel, metric=None))), [result])
+    assert [layer.statuses for layer in got.panels[0].layers] == [("NORMAL", "ALARM", ""), ()]  # type: ignore[union-attr]
+    assert got.panels[1].layers == (bars, others)
 
 
 def test_two_axes_in_c_order() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from quicklook.core.plots import Axis, Band, Bars, FocalPlane, Image, Line, Panel, Plot, Scatter, pack, unpack
+from quicklook.core.plots import Axis, Band, Bars, FocalPlane, Image, Line, Panel, Plot, Scatter, Table, pack, unpack
 
 X = np.arange(3.0)
 LAYERS = (
@@ -17,6 +17,8 @@ LAYERS = (
     Scatter(x=X, y=X, c=X**2, c_axis=Axis(label="squared", unit="adu2")),
     Scatter(x=X, y=X),
     Bars(names=("A", "B"), heights=np.array([1.0, np.inf])),
+    Bars(names=("A", "B"), heights=np.array([1.0, np.nan]), words=("", "dead"), statuses=("NORMAL", "UNKNOWN")),
+    Table(header=("check", "found"), rows=(("night", "good"), ("header", "2"))),
     Image(
         values=np.ones((2, 3), np.float32),
         extent=(0, 3, 0, 2),

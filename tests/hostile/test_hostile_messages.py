@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quicklook.client import Subscriber, decode
-from quicklook.core.errors import BadData
+from quicklook.core.errors import BadConfig, BadData
 
 
 def test_the_good_message_is_good() -> None:
@@ -64,5 +64,6 @@ def test_a_subscriber_goes_on_after_garbage(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("endpoint", ["", "nonsense", "tcp://", "tcp://127.0.0.1", "http://127.0.0.1:80", "tcp://127.0.0.1:port"])
 def test_an_address_that_is_none(endpoint: str) -> None:
-    with pytest.raises(BadData, match="is no address; write tcp://HOST:PORT"):
+    with pytest.raises(BadConfig, match="is no address") as caught:
         Subscriber(endpoint)
+    assert caught.value.what_next == "Write tcp://HOST:PORT."

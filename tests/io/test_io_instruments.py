@@ -272,9 +272,3 @@ def test_extends(tmp_path: Path) -> None:
 def test_unknown_instrument_and_reader(tmp_path: Path) -> None:
     with pytest.raises(BadConfig, match="did you mean 'virus'"):
         load_instrument("vrius")
-
-
-def test_bad_amplifiers_of_a_camera() -> None:
-    instrument = make(bad_amplifiers=["b7D", "z8A", "b7A"])
-    assert instrument.bad_amplifiers_of("b7") == ("D", "A")
-    assert instrument.bad_amplifiers_of("r7") == ()

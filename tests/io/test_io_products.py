@@ -21,8 +21,9 @@ from quicklook.core.keys import Unit
 from quicklook.core.plots import Axis, Line, Panel, Plot
 from quicklook.io.atomic import atomic, jsonable, write_json
 from quicklook.io.fitswrite import write_image_hdu
+from quicklook.io.headercards import provenance_cards
 from quicklook.io.plotfiles import load_plots, save_plots
-from quicklook.io.products import WriteContext, product_name, provenance_cards, write_preproc, write_product
+from quicklook.io.products import WriteContext, product_name, write_preproc, write_product
 
 START = datetime(2022, 1, 2, 6, 2, tzinfo=UTC)
 EXPOSURE = Exposure(unit=Unit(20220101, 102), instrument="desi", flavor="science", program="dark", exptime=900.0, start=START, airmass=1.2)
@@ -73,7 +74,7 @@ def test_write_product_by_kind(tmp_path: Path) -> None:
     path = write_product(image(), tmp_path, context)
     assert path == tmp_path / "preproc-r0-00000102.fits"
     assert path.is_file()
-    with pytest.raises(BadConfig, match="'arrival' has no form on disk; there are preproc"):
+    with pytest.raises(BadConfig, match="'arrival' has no form on disk; there are cframe, fframe, fiberflat"):
         product_name("arrival", "r0", 1)
 
 

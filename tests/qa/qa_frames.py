@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 from collections.abc import Mapping
 
 import numpy as np
 import numpy.typing as npt
 
+import qa
 from quicklook.ccd.exposure import Exposure
 from quicklook.ccd.geometry import Amplifier, Section
 from quicklook.ccd.image import Image, RawImage
 from quicklook.core.keys import Unit
+from quicklook.core.metrics import MetricDef
+from quicklook.core.plugin import MonitoringAlg
+
+
+def all_metrics() -> dict[str, MetricDef]:
+    """Every metric that a QA of this project declares: limits files name those of spectra too."""
+    modules = [importlib.import_module(f"qa.{m.name}") for m in pkgutil.iter_modules(qa.__path__) if not m.ispkg]
+    classes = [c for m in modules for c in vars(m).values() if isinstance(c, type) and issubclass(c, MonitoringAlg)]
+    return {metric.name: metric for c in classes for metric in getattr(c, "metrics", ())}
+
 
 NAMES = "ABCD"
 NY, NX, OVER, PRE = 256, 128, 32, 4

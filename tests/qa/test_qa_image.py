@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from qa_frames import NAMES, image
@@ -102,4 +104,29 @@ def test_every_metric_has_all_amplifiers() -> None:
     frame = image(dark())
     for qa in (LitFraction(), ImageLevel()):
         for metric in qa.measure(frame).metrics:
-            assert metric.coords["amp"] == tuple(NAMES)
+            assert metric.coords.get("amp", tuple(NAMES)) == tuple(NAMES)
+
+
+def test_dead_and_known_bad_amplifiers_are_not_measured_in_the_words_of_all_qas() -> None:
+    values, mask = dark(), np.zeros((400, 300), np.uint16)
+    mask[:200] = PixelMask.BADAMP
+    frame = image(values, mask)
+    amps = (replace(frame.amplifiers[0], bad=True), *frame.amplifiers[1:])
+    frame = replace(frame, amplifiers=amps, dead={"B": "every pixel reads 7"})
+    for qa in (LitFraction(), ImageLevel()):
+        for metric in qa.measure(frame).metrics:
+            if metric.coords:
+                assert np.isnan(metric.values).tolist() == [True, True, False, False]
+                assert metric.left_out == {("A",)}
+                assert metric.remarks["B",] == "the amplifier is dead: every pixel reads 7"
+    assert LitFraction().measure(frame)["lit_fraction_camera"].values == 0
+    panel = LitFraction().measure(frame).plots[0].panels[1]
+    assert panel.title == "Along the dispersion (A: known bad, B: dead)"
+    gone = replace(frame, dead={n: "no finite pixel" for n in "BCD"})
+    assert LitFraction().measure(gone)["lit_fraction_camera"].not_applicable == "no amplifier is alive"
+
+
+def test_lit_fraction_of_the_camera() -> None:
+    values = dark()
+    values[:50, :150] += 100  # a quarter of amplifier A
+    assert LitFraction().measure(image(values))["lit_fraction_camera"].values == pytest.approx(1 / 16, abs=1e-4)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from qa_frames import amplifier, exposure, image, pixels, raw_image
+from qa_frames import all_metrics, amplifier, exposure, image, pixels, raw_image
 
 from qa.bias_level import BiasLevel
 from qa.check_file import CheckFile
@@ -36,7 +36,7 @@ METRICS: dict[str, MetricDef] = {m.name: m for qa in QAS for m in qa.metrics}
 
 def judge_of(*names: str) -> Judge:
     documents = [parse_yaml((FOLDER / f"{n}.yaml").read_text(), f"{n}.yaml") for n in names]
-    return Judge(load_limits(documents, METRICS, TAGS))
+    return Judge(load_limits(documents, all_metrics(), TAGS))
 
 
 def judged(measures: Measures, qa: type[MonitoringAlg[Any]], flavor: str, instrument: str = "", program: str = "") -> dict[str, MetricResult]:
@@ -61,7 +61,7 @@ def test_every_file_loads_with_the_default(name: str) -> None:
 
 def test_every_metric_of_an_amplifier_that_must_not_be_lost_has_a_limit() -> None:
     limited = {limit.metric for limit in judge_of("default").limits.limits}
-    assert set(METRICS) - limited == {"read_noise_adu", "read_noise_mad", "overscan_mad", "bias_step", "bias_drift", "constant_fraction", "saturated_pixels"}
+    assert set(METRICS) - limited == {"read_noise_adu", "read_noise_mad", "read_noise_mad_adu", "bias_step", "bias_drift", "constant_fraction", "saturated_pixels"}
 
 
 @pytest.mark.parametrize("flavor", ["zero", "dark", "science", "arc", "flat"])
@@ -90,6 +90,7 @@ def test_dead_amplifier_is_an_alarm_by_name_and_its_noise_unknown() -> None:
     assert dead.status is Status.ALARM
     assert "amp B" in dead.reason
     assert "every pixel reads 65535" in dead.reason
+    assert dead.reason == "dead_amp of amp B: every pixel reads 65535"
     noise = judged(ReadNoise().measure(raw, exposure()), ReadNoise, "zero")["read_noise"]
     assert noise.status is Status.UNKNOWN
     assert noise.statuses == [Status.NORMAL, Status.UNKNOWN, Status.NORMAL, Status.NORMAL]
@@ -115,11 +116,21 @@ def test_zeros_are_dark_and_flats_are_lit() -> None:
     for instrument in ("", "desi"):
         assert judged(dark, LitFraction, "zero", instrument)["lit_fraction"].status is Status.NORMAL
         assert judged(lit, LitFraction, "zero", instrument)["lit_fraction"].status is Status.ALARM
-        assert judged(dark, LitFraction, "flat", instrument)["lit_fraction"].status is Status.ALARM
-        assert judged(dark, LitFraction, "arc", instrument)["lit_fraction"].status is Status.ALARM
-    assert judged(lit, LitFraction, "flat")["lit_fraction"].status is Status.NORMAL
+        assert judged(dark, LitFraction, "flat", instrument)["lit_fraction_camera"].status is Status.ALARM
+        assert judged(dark, LitFraction, "arc", instrument)["lit_fraction_camera"].status is Status.ALARM
+    assert judged(dark, LitFraction, "flat", "desi")["lit_fraction"].status is Status.ALARM
+    assert judged(lit, LitFraction, "flat")["lit_fraction_camera"].status is Status.NORMAL
     assert judged(dark, LitFraction, "science", "desi", "dark")["lit_fraction"].status is Status.ALARM
-    assert judged(dark, LitFraction, "science")["lit_fraction"].status is Status.WARNING
+    assert judged(dark, LitFraction, "science")["lit_fraction_camera"].status is Status.WARNING
+
+
+@pytest.mark.parametrize("flavor", ["science", "arc", "flat"])
+def test_a_slit_that_lights_one_amplifier_alone_is_normal_where_nothing_is_known_of_the_instrument(flavor: str) -> None:
+    slit = np.random.default_rng(2).normal(0, 2.5, (400, 300)).astype(np.float32)
+    slit[:, 20:50] += 100
+    got = judged(LitFraction().measure(image(slit)), LitFraction, flavor)
+    assert statuses(got) == {Status.NORMAL}
+    assert got["lit_fraction"].values[1] == 0.0
 
 
 def test_files() -> None:

@@ -11,7 +11,7 @@ from qa.saturation import Saturation
 def test_counts_at_the_top_of_the_converter(dtype: type, top: int) -> None:
     values = pixels(2.0, dtype=dtype)
     values[10:20, 10:30] = top
-    values[:256, 132:164] = top  # overscan is not counted
+    values[:256, 140:150] = top  # overscan is not counted
     got = Saturation().measure(raw_image(values))
     assert got["saturated_pixels"].values.tolist() == [200, 0, 0, 0]
     np.testing.assert_allclose(got["saturated_fraction"].values, [200 / (256 * 128), 0, 0, 0])
@@ -48,7 +48,7 @@ def test_nan_is_not_counted_and_nothing_finite_is_not_measured() -> None:
     got = Saturation().measure(raw_image(values))
     assert got["saturated_fraction"].values[0] == pytest.approx(1 / 16384, rel=1e-3)
     assert np.isnan(got["saturated_fraction"].values[1])
-    assert got["saturated_fraction"].remarks["B",] == "no finite pixel"
+    assert got["saturated_fraction"].remarks["B",] == "the amplifier is dead: no finite pixel"
 
 
 def test_plot_and_facts() -> None:

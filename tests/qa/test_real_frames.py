@@ -7,11 +7,13 @@ and from the differences of two pixels 3 ADU x 1.4826 / sqrt(2) = 3.145 ADU, 3.7
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from qa_frames import all_metrics
 
 from qa.bias_level import BiasLevel
 from qa.check_file import CheckFile
@@ -53,18 +55,10 @@ def measure(products: dict[type, Any]) -> dict[str, Measures]:
 
 def judge(measures: dict[str, Measures], instrument: str, products: dict[type, Any]) -> dict[str, MetricResult]:
     files = [CONFIGS / "limits" / f"{n}.yaml" for n in ("default", instrument)]
-    metrics = {m.name: m for qa in QAS for m in qa.metrics}
-    limits = load_limits([parse_yaml(f.read_text(), f.name) for f in files], metrics | _image_metrics(), ("flavor", "program", "night"))
+    limits = load_limits([parse_yaml(f.read_text(), f.name) for f in files], all_metrics(), ("flavor", "program", "night"))
     exposure: Exposure = products[Exposure]
     tags = {"flavor": exposure.flavor, "program": exposure.program, "night": str(exposure.unit.night)}
     return {r.name: r for qa in QAS for r in Judge(limits).measures(qa.metrics, measures[qa.name], tags)}
-
-
-def _image_metrics() -> dict[str, Any]:
-    from qa.image_level import ImageLevel
-    from qa.lit_fraction import LitFraction
-
-    return {m.name: m for qa in (ImageLevel, LitFraction) for m in qa.metrics}
 
 
 def statuses(results: dict[str, MetricResult]) -> dict[str, Status]:
@@ -83,17 +77,17 @@ def test_virus_rl_is_normal_with_its_read_noise(shared_data: Path) -> None:
     raw: RawImage = products[RawImage]
     pixels = raw.pixels[raw.amplifiers[0].data.slices].astype(float)
     assert 1.4826 * np.median(np.abs(pixels - np.median(pixels))) == pytest.approx(2.97, rel=0.02)  # the figure in ADU
-    np.testing.assert_allclose(noise["overscan_mad"].values, [2.97], rtol=0.02)
+    np.testing.assert_allclose(noise["read_noise_mad_adu"].values, [2.97], rtol=0.02)
 
 
 def test_virus_lu_is_dead_by_name(shared_data: Path) -> None:
     products = read(shared_data / "virus_raw" / VIRUS.format("LU"), "virus")
     results = judge(measure(products), "virus", products)
     assert results["dead_amp"].status is Status.ALARM
-    assert "amp LU" in results["dead_amp"].reason
-    assert "read 65535" in results["dead_amp"].reason
-    assert results["read_noise"].status is Status.UNKNOWN
-    assert results["saturated_fraction"].status is Status.ALARM
+    assert results["dead_amp"].reason == "dead_amp of amp LU: 99.95 % of the pixels read 65535"
+    unmeasured = ("read_noise", "bias_level", "saturated_fraction", "dead_fraction")
+    assert {results[n].status for n in unmeasured} == {Status.UNKNOWN}
+    assert {results[n].cause for n in unmeasured} == {("amp LU", "the amplifier is dead: 99.95 % of the pixels read 65535")}
 
 
 @pytest.mark.parametrize("number", [14, 15, 16, 17, 18])
@@ -123,3 +117,24 @@ def test_kast_flat_that_saturates_is_told(shared_data: Path) -> None:
     saturated = judge(measure(products), "kast_blue", products)["saturated_fraction"]
     assert saturated.status is Status.WARNING
     assert "amp R" in saturated.reason
+
+
+@pytest.mark.parametrize("value", [0, 943])
+def test_kast_zero_of_which_nearly_half_an_amplifier_is_dead(shared_data: Path, value: int) -> None:
+    products = read(shared_data / "kast_blue" / "b14.fits.gz", "kast_blue")
+    raw: RawImage = products[RawImage]
+    pixels = raw.pixels.copy()
+    pixels[:170, :1024] = value
+    products[RawImage] = replace(raw, pixels=pixels)
+    area = judge(measure(products), "kast_blue", products)["dead_fraction"]
+    assert area.status is Status.ALARM
+    assert area.reason.startswith("dead_fraction of amp L is 0.4857, above 0.01 (normal: 0 to 0.001): 48.57 % of the pixels, in [1:1024,1:170], read")
+
+
+def test_no_pixel_of_healthy_frames_is_dead(shared_data: Path) -> None:
+    """All frames of Kast (zero, arc, flat, science; one flat saturates) and the healthy VIRUS amplifier."""
+    frames = [(p, "kast_blue") for p in sorted((shared_data / "kast_blue").glob("b*.fits.gz"))]
+    for path, instrument in [*frames, (shared_data / "virus_raw" / VIRUS.format("RL"), "virus")]:
+        got = DeadAmp().measure(read(path, instrument)[RawImage])
+        assert set(got["dead_amp"].values) == {0.0}, path.name
+        assert got["dead_fraction"].values.max() == 0.0, path.name

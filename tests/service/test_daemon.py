@@ -109,7 +109,7 @@ def test_a_late_companion_within_its_time_is_used(site, tmp_path):
     late = raw.with_name("fibermap-00000100.fits")
     held = tmp_path / "held.fits"
     os.rename(late, held)
-    daemon = Daemon(make_site(tmp_path, watch={**QUICK, "companion_s": 10.0}))
+    daemon = Daemon(make_site(tmp_path, chains={"_default": "raw"}, watch={**QUICK, "companion_s": 10.0}))
     daemon.start()
     try:
         end = time.monotonic() + 10
@@ -117,7 +117,8 @@ def test_a_late_companion_within_its_time_is_used(site, tmp_path):
             daemon.step()
             if held.exists() and time.monotonic() > end - 9:
                 os.rename(held, late)
-        assert unit_verdicts(daemon.journal.events())[100]["status"] == "NORMAL"
+        verdict = unit_verdicts(daemon.journal.events())[100]
+        assert verdict["status"] == "NORMAL", verdict["reasons"]
     finally:
         daemon.stop()
 
@@ -175,7 +176,8 @@ def test_what_was_done_is_not_done_again_and_a_changed_file_is_a_new_revision(si
     last = run(site, until=lambda d: sum(e.kind == "unit_verdict" for e in d.journal.events(limit=10000)) == 2)
     assert [e.revision for e in last if e.kind == "unit_verdict"] == [0, 1]
     names = {p.name for p in folder_of(site, 100).iterdir()}
-    assert {"verdict.rev0.json", "verdict.rev1.json", "verdict.json"} <= names
+    assert {"verdict.rev0.json", "verdict.rev1.json", "verdict.json", "qa-r0-00000100.json", "qa-r0-00000100.rev0.json"} <= names
+    assert (folder_of(site, 100) / "plots" / "plots-r0-00000100.rev0.npz").is_file()
 
 
 def test_two_daemons_do_not_share_a_folder(site):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from quicklook.core.errors import BadData, NotReadyYet, Transient
+from quicklook.core.errors import BadConfig, BadData, NotReadyYet
 from quicklook.service.watcher import Arrived, Rejected, Watcher, choose_mode, file_system_type
 
 WHOLE = b"x" * 1000 + b"END"
@@ -112,9 +112,41 @@ def test_a_file_of_an_earlier_life_is_not_taken_again(watcher, tmp_path):
     assert names(collect(watcher, 2, until=bool)) == ["old.raw"]
 
 
-def test_no_folder_is_transient(tmp_path):
-    with pytest.raises(Transient, match="absent"):
-        Watcher(tmp_path / "absent", wanted=wanted, check=check, wake=lambda: None).start()
+def test_a_folder_that_is_not_there_or_goes_away_is_found_when_it_comes(tmp_path, monkeypatch):
+    monkeypatch.setattr("quicklook.service.watcher._LOOK_S", 0.05)
+    folder = tmp_path / "mount"
+    late = Watcher(folder, wanted=wanted, check=check, wake=lambda: None, settle_s=0.05, rescan_s=60)
+    late.start()
+    try:
+        assert not late.there
+        for name in ("first", "second"):
+            folder.mkdir()
+            (folder / f"{name}.raw").write_bytes(WHOLE)
+            assert names(collect(late, 3, until=bool)) == [f"{name}.raw"]
+            (folder / f"{name}2.raw").write_bytes(WHOLE)  # by notification, though the folder is another one: the next scan is far off
+            assert names(collect(late, 3, until=bool)) == [f"{name}2.raw"]
+            os.rename(folder, tmp_path / f"away {name}")
+            collect(late, 1, until=lambda _: not late.there)
+            assert not late.there
+    finally:
+        late.stop()
+
+
+def test_what_is_no_folder_is_refused(tmp_path):
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(BadConfig, match="is no folder"):
+        Watcher(tmp_path / "file", wanted=wanted, check=check, wake=lambda: None).start()
+
+
+def test_a_check_that_fails_by_a_fault_of_its_own_is_a_refusal(tmp_path):
+    (tmp_path / "a.raw").write_bytes(WHOLE)
+    odd = Watcher(tmp_path, wanted=wanted, check=lambda path: 1 / 0, wake=lambda: None, settle_s=0.05)
+    odd.start()
+    try:
+        (found,) = collect(odd, 3, until=bool)
+    finally:
+        odd.stop()
+    assert found.failure.message == "ZeroDivisionError: division by zero"
 
 
 def test_mode_is_chosen_by_file_system(tmp_path, monkeypatch):

@@ -29,7 +29,8 @@ def changed(healthy: SimulatedCamera, faulty: SimulatedCamera, amp: int) -> tupl
 def test_registry_has_every_fault_with_words() -> None:
     expected = {
         "dead_amp", "saturated_amp", "hot_noise_amp", "bias_step", "light_leak", "saturated", "missing_fibermap", "wrong_night",
-        "truncated_file", "missing_camera", "missing_keywords",
+        "truncated_file", "missing_camera", "missing_keywords", "cosmics_storm", "trace_shift", "wavelength_shift", "lost_sky",
+        "low_throughput", "nan_calib",
     }  # fmt: skip
     assert expected == set(FAULTS)
     assert all(kind.description and bool(kind.strength_doc) == (kind.strength is not None) for kind in FAULTS.values())

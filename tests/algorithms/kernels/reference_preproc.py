@@ -96,6 +96,7 @@ def correct(
         response = np.ones(value.shape) if flat is None else flat[ccd].astype(float)
         usable_flat = (response > 1e-3) & (response < 1e3)
         m[~usable_flat] |= bits.flat_zero
+        m[~(np.abs(response) <= 1e30)] |= bits.nonfinite
         m[usable_flat & (response < flat_low)] |= bits.flat_low
         image[ccd] = np.where(usable_flat, electrons / np.where(usable_flat, response, 1), 0)
         good = (m & unusable) == 0

@@ -151,15 +151,3 @@ def test_lines_without_samples_are_interpolated() -> None:
     level = kernel.level_of(kernel.measure_lines(block), "line", window=11)
     assert np.isfinite(level.level).all()
     assert np.abs(level.level[40:45] - 1000.3).max() < 2
-
-
-def test_stuck_section_is_found_and_a_live_one_is_not() -> None:
-    dead = np.full((1032, 1032), 65535, np.uint16)
-    dead[10, :50] = 7
-    assert kernel.stuck_at(dead) == 65535
-    assert kernel.stuck_at(noise((1032, 1032)).astype(np.int32)) is None
-    half = dead.copy()
-    half[:516] = 100
-    assert kernel.stuck_at(half) is None
-    assert math.isnan(kernel.stuck_at(np.full((3, 3), np.nan, np.float32)) or 0.0)
-    assert kernel.stuck_at(np.array([[5]], np.uint16)) == 5

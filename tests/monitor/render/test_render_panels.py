@@ -6,10 +6,12 @@ import dataclasses
 
 import numpy as np
 import pytest
+from matplotlib.colors import to_rgba
 
 from monitor.render.panel import Prepared, prepare
-from monitor.render.style import look_for
-from quicklook.core.plots import Axis, Band, Bars, FocalPlane, Image, Line, Panel, Plot, Scatter
+from monitor.render.renderer import build
+from monitor.render.style import ALARM, SERIES, look_for
+from quicklook.core.plots import Axis, Band, Bars, FocalPlane, Image, Line, Panel, Plot, Scatter, Table
 
 X, Y = Axis(label="row", unit="pixel"), Axis(label="level", unit="adu")
 
@@ -93,6 +95,36 @@ def test_bars_stand_on_zero_unless_a_range_is_given() -> None:
     low, high = ready(Bars(names=("A", "B"), heights=np.array([-2.0, 1.0]))).y.limits
     assert low < -2.0
     assert high > 1.0
+
+
+def test_words_of_bars_stand_at_them_and_statuses_are_explained() -> None:
+    layer = Bars(names=("A", "B", "C", "D"), heights=np.array([2.6, np.nan, 9.0, np.nan]), words=("", "dead", "", ""), statuses=("NORMAL", "UNKNOWN", "ALARM", ""))
+    assert [text for _, text in ready(layer).entries] == ["ALARM"]
+    panel = Panel(x=X, y=Y, layers=(layer,))
+    figure = build(Plot(name="p", title="p", panels=(panel,)), dpi=100)
+    words = [t.get_text() for t in figure.axes[0].texts]
+    assert words == ["2.6", "9", "dead", "not measured"]
+    colours = [p.get_facecolor() for p in figure.axes[0].patches[:2]]
+    assert colours == [to_rgba(SERIES[0]), to_rgba(ALARM)]
+    wrong = dataclasses.replace(layer, words=("dead",), statuses=("ALARM",))
+    assert ready(wrong).entries == []
+
+
+def test_a_table_is_as_high_as_its_words_and_has_no_axes() -> None:
+    table = Table(header=("check", "found", "details"), rows=(("headers", "good", ""), ("night", "1 d", "long " * 80), ("short row",)))
+    prepared = ready(table)
+    assert (prepared.message, prepared.x.label, prepared.y.texts) == ("", "", ())
+    (plan,) = prepared.plans
+    assert plan.height is not None
+    assert 0.5 < plan.height < 2.0
+    figure = build(Plot(name="p", title="p", panels=(Panel(x=X, y=Y, layers=(table,)),)), dpi=100)
+    texts = [t.get_text() for t in figure.axes[0].texts]
+    assert {"check", "found", "details", "headers", "good", "night", "1 d", "short row"} <= set(texts)
+    assert any(t.endswith("…") for t in texts), "what has no room is cut, and marked"
+    assert not figure.axes[0].axison
+    assert ready(Table(header=("a",), rows=())).message.startswith("no data")
+    many = ready(Table(header=("a",), rows=(("x",),) * 100))
+    assert said(many) == "40 more rows are not shown"
 
 
 def test_counts_have_no_ticks_between_whole_numbers() -> None:

@@ -1,0 +1,143 @@
+"""From an image to spectra: the light of each fibre in a window centred on its trace, row by row."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field
+
+from quicklook.ccd.exposure import FiberMap
+from quicklook.ccd.image import Image
+from quicklook.ccd.mask import PixelMask
+from quicklook.ccd.spectra import Frame, SpecMask, TraceSet
+from quicklook.core.errors import BadData, MissingCalibration
+from quicklook.core.params import Params
+from quicklook.core.plugin import PipelineAlg
+
+if TYPE_CHECKING:
+    from algorithms.kernels.extraction import PixelNoise, Spectra
+    from algorithms.kernels.profile import Profile
+    from algorithms.kernels.tracegrid import Knots
+
+BROKEN = (1 << 2) | (1 << 16) | (1 << 17)
+"""FIBERSTATUS bits BROKENFIBER, BADFIBER, BADTRACE of the DESI fibre map."""
+
+
+class BoxcarExtractParams(Params):
+    """How the light of a fibre is summed."""
+
+    method: Literal["boxcar", "profile"] = Field(
+        "boxcar", description="boxcar: sum over the window; profile: weighted by the profile, with the overlap of neighbours solved for"
+    )
+    width: float = Field(7.0, ge=2, le=40, description="full width of the window, pixel; its edges cut pixels in parts")
+    wings: bool = Field(True, description="measure the wings of the profile: light that the window loses, and gets from its neighbours")
+    least_light: float = Field(0.2, gt=0, le=1, description="a sample is repaired if so much of its light lies on usable pixels, else it is masked")
+    profile_error: float = Field(0.02, ge=0, le=1, description="relative error of the profile, for the variance of repaired samples")
+    profile_sigma: float = Field(1.1, gt=0.3, le=20, description="Gaussian sigma across the trace where the trace set does not say, pixel")
+    lsf_sigma: float = Field(1.1, gt=0.3, le=20, description="Gaussian sigma of the line-spread function where the trace set does not say, pixel")
+    bad_fiberstatus: int = Field(BROKEN, ge=0, description="bits of FIBERSTATUS that mask a fibre: BROKENFIBER, BADFIBER, BADTRACE")
+
+
+class BoxcarExtract(PipelineAlg[BoxcarExtractParams]):
+    """Sum the light of each fibre in a window centred on its trace; electrons of the whole profile per Angstrom, with inverse variance."""
+
+    name = "boxcar_extract"
+
+    def run(self, image: Image, traces: TraceSet, fibermap: FiberMap | None) -> Frame:
+        """The spectra, one sample for every row of the detector. Raises MissingCalibration (traces of another detector), BadData (fibre map)."""
+        from algorithms.kernels.extract import boxcar
+        from algorithms.kernels.extraction import Bits, Settings
+        from algorithms.kernels.profile import NO_WINGS
+        from algorithms.kernels.weighted import weighted
+
+        p = self.params
+        knots = self._knots(image, traces)
+        fibres = matched(fibermap, traces)
+        m, s = PixelMask, SpecMask
+        bits = Bits(m.COSMIC, m.SATURATED, s.SOMEBADPIX, s.ALLBADPIX, s.COSMIC, s.BADFIBER, s.SATURATED)
+        common: dict[str, Any] = {
+            "alive": ~self._broken(fibres),
+            "wings": self._wings(image, knots) if p.wings else NO_WINGS,
+            "settings": Settings(p.width, p.least_light, p.profile_error),
+            "bits": bits,
+        }
+        arrays = (image.pixels, image.ivar, image.mask, knots)
+        found: Spectra = boxcar(*arrays, noise=_noise(image), **common) if p.method == "boxcar" else weighted(*arrays, **common)
+        return Frame(
+            camera=image.camera,
+            flux=found.flux,
+            ivar=found.ivar,
+            mask=found.mask,
+            wave=found.wave,
+            sigma=found.sigma,
+            fibermap=fibres,
+            assumed=() if fibermap else ("no fibre map: what the fibres look at is not known",),
+        )
+
+    def _knots(self, image: Image, traces: TraceSet) -> Knots:
+        from algorithms.kernels.tracegrid import trace_knots
+
+        ny, nx = image.shape
+        if (traces.npix_y, traces.npix_x) != (ny, nx):
+            has = f"{traces.npix_x} x {traces.npix_y}"
+            raise MissingCalibration(f"camera {image.camera}: traces for {has} pixels, the image has {nx} x {ny}; certify others")
+        xsig = _constant(traces, self.params.profile_sigma) if traces.xsig is None else traces.xsig
+        ysig = _constant(traces, self.params.lsf_sigma) if traces.ysig is None else traces.ysig
+        try:
+            return trace_knots(traces.x, traces.y, xsig, ysig, traces.wavemin, traces.wavemax, ny)
+        except ValueError as error:
+            raise MissingCalibration(f"camera {image.camera}: {error}; certify another trace set") from error
+
+    def _broken(self, fibres: FiberMap) -> npt.NDArray[np.bool_]:
+        status = fibres.columns.get("FIBERSTATUS")
+        if status is None:
+            return np.zeros(len(fibres.fiber), np.bool_)
+        return np.asarray((np.asarray(status).astype(np.int64) & self.params.bad_fiberstatus) != 0)
+
+    def _wings(self, image: Image, knots: Knots) -> Profile:
+        """Wings as measured with first estimates from every 64th row; none where there is no light to see them in."""
+        from algorithms.kernels import windows, wings
+
+        electrons, good = windows.first_estimates(image.pixels, image.ivar, image.mask, knots, self.params.width)
+        found = wings.measure_wings(image.pixels, image.ivar, electrons, good, knots)
+        if found.weight.size:
+            parts = ", ".join(f"{100 * w:.2f} % in {s:.1f} pixel" for w, s in zip(found.weight, found.sigma, strict=True))
+            self.log.info("camera %s: wings of the profile hold %s", image.camera, parts)
+        return found
+
+
+def _constant(traces: TraceSet, value: float) -> npt.NDArray[np.float64]:
+    return np.full((traces.nfibre, 1), value)
+
+
+def _noise(image: Image) -> PixelNoise:
+    from algorithms.kernels.extraction import NOISE_UNKNOWN, PixelNoise
+
+    known = [a for a in image.amplifiers if a.name in image.noise_variance]
+    if not known:
+        return NOISE_UNKNOWN
+    boxes = [(a.ccd.y0, a.ccd.y1, a.ccd.x0, a.ccd.x1) for a in known]
+    return PixelNoise(np.array(boxes, np.int64), np.array([image.noise_variance[a.name] for a in known]))
+
+
+def matched(fibermap: FiberMap | None, traces: TraceSet) -> FiberMap:
+    """The rows of the fibre map in the order of the traces, matched by fibre number, or by number within the spectrograph (0, 1, ...) where the
+    trace set counts so. Without a fibre map one that says nothing of what the fibres look at. Raises BadData where fibres have no row."""
+    wanted = np.asarray(traces.fiber).astype(np.int64)
+    if fibermap is None:
+        return FiberMap(fiber=wanted.astype(np.int32), objtype=("TGT",) * len(wanted), source="none")
+    has = np.asarray(fibermap.fiber).astype(np.int64)
+    if len(has) == len(wanted) and np.array_equal(has - has[0], wanted - wanted[0]) and not np.isin(wanted, has).all():
+        return fibermap
+    order = np.argsort(has)
+    at = order[np.clip(np.searchsorted(has, wanted, sorter=order), 0, len(has) - 1)]
+    missing = has[at] != wanted
+    if missing.any():
+        first = int(wanted[missing][0])
+        raise BadData(f"the fibre map has no row for {int(missing.sum())} of {len(wanted)} fibres, first {first}; look at its file")
+    if np.array_equal(at, np.arange(len(has))):
+        return fibermap
+    columns = {name: np.asarray(column)[at] for name, column in fibermap.columns.items()}
+    return FiberMap(fiber=has[at].astype(np.int32), objtype=tuple(fibermap.objtype[i] for i in at), columns=columns, source=fibermap.source)

@@ -1,0 +1,300 @@
+"""Flexure: how far the traces of an exposure lie from those of the calibration."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field
+
+from algorithms.tracegeometry import Places, added, check_traces, group_starts, moved, on_detector, shift_of, slit, tilt_shift
+from quicklook.ccd.exposure import Exposure
+from quicklook.ccd.image import Image
+from quicklook.ccd.linelist import ArcLines, LineList, SkyLines, shipped_lines
+from quicklook.ccd.spectra import TraceSet
+from quicklook.ccd.traceshift import AxisShift, ShiftSamples, TraceShift
+from quicklook.core.params import Params
+from quicklook.core.plugin import PipelineAlg
+from quicklook.core.quantity import Unit
+
+Array = npt.NDArray[Any]
+Terms = list[tuple[int, int]]
+Samples = tuple[Array, Array, Array, Array]
+
+_ROUNDS = 2
+_MARGIN = 4
+_BLOCKS = 12
+_LIT = 5.0
+_FREE = math.inf
+
+
+class FlexureParams(Params):
+    """Parameters of `flexure`."""
+
+    search: Annotated[float, Unit("pixel")] = Field(3.3, ge=0, le=6, description="largest shift that is looked for")
+    samples: int = Field(128, ge=16, description="places along a trace where its profile is measured")
+    max_lines: int = Field(40, ge=3, description="lines used at most, the brightest ones of evenly divided wavelengths")
+    half_width: Annotated[float, Unit("pixel")] = Field(3.0, gt=1, le=8, description="half width across a trace in which lines are summed")
+    fibre_floor: Annotated[float, Unit("pixel")] = Field(0.03, gt=0, description="what single fibres may differ from their neighbours")
+    max_error: Annotated[float, Unit("pixel")] = Field(0.1, gt=0, description="a mean shift that is known no better than this is not applied")
+    use_y: bool = Field(True, description="measure the shift in wavelength, where the flavor has lines")
+    prior_linear: Annotated[float, Unit("pixel")] = Field(0.05, gt=0, description="expected size of slopes along slit and dispersion")
+    prior_quadratic: Annotated[float, Unit("pixel")] = Field(0.01, gt=0, description="expected size of the terms of second order")
+
+
+class Flexure(PipelineAlg[FlexureParams]):
+    """Measure the shift of the traces across and along the dispersion as smooth functions of fibre and wavelength, and move them."""
+
+    name = "flexure"
+
+    def run(
+        self, image: Image, traces: TraceSet, exposure: Exposure, skylines: SkyLines | None, arclines: ArcLines | None
+    ) -> tuple[TraceSet, TraceShift]:
+        """The moved traces and the shift. A shift that cannot be measured is zero, with a remark. Raises BadData for traces of another detector.
+
+        x comes from profiles across the traces, in any exposure with light; y from sky lines, in arcs from arc lines, with the shipped lists where
+        there is none of the calibration; flats have no lines.
+        """
+        check_traces(image, traces)
+        lines: LineList | None = None
+        if exposure.flavor == "arc":
+            lines = arclines or shipped_lines(ArcLines)
+        elif exposure.flavor not in ("flat", "zero", "dark"):
+            lines = skylines or shipped_lines(SkyLines)
+        u = slit(traces)
+        work = _Work(image, traces, u, self.params)
+        x = work.measure_x(lines if exposure.flavor == "arc" else None)
+        y = work.measure_y(lines, x) if lines is not None and self.params.use_y else unmeasured("there are no lines in this exposure")
+        n = traces.x.shape[1]
+        dy = shift_of(y.model, u, n)
+        shifted = moved(traces, added(shift_of(x.model, u, n), tilt_shift(traces, dy)), dy)
+        return shifted, TraceShift(camera=image.camera, x=x, y=y, y_expected=lines is not None and self.params.use_y)
+
+
+def unmeasured(remark: str) -> AxisShift:
+    """A shift that is not known."""
+    one = np.full(1, math.nan)
+    samples = ShiftSamples(fibre=one, wave=one.copy(), shift=one.copy(), error=one.copy())
+    nan = math.nan
+    return AxisShift(model=np.zeros((1, 1)), mean=nan, low=nan, high=nan, rms=nan, error=nan, samples=samples, remark=remark)
+
+
+class _Work:
+    """One exposure and its traces."""
+
+    def __init__(self, image: Image, traces: TraceSet, u: Array, params: FlexureParams) -> None:
+        from algorithms.kernels import flexure as kernel
+
+        self.image, self.traces, self.u, self.p, self.k = image, traces, u, params, kernel
+        self.starts = group_starts(traces.nfibre)
+        self.span = on_detector(traces)
+        ends = np.append(self.starts[1:], traces.nfibre)
+        self.centre = 0.5 * (self.starts + ends - 1)
+        self.group_u = np.array([u[a:b].mean() for a, b in zip(self.starts, ends, strict=True)])
+        self.terms: Terms = self.k.powers(2, 2, 2)
+        sizes = (_FREE, params.prior_linear, params.prior_quadratic)
+        self.prior = np.array([sizes[i + j] for i, j in self.terms])
+
+    # ---- across the dispersion
+
+    def measure_x(self, arc: LineList | None) -> AxisShift:
+        wave, offsets = self._sample_waves(arc)
+        places = Places(self.traces, wave)
+        row = np.rint(places.y).astype(np.int64) + offsets[:, None]
+        x0 = places.x + places.slope * (row - places.y)
+        coarse = self._coarse_x(x0[::4], row[::4])
+        if coarse is None:
+            return unmeasured("no light on the traces")
+        model = np.array([[coarse]])
+        for step in (4, 1):
+            chosen = slice(step // 2, None, step if arc is None else 1)
+            args = (x0[chosen], row[chosen], places.t[chosen], places.sigma_x[chosen], wave[chosen])
+            model, result, samples = self._round_x(model, *(np.ascontiguousarray(a) for a in args))
+            if result is None:
+                return unmeasured("fewer than a fifth of the traces have light")
+        return self._axis(model, result, samples)
+
+    def _round_x(self, model: Array, x0: Array, row: Array, t: Array, sigma: Array, wave: Array) -> tuple[Array, Any, Samples]:
+        """One improvement of the model from samples [nsample, nfibre]."""
+        out = np.empty((3, *x0.shape))
+        x = x0 + self._model_at(model, t)
+        self.k.cross_terms(self.image.pixels, self.image.ivar, x, row, sigma, 3, _noise2(self.image), out)
+        block = np.arange(len(wave)) * min(_BLOCKS, len(wave)) // len(wave)
+        if not self._lit(out, sigma):
+            return model, None, (wave, t, wave, t)
+        shift, error = self._blocks(out, block)
+        count = np.bincount(block)
+        t, wave = np.bincount(block, t) / count, np.bincount(block, wave) / count
+        result = self._fit(t, shift, error, np.full(len(t), 1e-4))
+        return (model if result is None else _sum(model, result.model)), result, (wave, t, shift, error)
+
+    def _sample_waves(self, arc: LineList | None) -> tuple[Array, Array]:
+        """Wavelengths at which profiles are looked at, and rows to add: even steps; in an arc the rows of its lines."""
+        low, high = (0.5 * (t + 1.0) * (self.traces.wavemax - self.traces.wavemin) + self.traces.wavemin for t in self.span)
+        if arc is None:
+            return np.linspace(low, high, self.p.samples), np.zeros(self.p.samples, np.int64)
+        lines = arc.wave[(arc.wave > low) & (arc.wave < high)]
+        return np.repeat(lines, 2), np.tile(np.arange(2), len(lines))
+
+    def _coarse_x(self, x: Array, row: Array) -> float | None:
+        """Shift to 0.1 pixel, from the mean profile of all traces."""
+        step, nbin = 0.25, 2 * int((self.p.search + _MARGIN) / 0.25) + 1
+        profile = np.zeros(nbin)
+        if not len(x):
+            return None
+        self.k.cross_profile(self.image.pixels, self.image.ivar, np.ascontiguousarray(x), np.ascontiguousarray(row), step, profile)
+        return peak(profile, np.ones(nbin), step, self.p.search, 1.2) if profile.any() else None
+
+    def _lit(self, out: Array, sigma: Array) -> bool:
+        """Whether a fifth of the fibres or more have light on their traces: else noise would be given a shift."""
+        amp, _, var = out
+        noise = np.sqrt(np.sum(var / (2.0 * sigma**2), axis=0))  # of the amplitude, from that of the shifted profile
+        return bool(np.mean(np.sum(amp, axis=0) > _LIT * noise) >= 0.2)
+
+    def _blocks(self, out: Array, block: Array) -> tuple[Array, Array]:
+        """Samples of a block summed for each fibre, then over groups of fibres: [nblock, ngroup]."""
+        amp, moved_, var = out
+        ok = var > 0
+        typical = np.where(ok, var, 1.0) + (0.1 * amp) ** 2
+        w = np.where(ok, 1.0 / typical, 0.0)
+        n = int(block.max()) + 1
+        first = np.searchsorted(block, np.arange(n))
+        top, bottom = (np.add.reduceat(w * a, first, axis=0) for a in (amp * moved_, amp * amp))
+        root = np.sqrt(bottom)
+        with np.errstate(invalid="ignore", divide="ignore"):  # a fibre is one number B/A of unit variance
+            each = np.where(bottom > 0, top / root, 0.0)
+        shift, error = self.k.group_shifts(root, each, np.where(bottom > 0, 1.0, 0.0), self.starts, self.p.fibre_floor)
+        return shift, error
+
+    # ---- along the dispersion
+
+    def measure_y(self, lines: LineList, x: AxisShift) -> AxisShift:
+        from algorithms.kernels import lines as lk
+
+        chosen = self._choose(lines)
+        if not len(chosen):
+            return unmeasured("no line of the list falls on the detector")
+        traces = moved(self.traces, shift_of(x.model, self.u, 1), np.zeros((self.traces.nfibre, 1)))
+        places = Places(traces, lines.wave[chosen])
+        half = math.ceil(self.p.search) + _MARGIN
+        shape = (*places.x.shape, 2 * half + 1)
+        flux, var = np.empty(shape, np.float32), np.empty(shape, np.float32)
+        lk.cut_windows(self.image.pixels, self.image.ivar, places.x, places.slope, places.y, self.p.half_width, half, flux, var)
+        row0 = np.floor(places.y + 0.5) - half
+        coarse = self._coarse_y(flux, var, row0, places.y)
+        if coarse is None:
+            return unmeasured("no line was found")
+        model = np.array([[coarse]])
+        scale = self._pixels_per_angstrom(lines.wave[chosen])
+        sys_error = np.maximum(lines.sigma[chosen] * scale, 1e-3)
+        out = np.empty((4, *places.x.shape))
+        window = np.clip(np.rint(lines.window[chosen] * scale), 2, _MARGIN).astype(np.int64)
+        for _ in range(_ROUNDS):
+            lk.shift_terms(flux, var, row0, places.y + self._model_at(model, places.t), places.sigma_y, window, out)
+            shift, error = self._lines(out)
+            result = self._fit(places.t, shift, error, sys_error)
+            if result is None:
+                return unmeasured("too few lines were found")
+            model = _sum(model, result.model)
+        return self._axis(model, result, (places.wave, places.t, shift, error))
+
+    def _choose(self, lines: LineList) -> Array:
+        """Indices of the lines on the detector: the brightest in each of several parts of the wavelength range."""
+        t = self.traces.reduced(lines.wave)
+        low, high = self.span
+        inside = np.flatnonzero((t > low) & (t < high))
+        if len(inside) <= self.p.max_lines:
+            return inside
+        part = ((t[inside] - low) / (high - low) * 8).astype(int)
+        order = np.lexsort((-lines.strength[inside], part))
+        rank = np.empty(len(inside), int)
+        rank[order] = np.concatenate([np.arange(n) for n in np.bincount(part) if n])
+        best = np.lexsort((-lines.strength[inside], rank))[: self.p.max_lines]
+        return np.sort(inside[best])
+
+    def _coarse_y(self, flux: Array, var: Array, row0: Array, y: Array) -> float | None:
+        from algorithms.kernels import lines as lk
+
+        step, nbin = 0.25, 2 * int((self.p.search + _MARGIN) / 0.25) + 1
+        total, weight = np.zeros((len(y), nbin)), np.zeros((len(y), nbin))
+        lk.stack(flux, var, row0, y, step, total, weight)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            mean = np.where(weight > 0, total / weight, 0.0)
+            peak_height = mean.max(axis=1, keepdims=True)
+            noise = np.where(weight > 0, 1.0 / np.sqrt(weight), 0.0)
+        # a line ten times as bright counts twice: one wrong line must not decide
+        score = np.sum(np.where(peak_height > 5 * noise.max(axis=1, keepdims=True), mean / np.maximum(peak_height, 1e-9) ** 0.7, 0.0), axis=0)
+        return peak(score, np.ones(nbin), step, self.p.search, 1.3) if score.any() else None
+
+    def _lines(self, out: Array) -> tuple[Array, Array]:
+        """Shift of every line and group of fibres; NaN for lines that are not there."""
+        amp, moved_, var_a, var_b = out
+        shift, error = self.k.group_shifts(amp, moved_, var_b, self.starts, self.p.fibre_floor)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            w = np.where(var_a > 0, 1.0 / var_a, 0.0)
+            found = np.sum(w * amp, axis=1) / np.sqrt(np.sum(w, axis=1)) > 8.0
+        usable = found[:, None] & (error < 0.5) & (np.abs(shift) < 1.5)
+        return np.where(usable, shift, math.nan), error
+
+    def _pixels_per_angstrom(self, wave: Array) -> Array:
+        high, low = Places(self.traces, wave + 0.5), Places(self.traces, wave - 0.5)
+        return np.asarray(np.abs(np.median(high.y - low.y, axis=1)))
+
+    # ---- both
+
+    def _model_at(self, model: Array, t: Array) -> Array:
+        """A model at reduced wavelengths [n] for all fibres: [n, nfibre]."""
+        basis = np.polynomial.legendre.legvander(t, model.shape[1] - 1)
+        return np.asarray(basis @ (self.u[:, None] ** np.arange(model.shape[0]) @ model).T)
+
+    def _fit(self, t: Array, shift: Array, error: Array, sys_error: Array) -> Any:
+        return self.k.fit_smooth(self.group_u, t, shift, np.sqrt(error**2 + 1e-6), sys_error, self.terms, self.prior)
+
+    def _axis(self, model: Array, result: Any, samples: Samples) -> AxisShift:
+        wave, t, shift, error = samples
+        if not result.error < self.p.max_error:
+            return unmeasured(f"it is known to {result.error:.2f} pixel alone: too little light, or too few lines")
+        n, m = shift.shape
+        last = self._groups_at(_difference(model, result.model), t)
+        grid = self._model_at(model, np.linspace(*self.span, 21))
+        ok = np.isfinite(shift) & np.isfinite(error)
+        kept = ShiftSamples(
+            fibre=np.tile(self.centre, (n, 1))[ok], wave=np.repeat(wave[:, None], m, axis=1)[ok], shift=(shift + last)[ok], error=error[ok]
+        )
+        return AxisShift(
+            model=model, mean=float(grid.mean()), low=float(grid.min()), high=float(grid.max()), rms=result.rms, error=result.error, samples=kept
+        )
+
+    def _groups_at(self, model: Array, t: Array) -> Array:
+        basis = np.polynomial.legendre.legvander(t, model.shape[1] - 1)
+        return np.asarray(basis @ (self.group_u[:, None] ** np.arange(model.shape[0]) @ model).T)
+
+
+def _noise2(image: Image) -> float:
+    noise = [v for v in image.read_noise.values() if math.isfinite(v) and v > 0]
+    return float(np.median(noise)) ** 2 if noise else 9.0
+
+
+def _sum(a: Array, b: Array) -> Array:
+    out = np.zeros(tuple(np.maximum(a.shape, b.shape)))
+    out[: a.shape[0], : a.shape[1]] += a
+    out[: b.shape[0], : b.shape[1]] += b
+    return out
+
+
+def _difference(a: Array, b: Array) -> Array:
+    return _sum(a, -b)
+
+
+def peak(profile: Array, weight: Array, step: float, search: float, sigma: float) -> float | None:
+    """Shift at which a Gaussian fits a profile [nbin] about its middle best, within `search`; None where there is nothing."""
+    n = len(profile)
+    offset = (np.arange(n) - n // 2) * step
+    trial = np.arange(-search, search + 0.05, 0.1)
+    shape = np.exp(-0.5 * ((offset[None, :] - trial[:, None]) / sigma) ** 2) * weight
+    shape -= (shape.mean(axis=1, keepdims=True)) * weight
+    score = shape @ profile / np.sqrt(np.sum(shape**2, axis=1))
+    best = int(np.argmax(score))
+    return float(trial[best]) if score[best] > 0 else None

@@ -1,0 +1,126 @@
+"""How many fibres give light."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from pydantic import Field
+
+from qa.values import scalar
+from quicklook.ccd.arrays import Float64, Raw
+from quicklook.ccd.spectra import Frame, SpecMask
+from quicklook.core.metrics import Measures, MetricDef
+from quicklook.core.params import Params
+from quicklook.core.plots import Axis, FocalPlane, Line, Panel, Plot, Scatter
+from quicklook.core.plugin import MonitoringAlg
+
+_KNOWN_STATUS = (1 << 2) | (1 << 16) | (1 << 17) | (1 << 18)
+"""FIBERSTATUS of fibres known to be broken: BROKENFIBER, BADFIBER, BADTRACE, BADFLAT (DESI data model, fibermask)."""
+_SHOWN = 20
+_ENOUGH = 0.02
+
+GOOD = MetricDef("good_fibers", "", doc="Number of fibres that give light.")
+LOST = MetricDef("lost_fibers", "", doc="Number of fibres that are dead or low and are not known to be.")
+DEAD = MetricDef("dead_fibers", "", doc="Number of fibres without light, or without usable samples, that are not known to be bad.")
+LOW = MetricDef("low_fibers", "", doc="Number of fibres with far less light than the others that are not known to be bad.")
+KNOWN = MetricDef("known_bad_fibers", "", doc="Number of fibres that the fibre map or the calibration calls bad.")
+NO_LIGHT = "no light reaches this camera, so fibres cannot be told apart"
+
+
+class GoodFibersParams(Params):
+    """Parameters of `good_fibers`."""
+
+    dead: float = Field(0.05, gt=0.0, lt=1.0, description="a fibre with less than this part of the median light is dead")
+    low: float = Field(0.3, gt=0.0, lt=1.0, description="a fibre with less than this part of the median light is low")
+    min_snr: float = Field(5.0, gt=0.0, description="S/N of the light of the median fibre below which nothing is said")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Fibres:
+    """Relative light [nfibre] (NaN: no usable sample), and which are known to be bad, dead, low."""
+
+    light: Float64
+    known: Raw
+    dead: Raw
+    low: Raw
+    lit: bool
+
+
+class GoodFibers(MonitoringAlg[GoodFibersParams]):
+    """Counts fibres that give light; those that the fibre map or the calibration knows to be bad are counted apart."""
+
+    name = "good_fibers"
+    group = "Fibres"
+    metrics = (GOOD, LOST, DEAD, LOW, KNOWN)
+
+    def measure(self, frame: Frame) -> Measures:
+        """Of extracted spectra, before the sky is subtracted; NaN where the camera has no light at all."""
+        found = self._fibres(frame)
+        number = frame.fibermap.fiber
+        known = scalar(KNOWN, int(found.known.sum()), _named("fibre", number[found.known]))
+        if not found.lit:
+            metrics = (*(scalar(d, math.nan, NO_LIGHT) for d in (GOOD, LOST, DEAD, LOW)), known)
+        else:
+            lost = found.dead | found.low
+            metrics = (
+                scalar(GOOD, int((~(lost | found.known)).sum())),
+                scalar(LOST, int(lost.sum()), _named("fibre", number[lost])),
+                scalar(DEAD, int(found.dead.sum()), _named("fibre", number[found.dead])),
+                scalar(LOW, int(found.low.sum()), _named("fibre", number[found.low])),
+                known,
+            )
+        return Measures(metrics, plots=(self._plot(frame, found),), facts={"fibers": len(number), "rests_on": frame.stage})
+
+    def _fibres(self, frame: Frame) -> _Fibres:
+        weight, total, noise = _sums(frame)
+        mean = np.divide(total, weight, out=np.full(total.shape, np.nan), where=weight > 0)
+        typical = float(np.median(mean[weight > 0])) if (weight > 0).any() else math.nan
+        error = np.divide(np.sqrt(noise), weight, out=np.full(total.shape, np.nan), where=weight > 0)
+        lit = bool(typical > self.params.min_snr * float(np.median(error[weight > 0]))) if (weight > 0).any() else False
+        light = mean / typical if lit else np.full(mean.shape, np.nan)
+        status = frame.fibermap.columns.get("FIBERSTATUS")
+        known = (frame.mask & np.uint32(SpecMask.BADFIBER)).all(axis=1)
+        known |= np.array([t == "BAD" for t in frame.fibermap.objtype])
+        if status is not None:
+            known |= (np.asarray(status).astype(np.int64) & _KNOWN_STATUS) != 0
+        dead = ~known & ~(light >= self.params.dead) & lit
+        low = ~known & ~dead & (light < self.params.low) & lit
+        return _Fibres(light=light, known=known, dead=dead, low=low, lit=lit)
+
+    def _plot(self, frame: Frame, found: _Fibres) -> Plot:
+        number = np.asarray(frame.fibermap.fiber, np.float64)
+        seen = np.isfinite(found.light)
+        lost = found.dead | found.low
+        groups = (("good", seen & ~lost & ~found.known), ("dead or low", seen & lost), ("known bad", seen & found.known))
+        layers = tuple(Scatter(x=number[g], y=found.light[g], label=name) for name, g in groups if g.any())
+        levels = (("dead", self.params.dead), ("low", self.params.low))
+        lines = tuple(Line(x=number[[0, -1]], y=np.full(2, level), label=name) for name, level in levels)
+        y = Axis(label="light relative to the median fibre", range=(0.0, None))
+        panels = [Panel(x=Axis(label="fibre"), y=y, layers=(*layers, *lines), title="Light of the fibres" if found.lit else "No light")]
+        x_mm, y_mm = frame.fibermap.columns.get("FIBERASSIGN_X"), frame.fibermap.columns.get("FIBERASSIGN_Y")
+        if x_mm is not None and y_mm is not None and seen.any():
+            places = FocalPlane(
+                x=np.asarray(x_mm, np.float64)[seen], y=np.asarray(y_mm, np.float64)[seen], c=found.light[seen], c_axis=Axis(label="relative light")
+            )
+            panels.append(Panel(x=Axis(label="X", unit="mm"), y=Axis(label="Y", unit="mm"), layers=(places,), title="On the focal plane"))
+        return Plot(name="good_fibers", title=f"Fibres of camera {frame.camera}", panels=tuple(panels), columns=2)
+
+
+def _sums(frame: Frame) -> tuple[Float64, Float64, Float64]:
+    """Per fibre: number of usable samples, sum of their flux, sum of their variance, from every eighth sample of long spectra."""
+    step = 8 if frame.flux.shape[1] >= 2048 else 1
+    ivar, flux = frame.ivar[:, ::step], frame.flux[:, ::step]
+    good = (ivar > 0) & (frame.mask[:, ::step] == 0) & np.isfinite(flux) & np.isfinite(ivar)
+    variance = np.divide(np.float32(1), ivar, out=np.zeros_like(ivar), where=good)
+    count = good.sum(axis=1).astype(np.float64)
+    count[count < _ENOUGH * ivar.shape[1]] = 0
+    return count, np.where(good, flux, 0).sum(axis=1, dtype=np.float64), variance.sum(axis=1, dtype=np.float64)
+
+
+def _named(what: str, numbers: Raw) -> str:
+    if not len(numbers):
+        return ""
+    more = f" and {len(numbers) - _SHOWN} more" if len(numbers) > _SHOWN else ""
+    return f"{what} {', '.join(str(int(n)) for n in numbers[:_SHOWN])}{more}"

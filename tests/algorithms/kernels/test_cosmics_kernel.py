@@ -1,0 +1,159 @@
+"""The search for cosmic rays: against slow versions, and for what it must find and must leave alone."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.special import ndtr
+
+from algorithms.kernels import tracks
+from algorithms.kernels.cosmics import collect, limits, seek
+from algorithms.kernels.preproc import Amp, correct_and_search, noise_of
+
+NY, NX = 160, 120
+BIT = 1 << 4
+NOISE2 = 9.0
+LIMITS = limits(1.0, 1.0)
+
+
+def fibres(electrons: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Expected light of fibres 7.27 pixels apart, each with the spectrum `electrons` [ny] and sigma 1.05 pixel."""
+    image = np.zeros((NY, NX))
+    for centre in np.arange(6.0, NX - 6, 7.27):
+        drift = centre + 0.003 * np.arange(NY)[:, None] + rng.uniform(-0.5, 0.5)
+        image += electrons[:, None] * np.exp(-0.5 * ((np.arange(NX) - drift) / 1.09) ** 2) / (1.09 * np.sqrt(2 * np.pi))
+    return image
+
+
+def lines(peaks: list[tuple[float, float]], continuum: float) -> np.ndarray:
+    y = np.arange(NY)
+    return np.full(NY, continuum) + sum(total * np.exp(-0.5 * ((y - centre) / 1.1) ** 2) / (1.1 * np.sqrt(2 * np.pi)) for centre, total in peaks)
+
+
+def found(light: np.ndarray, hits: np.ndarray, seed: int = 2, bad: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Image, ivar and mask after the whole search of an image of one amplifier; `hits` are electrons of cosmic rays."""
+    rng = np.random.default_rng(seed)
+    raw = (rng.poisson(light) + hits + np.sqrt(NOISE2) * rng.normal(size=light.shape)).astype(np.float32)
+    box = (0, NY, 0, NX)
+    amps = [
+        Amp(
+            data=box,
+            ccd=box,
+            gain=1.0,
+            saturation=np.inf,
+            noise_variance=NOISE2,
+            row_level=np.zeros(NY, np.float32),
+            row_variance=np.zeros(NY, np.float32),
+        )
+    ]
+    image, ivar, mask, seeds = correct_and_search(raw, amps, (NY, NX), bad=bad, search=LIMITS)
+    tracks.clean(image, ivar, mask, seeds, LIMITS, BIT, noise_of(amps))
+    return image, ivar, mask
+
+
+def a_track(y: float, x: float, angle: float, length: float, charge: float) -> np.ndarray:
+    hits = np.zeros((NY, NX))
+    for s in np.arange(0, length, 1 / 3):
+        v, u = round(y + s * np.sin(angle)), round(x + s * np.cos(angle))
+        hits[v, u] += charge / 3
+    return hits
+
+
+def slow_seek(a: np.ndarray, b: np.ndarray, c: np.ndarray, far: np.ndarray, var: np.ndarray) -> np.ndarray:
+    r = 0.9 * np.exp(-0.5 / (1 + 1 / 12))
+    out = np.zeros(len(b), bool)
+    for x in range(1, len(b) - 1):
+
+        def pair(p: float, q: float, ratio: float, value: float, x: int = x) -> bool:
+            return (ratio * value - 0.5 * (p + q)) / np.sqrt(ratio**2 + 0.5) > 3.4 * np.sqrt(var[x])
+
+        level = 4.8 * np.sqrt(var[x]) + (4.8**2 - 1) / 6
+        above = b[x] - far[x]
+        d = lambda row, k: row[k] - far[k]  # noqa: E731
+        one, other = (d(a, x - 1), d(c, x + 1)), (d(c, x - 1), d(a, x + 1))
+        sharp = pair(d(b, x - 1), d(b, x + 1), r, above) or pair(d(a, x), d(c, x), r, above) or pair(*one, r * r, above) or pair(*other, r * r, above)
+        out[x] = (above > level and sharp) or (b[x] > level and pair(b[x - 1], b[x + 1], r, b[x]))
+    return out
+
+
+def test_seek_equals_the_slow_version() -> None:
+    rng = np.random.default_rng(1)
+    n = 4000
+    far = rng.uniform(0, 300, n).astype(np.float32)
+    var = (far + NOISE2).astype(np.float32)
+    rows = [(far + np.sqrt(var) * rng.normal(size=n) + 150 * rng.exponential(size=n) * (rng.random(n) < 0.2)).astype(np.float32) for _ in range(3)]
+    hits, scratch = np.zeros(n, np.float32), np.empty((3, n), np.float32)
+    seek(*rows, far, var, LIMITS, scratch, hits)
+    expected = slow_seek(*(r.astype(float) for r in (*rows, far, var)))
+    assert 50 < expected.sum() < 1000
+    assert np.count_nonzero((hits > 0) != expected) <= 1  # float32: one may lie within rounding of the limit
+    seeds, count = collect(hits, 7 * n, np.empty(4, np.int64), 0)
+    assert np.array_equal(seeds[:count], 7 * n + np.flatnonzero(hits > 0))
+
+
+@pytest.mark.parametrize("line", [False, True])
+def test_expected_equals_the_slow_version(line: bool) -> None:
+    """The median of five means of four rows; the lowest where a line stands in the column."""
+    image = np.random.default_rng(6).normal(100, 5, (40, 3)).astype(np.float32)
+    groups = [(-10, -9, -8, -7), (-6, -5, -4, -3), (-2, -1, 1, 2), (3, 4, 5, 6), (7, 8, 9, 10)]
+    for y in (1, 3, 12, 25, 36, 38):
+        changed = image.copy()
+        if line:
+            changed[[abs(y + k) if y + k < 40 else 78 - y - k for k in (3, 4, 5)], 1] += 80
+        rows = lambda g, y=y: [abs(y + k) if y + k < 40 else 78 - y - k for k in g]  # noqa: E731
+        means = [changed[rows(g), 1].astype(float).mean() for g in groups]
+        value, group = tracks.expected(changed, y, 1, np.float32(100.0))
+        assert value == pytest.approx(min(means) if line else np.median(means), rel=1e-5)
+        assert means[group] == pytest.approx(float(value), rel=1e-5)
+
+
+@pytest.mark.parametrize("angle", [0.0, 0.4, 0.8, 1.2, np.pi / 2])
+@pytest.mark.parametrize("continuum", [0.0, 100.0, 8000.0])
+def test_tracks_are_found_in_the_dark_and_in_the_light(angle: float, continuum: float) -> None:
+    light = fibres(lines([], continuum), np.random.default_rng(3))
+    charge = 450.0 if continuum < 1000 else 1500.0
+    hits = a_track(30, 25, angle, 25, charge)
+    image, ivar, mask = found(light, hits)
+    hit = hits > 20
+    assert (mask[hit] & BIT != 0).mean() > (0.99 if continuum < 1000 else 0.9)
+    assert (ivar[mask & BIT != 0] == 0).all()
+    assert np.abs(image - light)[hit & (mask & BIT != 0)].max() < 6 * np.sqrt(light.max() + NOISE2)  # interpolated
+    near = np.zeros_like(hit)
+    for dy in range(-2, 3):
+        for dx in range(-2, 3):
+            near |= np.roll(hit, (dy, dx), (0, 1))
+    assert np.count_nonzero((mask & BIT != 0) & ~near) <= 9  # one false seed and its neighbours
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_lines_and_edges_of_light_are_left_alone(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    arc = lines([(y, 10 ** rng.uniform(2, 5)) for y in rng.uniform(5, NY - 5, 12)], 0.0)
+    sky = lines([(y, 10 ** rng.uniform(2, 4)) for y in rng.uniform(5, NY - 5, 25)], 60.0)
+    step = 20.0 + 4000.0 * ndtr((80.3 - np.arange(NY)) / 1.1)  # as sharp as the optics allow
+    for spectrum in (arc, sky, step):
+        mask = found(fibres(spectrum, rng), np.zeros((NY, NX)), seed)[2]
+        assert np.count_nonzero(mask & BIT) <= 96  # of 19200: half a per cent, where lines stand as dense as nowhere in the sky
+
+
+def test_variance_beside_a_cosmic_ray_is_that_of_the_light() -> None:
+    light = fibres(lines([], 200.0), np.random.default_rng(3))
+    hits = np.zeros((NY, NX))
+    for x in range(10, 110, 5):
+        hits[80, x] = 3000.0
+    _, ivar, mask = found(light, hits)
+    beside = np.zeros((NY, NX), bool)
+    beside[[78, 82], :] = True
+    beside &= (mask == 0) & np.roll(hits > 0, 2, 0) | beside & (mask == 0) & np.roll(hits > 0, -2, 0)
+    ratio = ivar[beside] * (light + NOISE2)[beside]
+    assert np.count_nonzero(beside) > 30
+    assert ratio.mean() == pytest.approx(1.0, abs=0.1)  # the model of each has 8 % of scatter
+
+
+def test_bad_columns_make_no_cosmic_rays_of_their_neighbours() -> None:
+    light = fibres(lines([(y, 4000.0) for y in range(12, NY - 8, 15)], 150.0), np.random.default_rng(3))
+    bad = np.zeros((NY, NX), np.uint16)
+    bad[:, 40:NX:13] = 1
+    hits = np.where(bad > 0, 20000.0, 0.0)
+    mask = found(light, hits, bad=bad)[2]
+    assert np.count_nonzero(mask & BIT) <= 27  # of 19200: three false seeds with their neighbours

@@ -1,0 +1,36 @@
+"""Which chain an exposure gets where the site names none."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from quicklook.core.errors import BadConfig
+from quicklook.io.configfiles import list_configs
+from quicklook.service.site import load_site
+
+
+@pytest.mark.parametrize("instrument", ["kast_blue", "virus", "vis_bench"])
+def test_a_detector_without_traces_stays_at_the_raw_level(instrument: str) -> None:
+    site = load_site(None, options={"instrument": instrument})
+    assert {flavor: site.chain_name(flavor) for flavor in ("science", "flat", "arc", "dark", "zero", "odd")} == {
+        "science": "raw", "flat": "raw", "arc": "raw", "dark": "raw", "zero": "zero", "odd": "raw",
+    }  # fmt: skip
+    assert {chain.name for chain in site.chains().values()} == {"raw", "zero"}
+
+
+def test_the_chains_of_an_instrument_are_those_that_it_names() -> None:
+    site = load_site(None, options={"instrument": "kast_blue"})
+    named = dataclasses.replace(site, instrument=site.instrument.model_copy(update={"chains": {"science": "zero", "_default": "zero"}}))
+    assert [named.chain_name(f) for f in ("science", "flat")] == ["zero", "zero"]
+    of_site = load_site(None, options={"instrument": "kast_blue", "chains": {"_default": "raw"}})
+    assert of_site.chain_name("zero") == "raw"
+
+
+def test_desi_has_a_chain_for_every_flavor() -> None:
+    site = load_site(None, options={"instrument": "desi"})
+    for flavor in ("science", "flat", "arc", "dark", "zero"):
+        assert site.chain_name(flavor) in list_configs("chains")
+    with pytest.raises(BadConfig, match="names no chain for flavor 'flat'"):
+        load_site(None, options={"instrument": "desi", "chains": {"science": "raw"}}).chain_name("flat")
