@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 SITE = """\
 # The site of the demonstration, written by `quicklook demo`. A site of your own looks the same.
 instrument: desi
-cameras: [b0, r0]
+cameras: [r0, z0]
 raw: raw
 calib: calib
 out: out
@@ -56,8 +56,8 @@ def demo(
 
     console = Console(highlight=False, soft_wrap=True)
     _empty(folder)
-    instruments = sim_instruments(("b0", "r0"), scale="small", seed=seed)
-    plan = plan_night(20220101, count, cameras=("b0", "r0"), seed=seed)
+    instruments = sim_instruments(("r0", "z0"), scale="small", seed=seed)
+    plan = plan_night(20220101, count, cameras=("r0", "z0"), seed=seed)
     write_calibrations(folder, instruments)
     (folder / "raw").mkdir()
     endpoint = f"ipc://{(folder / 'events.ipc').absolute()}"
@@ -67,7 +67,7 @@ def demo(
         with Subscriber(endpoint, timeout_s=None) as events:
             console.print("The daemon starts; the first time on a machine it compiles its kernels.", style="dim")
             _await_workers(events, 120.0, daemon, folder)
-            console.print(f"A night of {count} exposures of cameras b0 and r0 arrives; `quicklook watch --site {folder}/site.yaml` sees to them.\n")
+            console.print(f"A night of {count} exposures of cameras r0 and z0 arrives; `quicklook watch --site {folder}/site.yaml` sees to them.\n")
             verdicts = _night(console, folder, plan, instruments, events, pause, daemon)
     finally:
         daemon.send_signal(signal.SIGTERM)
