@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from quicklook.cli.options import SetOption
+
 if TYPE_CHECKING:
     from quicklook.api import Session
 
@@ -33,6 +35,7 @@ def bench(
     scale: Annotated[str, typer.Option(help="Scale that is simulated: tiny, small, full.")] = "full",
     repeat: Annotated[int, typer.Option("--repeat", "-n", min=1, help="Warm runs.")] = 7,
     threads: Annotated[int, typer.Option(min=1, help="Threads of the kernels.")] = 1,
+    sets: SetOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     first: Annotated[bool, typer.Option(FIRST, hidden=True)] = False,
 ) -> None:
@@ -40,23 +43,23 @@ def bench(
     with tempfile.TemporaryDirectory(prefix="quicklook-bench-") as folder:
         if file is None:
             file, calib = _simulate(Path(folder), camera, flavor, scale)
-        session = _session(instrument, calib, Path(folder), threads)
+        session = _session(instrument, calib, Path(folder), threads, sets or [])
         if first:
             typer.echo(json.dumps(_once(session, chain, file, camera)))
             return
-        cold = _first_call(chain, file, calib, instrument, camera, threads)
+        cold = _first_call(chain, file, calib, instrument, camera, threads, sets or [])
         runs = [_once(session, chain, file, camera) for _ in range(repeat + 1)][1:]
         floors = _floors(session, file, camera, repeat)
     report = _report(cold, runs, floors)
     typer.echo(json.dumps(report, indent=1)) if as_json else _show(report, f"{file.name} {camera}, {threads} thread(s), {repeat} warm runs")
 
 
-def _session(instrument: str, calib: Path | None, out: Path, threads: int) -> Session:
+def _session(instrument: str, calib: Path | None, out: Path, threads: int, sets: list[str]) -> Session:
     from quicklook.api import open_session
     from quicklook.core.compiled import set_threads
 
     set_threads(threads)
-    return open_session(instrument=instrument, calib=calib, out=out / "out")
+    return open_session(instrument=instrument, calib=calib, out=out / "out", overrides=sets)
 
 
 def _simulate(folder: Path, camera: str, flavor: str, scale: str) -> tuple[Path, Path]:
@@ -84,8 +87,9 @@ def _once(session: Session, chain: str, file: Path, camera: str) -> dict[str, fl
     return {**rows, "all QAs": sum(q.seconds for q in result.qas), "file to verdict": time.perf_counter() - start}
 
 
-def _first_call(chain: str, file: Path, calib: Path | None, instrument: str, camera: str, threads: int) -> dict[str, float]:
+def _first_call(chain: str, file: Path, calib: Path | None, instrument: str, camera: str, threads: int, sets: list[str]) -> dict[str, float]:
     options = ["--file", str(file), "--instrument", instrument, "--camera", camera, "--threads", str(threads), FIRST]
+    options += [word for setting in sets for word in ("-c", setting)]
     command = [sys.executable, "-m", "quicklook", "bench", chain, *options, *(["--calib", str(calib)] if calib else [])]
     start = time.perf_counter()
     done = subprocess.run(command, capture_output=True, text=True, check=True)
