@@ -44,7 +44,11 @@ class ApplyFiberFlat(PipelineAlg[ApplyFiberFlatParams]):
         out = resample.empty_like(frame.flux)
         arrays = (frame.flux, frame.ivar, frame.mask, frame.wave, rows)
         constants = (flat.first, flat.step, flat.values, variance, np.float32(self.params.lowest), *_BITS)
-        resample.by_blocks(len(rows), lambda a, b: resample.divide_flat(*(x[a:b] for x in arrays), *constants, *(x[a:b] for x in out)))
+
+        def divide(a: int, b: int) -> None:
+            resample.divide_flat(*(x[a:b] for x in arrays), *constants, resample.new_room(frame.flux.shape[1]), *(x[a:b] for x in out))
+
+        resample.by_blocks(len(rows), divide)
         return replace(frame, flux=out[0], ivar=out[1], mask=out[2], stage="fframe")
 
 

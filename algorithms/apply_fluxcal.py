@@ -51,7 +51,11 @@ class ApplyFluxcal(PipelineAlg[ApplyFluxcalParams]):
         out = resample.empty_like(frame.flux)
         arrays = (frame.flux, frame.ivar, frame.mask, frame.wave, rows)
         constants = (table.first, table.step, table.values, np.uint32(SpecMask.BADFLUXCALIB))
-        resample.by_blocks(n, lambda a, b: resample.divide_calibration(*(x[a:b] for x in arrays), *constants, *(x[a:b] for x in out)))
+
+        def divide(a: int, b: int) -> None:
+            resample.divide_calibration(*(x[a:b] for x in arrays), *constants, resample.new_room(frame.flux.shape[1]), *(x[a:b] for x in out))
+
+        resample.by_blocks(n, divide)
         return replace(frame, flux=out[0], ivar=out[1], mask=out[2], unit=FLUX_UNIT, stage="cframe", assumed=(*frame.assumed, *assumed))
 
     def _vectors(self, frame: Frame, fluxcal: FluxCalib, exposure: Exposure) -> tuple[Raw, tuple[str, ...]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -9,10 +11,11 @@ import numpy.typing as npt
 from pydantic import Field
 
 from quicklook.ccd.exposure import FiberMap
+from quicklook.ccd.fiberstatus import BROKEN, fiber_status
 from quicklook.ccd.image import Image
 from quicklook.ccd.mask import PixelMask
 from quicklook.ccd.spectra import Frame, SpecMask, TraceSet
-from quicklook.core.errors import BadData, MissingCalibration
+from quicklook.core.errors import BadConfig, BadData, MissingCalibration
 from quicklook.core.params import Params
 from quicklook.core.plugin import PipelineAlg
 
@@ -21,8 +24,9 @@ if TYPE_CHECKING:
     from algorithms.kernels.profile import Profile
     from algorithms.kernels.tracegrid import Knots
 
-BROKEN = (1 << 2) | (1 << 16) | (1 << 17)
-"""FIBERSTATUS bits BROKENFIBER, BADFIBER, BADTRACE of the DESI fibre map."""
+
+_CLEAR = 2.0
+"""Sigma between the edge of a window and the next trace, at least."""
 
 
 class BoxcarExtractParams(Params):
@@ -31,7 +35,9 @@ class BoxcarExtractParams(Params):
     method: Literal["boxcar", "profile"] = Field(
         "boxcar", description="boxcar: sum over the window; profile: weighted by the profile, with the overlap of neighbours solved for"
     )
-    width: float = Field(7.0, ge=2, le=40, description="full width of the window, pixel; its edges cut pixels in parts")
+    width: float = Field(
+        7.0, ge=2, le=40, description="full width of the window, pixel; its edges cut pixels in parts and keep 2 sigma away from the next traces"
+    )
     wings: bool = Field(True, description="measure the wings of the profile: light that the window loses, and gets from its neighbours")
     least_light: float = Field(0.2, gt=0, le=1, description="a sample is repaired if so much of its light lies on usable pixels, else it is masked")
     profile_error: float = Field(0.02, ge=0, le=1, description="relative error of the profile, for the variance of repaired samples")
@@ -46,7 +52,8 @@ class BoxcarExtract(PipelineAlg[BoxcarExtractParams]):
     name = "boxcar_extract"
 
     def run(self, image: Image, traces: TraceSet, fibermap: FiberMap | None) -> Frame:
-        """The spectra, one sample for every row of the detector. Raises MissingCalibration (traces of another detector), BadData (fibre map)."""
+        """The spectra, one sample for every row of the detector. Raises MissingCalibration (traces of another detector), BadData (fibre map),
+        BadConfig (a window that reaches into the next fibres)."""
         from algorithms.kernels.extract import boxcar
         from algorithms.kernels.extraction import Bits, Settings
         from algorithms.kernels.profile import NO_WINGS
@@ -54,6 +61,7 @@ class BoxcarExtract(PipelineAlg[BoxcarExtractParams]):
 
         p = self.params
         knots = self._knots(image, traces)
+        self._check_width(knots)
         fibres = matched(fibermap, traces)
         m, s = PixelMask, SpecMask
         bits = Bits(m.COSMIC, m.SATURATED, s.SOMEBADPIX, s.ALLBADPIX, s.COSMIC, s.BADFIBER, s.SATURATED)
@@ -90,18 +98,27 @@ class BoxcarExtract(PipelineAlg[BoxcarExtractParams]):
         except ValueError as error:
             raise MissingCalibration(f"camera {image.camera}: {error}; certify another trace set") from error
 
+    def _check_width(self, knots: Knots) -> None:
+        """The light of the next fibres is taken off to first order: right for a few percent of it, wrong where their cores lie in the window."""
+        middle = knots.x.shape[1] // 2
+        apart = np.abs(np.diff(knots.x[:, middle]))
+        if not apart.size:
+            return
+        most = 2.0 * (float(np.median(apart)) - _CLEAR * float(np.median(knots.xsig[:, middle])))
+        if self.params.width > most:
+            raise BadConfig(
+                f"boxcar_extract.width is {self.params.width:g} pixel: windows reach into the next fibres, {np.median(apart):.2f} pixel away;"
+                f" these traces allow {math.floor(10 * most) / 10:g}"
+            )
+
     def _broken(self, fibres: FiberMap) -> npt.NDArray[np.bool_]:
-        status = fibres.columns.get("FIBERSTATUS")
-        if status is None:
-            return np.zeros(len(fibres.fiber), np.bool_)
-        return np.asarray((np.asarray(status).astype(np.int64) & self.params.bad_fiberstatus) != 0)
+        return np.asarray((fiber_status(fibres) & self.params.bad_fiberstatus) != 0)
 
     def _wings(self, image: Image, knots: Knots) -> Profile:
-        """Wings as measured with first estimates from every 64th row; none where there is no light to see them in."""
-        from algorithms.kernels import windows, wings
+        """Wings as measured on every 32nd or 64th row; none where there is no light to see them in."""
+        from algorithms.kernels.wings import measure_wings
 
-        electrons, good = windows.first_estimates(image.pixels, image.ivar, image.mask, knots, self.params.width)
-        found = wings.measure_wings(image.pixels, image.ivar, electrons, good, knots)
+        found = measure_wings(image.pixels, image.ivar, knots, self.params.width)
         if found.weight.size:
             parts = ", ".join(f"{100 * w:.2f} % in {s:.1f} pixel" for w, s in zip(found.weight, found.sigma, strict=True))
             self.log.info("camera %s: wings of the profile hold %s", image.camera, parts)
@@ -123,21 +140,22 @@ def _noise(image: Image) -> PixelNoise:
 
 
 def matched(fibermap: FiberMap | None, traces: TraceSet) -> FiberMap:
-    """The rows of the fibre map in the order of the traces, matched by fibre number, or by number within the spectrograph (0, 1, ...) where the
-    trace set counts so. Without a fibre map one that says nothing of what the fibres look at. Raises BadData where fibres have no row."""
+    """The rows of the fibre map in the order of the traces, matched by fibre number alone, never by row: the readers number the fibres of trace
+    sets as in the whole instrument. Without a fibre map one that says nothing of what the fibres look at. Raises BadData where fibres have no row."""
     wanted = np.asarray(traces.fiber).astype(np.int64)
     if fibermap is None:
         return FiberMap(fiber=wanted.astype(np.int32), objtype=("TGT",) * len(wanted), source="none")
     has = np.asarray(fibermap.fiber).astype(np.int64)
-    if len(has) == len(wanted) and np.array_equal(has - has[0], wanted - wanted[0]) and not np.isin(wanted, has).all():
-        return fibermap
     order = np.argsort(has)
     at = order[np.clip(np.searchsorted(has, wanted, sorter=order), 0, len(has) - 1)]
     missing = has[at] != wanted
     if missing.any():
         first = int(wanted[missing][0])
-        raise BadData(f"the fibre map has no row for {int(missing.sum())} of {len(wanted)} fibres, first {first}; look at its file")
+        raise BadData(
+            f"the fibre map ({fibermap.source}) has no row for {int(missing.sum())} of {len(wanted)} fibres, first {first}: it is of fibres"
+            f" {has.min()} to {has.max()}, the traces of {wanted.min()} to {wanted.max()}; look at its file and at the FIBER numbers of the traces"
+        )
     if np.array_equal(at, np.arange(len(has))):
         return fibermap
     columns = {name: np.asarray(column)[at] for name, column in fibermap.columns.items()}
-    return FiberMap(fiber=has[at].astype(np.int32), objtype=tuple(fibermap.objtype[i] for i in at), columns=columns, source=fibermap.source)
+    return replace(fibermap, fiber=has[at].astype(np.int32), objtype=tuple(fibermap.objtype[i] for i in at), columns=columns)

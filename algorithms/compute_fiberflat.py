@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from pydantic import Field
 
-from quicklook.ccd.arrays import Float64, Raw
+from quicklook.ccd.arrays import Float32, Float64, Raw
 from quicklook.ccd.spectra import FiberFlat, Frame, SpecMask
 from quicklook.core.errors import BadData
 from quicklook.core.params import Params
@@ -73,25 +73,23 @@ class ComputeFiberFlat(PipelineAlg[FiberFlatParams]):
         kernel.ratios(*spectra, grids.wave[0], grids.step, mean, grids.first, grids.length, self.params.clip, 0, _EVERY, pieces, variance)
         mean = _mean(spectra, grids, pieces)
         kernel.ratios(*spectra, grids.wave[0], grids.step, mean, grids.first, grids.length, self.params.clip, _ROUNDS, 1, pieces, variance)
-        flat, flat_var = np.ones((n, grids.wave.size)), np.full((n, grids.wave.size), np.inf)
+        flat, flat_var = np.ones((n, grids.wave.size), np.float32), np.full((n, grids.wave.size), np.inf, np.float32)
         kernel.sample(grids.wave, use, grids.first, grids.length, pieces, variance, flat, flat_var)
         return self._product(frame, use, grids, mean, flat, flat_var)
 
-    def _product(self, frame: Frame, use: Raw, grids: _Grids, mean: Float64, flat: Float64, variance: Float64) -> FiberFlat:
+    def _product(self, frame: Frame, use: Raw, grids: _Grids, mean: Float64, flat: Float32, variance: Float32) -> FiberFlat:
         pixel = grids.step / self.params.step
         ends = frame.wave[:, 0] - _MARGIN * pixel, frame.wave[:, -1] + _MARGIN * pixel
         known = use[:, None] & (grids.wave >= ends[0][:, None]) & (grids.wave <= ends[1][:, None]) & (flat > 0) & (variance > 0)
         count = known.sum(axis=0)
-        common = np.where(count > 0, np.where(known, flat, 0).sum(axis=0) / np.maximum(count, 1), 1.0)
+        common = np.where(count > 0, flat.sum(axis=0, where=known, dtype=np.float64) / np.maximum(count, 1), 1.0)
         # where not every fibre reaches, the mean of those that do is not comparable: keep what it is for all
         whole = np.flatnonzero(count == count.max())
         common = np.interp(np.arange(common.size), whole, common[whole])
-        ratio = np.where(known, flat / common, 1.0)
-        ivar = np.where(known, common**2 / np.where(known, variance, 1.0), 0.0)
         return FiberFlat(
-            flat=ratio.astype(np.float32),
-            ivar=ivar.astype(np.float32),
-            mask=np.where(known, 0, int(SpecMask.BADFIBERFLAT)).astype(np.uint32),
+            flat=np.divide(flat, common.astype(np.float32), out=np.ones_like(flat), where=known),
+            ivar=np.divide((common**2).astype(np.float32), variance, out=np.zeros_like(variance), where=known),
+            mask=np.where(known, np.uint32(0), np.uint32(SpecMask.BADFIBERFLAT)),
             wave=grids.wave,
             meanspec=(mean * common).astype(np.float32),
             fiber=frame.fibermap.fiber,

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import fields, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from pydantic import Field
 
 from quicklook.ccd.arrays import Float64, Raw
 from quicklook.ccd.exposure import FiberMap
+from quicklook.ccd.fiberstatus import UNUSABLE, fiber_status
 from quicklook.ccd.spectra import Frame, SkyModel, SpecMask
 from quicklook.core.errors import BadData
 from quicklook.core.params import Params
@@ -18,9 +20,6 @@ from quicklook.core.plugin import PipelineAlg
 if TYPE_CHECKING:
     from algorithms.skylevels import Settings
     from algorithms.skymodel import Fit
-
-UNUSABLE_STATUS = (1 << 2) | (1 << 16) | (1 << 17) | (1 << 18)
-"""Bits of FIBERSTATUS of a fibre that cannot be used: BROKENFIBER, BADFIBER, BADTRACE, BADFLAT (DESI data model, fibermask)."""
 
 _LARGEST = np.float32(1e30)
 _SHORTEST = 32
@@ -36,7 +35,12 @@ class SkyParams(Params):
     reject_sigma: float = Field(5.0, gt=1.0, description="a sky fibre whose level is off by more is rejected [sigma of that fraction]")
     reject_floor: float = Field(0.04, ge=0.0, le=1.0, description="no fibre is rejected whose level is off by less than this part of it")
     reject_shape: float = Field(2.5, gt=1.0, description="a sky fibre whose chi2 is more than this times the median is rejected")
-    free_levels: bool = Field(False, description="sky fibres may differ in level (there is no fibre flat): each is scaled to the others")
+    free_levels: bool | Literal["auto"] = Field(
+        "auto",
+        description="sky fibres may differ in level, as without a good fibre flat: each is scaled to the others; auto: if their levels scatter by "
+        "more than `level_scatter`, and no places on the focal plane could explain that",
+    )
+    level_scatter: float = Field(0.03, gt=0.0, le=1.0, description="scatter of the levels that a good fibre flat does not leave, relative")
     min_fibers: int = Field(1, ge=1, description="with fewer sky fibres than this there is no model")
     leave_one_out: bool = Field(True, description="the model of each sky fibre rests on the others alone, so that residuals are honest")
     line_error: bool = Field(
@@ -73,7 +77,9 @@ class ComputeSky(PipelineAlg[SkyParams]):
     def _settings(self) -> Settings:
         from algorithms.skylevels import Settings
 
-        return Settings(**{f.name: getattr(self.params, f.name) for f in fields(Settings)})
+        p = self.params
+        scatter = {True: 0.0, False: math.inf, "auto": p.level_scatter}[p.free_levels]
+        return Settings(free_above=scatter, **{f.name: getattr(p, f.name) for f in fields(Settings) if f.name != "free_above"})
 
     def _model(self, frame: Frame, rows: Raw, fitted: Fit) -> SkyModel:
         from algorithms import skymodel
@@ -95,11 +101,13 @@ class ComputeSky(PipelineAlg[SkyParams]):
             ivar=made[1],
             mask=made[2],
             wave=frame.wave,
+            fiber=np.asarray(number, np.int32),
             fibers=tuple(int(number[rows[i]]) for i in fitted.used),
             rejected=tuple(int(number[rows[i]]) for i in fitted.rejected),
             leave_one_out=bool(alone),
             line_error=fitted.line_error,
             wave_error=fitted.wave_error * fitted.knots.step,
+            wave_noise=fitted.wave_noise * fitted.knots.step,
         )
 
 
@@ -110,11 +118,8 @@ def _places(fibermap: FiberMap) -> tuple[Float64, Float64] | None:
 
 def sky_rows(frame: Frame) -> Raw:
     """Rows of the fibres that are meant to look at the sky and are not known to be unusable."""
-    status = frame.fibermap.columns.get("FIBERSTATUS")
     sky = np.array([t == "SKY" for t in frame.fibermap.objtype])
-    if status is not None:
-        sky &= (np.asarray(status).astype(np.int64) & UNUSABLE_STATUS) == 0
-    return np.flatnonzero(sky)
+    return np.flatnonzero(sky & ((fiber_status(frame.fibermap) & UNUSABLE) == 0))
 
 
 def _why_none(frame: Frame, found: int, wanted: int) -> str:

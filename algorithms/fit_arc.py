@@ -12,7 +12,7 @@ import numpy.typing as npt
 from pydantic import Field
 
 from algorithms.flexure import Flexure
-from algorithms.tracegeometry import SIGMA, Places, moved, on_detector, shift_of, slit
+from algorithms.tracegeometry import SIGMA, Places, added, moved, on_detector, shift_of, slit
 from quicklook.ccd.exposure import Exposure
 from quicklook.ccd.image import Image
 from quicklook.ccd.linelist import ArcLines, shipped_lines
@@ -29,6 +29,8 @@ _HALF = 5
 _MIN_FIBRES = 0.3
 _CLEAR = 5.0
 _PRIOR = (math.inf, 0.5, 0.1, 0.05, 0.03)
+_FLEXURE = (math.inf, 0.05, 0.01, 0.01, 0.01)
+_LEAST = 2
 
 
 class FitArcParams(Params):
@@ -38,7 +40,7 @@ class FitArcParams(Params):
     isolation: Annotated[float, Unit("pixel")] = Field(7.0, ge=0, description="a line with another one closer than this is not used")
     neighbour: float = Field(0.003, ge=0, lt=1, description="a neighbour with less than this part of the light of a line does no harm")
     elements: str = Field("Ar,Cd,Hg,Kr,Ne,Xe", description="elements of the lamps, as they begin the names in the line list; empty: all of the list")
-    min_lines: int = Field(4, ge=2, description="lines that are needed for a solution")
+    min_lines: int = Field(4, ge=2, description="lines that are needed for a solution; with fewer, two at least, it is the given one, moved")
     degree_slit: int = Field(3, ge=0, le=6, description="highest power along the slit in the change of the wavelength solution")
     degree_wave: int = Field(4, ge=1, le=6, description="highest degree in wavelength of that change")
     per_fibre: bool = Field(True, description="give single fibres an offset and a slope of their own, as far as they stand out of the noise")
@@ -54,24 +56,26 @@ class FitArc(PipelineAlg[FitArcParams]):
 
         The change of y against the traces that came in is a polynomial over slit and wavelength, and an offset and a slope of each fibre, shrunk by
         what noise alone would give. ysig is treated alike. Traces may be off by some pixels: shifts of all lines together are found first.
+        With fewer than `min_lines` lines the change is a shift and slopes of the size of flexure, the same for neighbouring fibres; the fit says so.
         """
         lines = lines_of(arclines or shipped_lines(ArcLines), self.params.elements)
         traces, _ = Flexure().run(image, traces, replace(exposure, flavor="arc"), None, lines)
         work = _Lines(image, traces, lines, self.params)
         used = work.usable()
-        if used.sum() < self.params.min_lines:
-            found = f"{int(used.sum())} arc lines stand alone and are bright enough"
-            raise BadData(f"camera {image.camera}: {found}, {self.params.min_lines} are needed; check the lamps")
-        dy, kept = work.solve(work.shift, work.shift_error, used, self.params.degree_wave, np.maximum(work.line_error, 0.002))
+        count, wanted = int(used.sum()), self.params.min_lines
+        if count < min(_LEAST, wanted):
+            found = f"{count} arc lines stand alone and are bright enough"
+            raise BadData(f"camera {image.camera}: {found}, {_LEAST} are needed at least, {wanted} for a full solution; check the lamps")
+        full = count >= wanted
+        dy, kept = work.solve(work.shift, work.shift_error, used, self.params.degree_wave, np.maximum(work.line_error, 0.002), full)
         sigma = traces if traces.ysig is not None else replace(traces, ysig=np.full((traces.nfibre, 1), SIGMA))
         assert sigma.ysig is not None
         change, degree = work.sigma - work.places.sigma_y, min(3, self.params.degree_wave)
-        dsigma, _ = work.solve(change, work.sigma_error, used & kept, degree, np.full(len(used), 0.005))
+        dsigma, _ = work.solve(change, work.sigma_error, used & kept, degree, np.full(len(used), 0.005), full)
         new = moved(traces, np.zeros((traces.nfibre, 1)), dy)
-        ysig = np.zeros((traces.nfibre, max(sigma.ysig.shape[1], dsigma.shape[1])))
-        ysig[:, : sigma.ysig.shape[1]] += sigma.ysig
-        ysig[:, : dsigma.shape[1]] += dsigma
-        return replace(new, ysig=ysig), work.report(new, used & kept)
+        new = replace(new, ysig=added(sigma.ysig, dsigma))
+        few = f"{count} lines alone could be used, {wanted} are needed: the given solution was shifted and tilted, its curvature is not tested"
+        return new, work.report(new, used & kept, "" if full else few)
 
 
 def lines_of(lines: ArcLines, elements: str) -> ArcLines:
@@ -130,12 +134,17 @@ class _Lines:
         harm = near & there[None, :] & (flux[None, :] > self.p.neighbour * flux[:, None])
         return np.asarray(there & fibres & ~harm.any(axis=1))
 
-    def solve(self, value: Array, error: Array, used: Array, degree_wave: int, group_error: Array) -> tuple[Array, Array]:
-        """Series [nfibre, n] of a smooth model and the terms of single fibres, and which lines went into it [nline]."""
+    def solve(self, value: Array, error: Array, used: Array, degree_wave: int, group_error: Array, full: bool) -> tuple[Array, Array]:
+        """Series [nfibre, n] of a smooth model and the terms of single fibres, and which lines went into it [nline].
+
+        Not `full`: terms of first order along slit and wavelength, as small as flexure, and none of single fibres.
+        """
         rows = np.flatnonzero(used)
-        degree = max(0, min(degree_wave, len(rows) - 3))
-        terms = self.k.powers(self.p.degree_slit, degree, max(self.p.degree_slit, degree))
-        prior = np.array([_PRIOR[min(i + j, len(_PRIOR) - 1)] for i, j in terms])
+        degree = max(0, min(degree_wave, len(rows) - 3)) if full else 1
+        along = self.p.degree_slit if full else min(1, self.p.degree_slit)
+        terms = self.k.powers(along, degree, max(along, degree))
+        sizes = _PRIOR if full else _FLEXURE
+        prior = np.array([sizes[min(i + j, len(sizes) - 1)] for i, j in terms])
         good = self.good[rows]
         v = np.where(good, value[rows], math.nan)
         e = np.where(good, np.sqrt(error[rows] ** 2 + 1e-6), math.inf)
@@ -146,12 +155,12 @@ class _Lines:
         model = shift_of(fit.model, self.u, 2)
         kept = np.zeros(len(used), bool)
         kept[rows] = fit.kept > 0.1
-        if self.p.per_fibre:
+        if self.p.per_fibre and full:
             at = np.polynomial.legendre.legvander(t, model.shape[1] - 1) @ model.T
             model[:, :2] += fibre_terms(v - at, e, t, fit.kept)
         return model, kept
 
-    def report(self, traces: TraceSet, used: Array) -> ArcFit:
+    def report(self, traces: TraceSet, used: Array, remark: str) -> ArcFit:
         """Lines that were seen, against the new traces."""
         rest = self.shift + self.places.y - Places(traces, self.wave).y
         seen = np.flatnonzero(self.good.mean(axis=1) > _MIN_FIBRES)
@@ -161,8 +170,8 @@ class _Lines:
             middle = float(np.median(rest[i][g]))
             columns[:, n] = middle, 1.4826 * np.median(np.abs(rest[i][g] - middle)), np.median(self.sigma[i][g]), np.median(self.flux[i][g]), g.sum()
         wave, flags = self.wave[seen], used[seen].astype(np.float64)
-        names = ("residual", "scatter", "sigma", "flux", "nfibre")
-        return ArcFit(camera=self.image.camera, wave=wave.copy(), used=flags, **dict(zip(names, columns[:, : len(seen)].copy(), strict=True)))
+        found = dict(zip(("residual", "scatter", "sigma", "flux", "nfibre"), columns[:, : len(seen)].copy(), strict=True))
+        return ArcFit(camera=self.image.camera, wave=wave.copy(), used=flags, remark=remark, **found)
 
 
 def fibre_terms(residual: Array, error: Array, t: Array, line_weight: Array) -> Array:

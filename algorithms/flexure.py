@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from algorithms.tracegeometry import Places, added, check_traces, group_starts, moved, on_detector, shift_of, slit, tilt_shift
+from algorithms.linewindows import BIN, MARGIN, LineTerms, Windows, peak, scores
+from algorithms.tracegeometry import Places, added, check_traces, edges, group_starts, moved, on_detector, shift_of, slit, tilt_shift
 from quicklook.ccd.exposure import Exposure
 from quicklook.ccd.image import Image
 from quicklook.ccd.linelist import ArcLines, LineList, SkyLines, shipped_lines
@@ -23,10 +24,17 @@ Array = npt.NDArray[Any]
 Terms = list[tuple[int, int]]
 Samples = tuple[Array, Array, Array, Array]
 
-_ROUNDS = 2
-_MARGIN = 4
+_ROUNDS, _SETTLED = 5, 0.005
+_SHARP = 1.3
+_AGREE = 6
+_FEW, _ENOUGH = 100, 5
+_SPARE = 2
 _BLOCKS = 12
 _LIT = 5.0
+_KNOWN = 0.1
+_SEEN = 8.0
+_MOSTLY = 0.5
+_WIDE, _SOME = 60.0, 20
 _FREE = math.inf
 
 
@@ -35,13 +43,13 @@ class FlexureParams(Params):
 
     search: Annotated[float, Unit("pixel")] = Field(3.3, ge=0, le=6, description="largest shift that is looked for")
     samples: int = Field(128, ge=16, description="places along a trace where its profile is measured")
-    max_lines: int = Field(40, ge=3, description="lines used at most, the brightest ones of evenly divided wavelengths")
-    half_width: Annotated[float, Unit("pixel")] = Field(3.0, gt=1, le=8, description="half width across a trace in which lines are summed")
+    max_lines: int = Field(60, ge=3, description="lines used at most, the brightest ones of evenly divided wavelengths")
+    half_width: Annotated[float, Unit("pixel")] = Field(2.0, gt=1, le=8, description="half width across a trace in which lines are summed")
     fibre_floor: Annotated[float, Unit("pixel")] = Field(0.03, gt=0, description="what single fibres may differ from their neighbours")
     max_error: Annotated[float, Unit("pixel")] = Field(0.1, gt=0, description="a mean shift that is known no better than this is not applied")
     use_y: bool = Field(True, description="measure the shift in wavelength, where the flavor has lines")
     prior_linear: Annotated[float, Unit("pixel")] = Field(0.05, gt=0, description="expected size of slopes along slit and dispersion")
-    prior_quadratic: Annotated[float, Unit("pixel")] = Field(0.01, gt=0, description="expected size of the terms of second order")
+    prior_quadratic: Annotated[float, Unit("pixel")] = Field(0.005, gt=0, description="expected size of the terms of second order")
 
 
 class Flexure(PipelineAlg[FlexureParams]):
@@ -70,7 +78,9 @@ class Flexure(PipelineAlg[FlexureParams]):
         n = traces.x.shape[1]
         dy = shift_of(y.model, u, n)
         shifted = moved(traces, added(shift_of(x.model, u, n), tilt_shift(traces, dy)), dy)
-        return shifted, TraceShift(camera=image.camera, x=x, y=y, y_expected=lines is not None and self.params.use_y)
+        expected = lines is not None and self.params.use_y
+        found = work.found if expected and isinstance(lines, SkyLines) else None
+        return shifted, TraceShift(camera=image.camera, x=x, y=y, y_expected=expected, lines_found=found)
 
 
 def unmeasured(remark: str) -> AxisShift:
@@ -93,6 +103,7 @@ class _Work:
         ends = np.append(self.starts[1:], traces.nfibre)
         self.centre = 0.5 * (self.starts + ends - 1)
         self.group_u = np.array([u[a:b].mean() for a, b in zip(self.starts, ends, strict=True)])
+        self.remark, self.found = "", math.nan
         self.terms: Terms = self.k.powers(2, 2, 2)
         sizes = (_FREE, params.prior_linear, params.prior_quadratic)
         self.prior = np.array([sizes[i + j] for i, j in self.terms])
@@ -104,7 +115,7 @@ class _Work:
         places = Places(self.traces, wave)
         row = np.rint(places.y).astype(np.int64) + offsets[:, None]
         x0 = places.x + places.slope * (row - places.y)
-        coarse = self._coarse_x(x0[::4], row[::4])
+        coarse = self._coarse_x(x0[::4], row[::4]) if arc is None else self._coarse_x(x0, row)
         if coarse is None:
             return unmeasured("no light on the traces")
         model = np.array([[coarse]])
@@ -113,7 +124,7 @@ class _Work:
             args = (x0[chosen], row[chosen], places.t[chosen], places.sigma_x[chosen], wave[chosen])
             model, result, samples = self._round_x(model, *(np.ascontiguousarray(a) for a in args))
             if result is None:
-                return unmeasured("fewer than a fifth of the traces have light")
+                return unmeasured(self.remark or "too few samples of the traces")
         return self._axis(model, result, samples)
 
     def _round_x(self, model: Array, x0: Array, row: Array, t: Array, sigma: Array, wave: Array) -> tuple[Array, Any, Samples]:
@@ -122,7 +133,8 @@ class _Work:
         x = x0 + self._model_at(model, t)
         self.k.cross_terms(self.image.pixels, self.image.ivar, x, row, sigma, 3, _noise2(self.image), out)
         block = np.arange(len(wave)) * min(_BLOCKS, len(wave)) // len(wave)
-        if not self._lit(out, sigma):
+        self.remark = self._dark(out, sigma)
+        if self.remark:
             return model, None, (wave, t, wave, t)
         shift, error = self._blocks(out, block)
         count = np.bincount(block)
@@ -140,18 +152,23 @@ class _Work:
 
     def _coarse_x(self, x: Array, row: Array) -> float | None:
         """Shift to 0.1 pixel, from the mean profile of all traces."""
-        step, nbin = 0.25, 2 * int((self.p.search + _MARGIN) / 0.25) + 1
-        profile = np.zeros(nbin)
+        profile = np.zeros(2 * int((self.p.search + MARGIN) / BIN) + 1)
         if not len(x):
             return None
-        self.k.cross_profile(self.image.pixels, self.image.ivar, np.ascontiguousarray(x), np.ascontiguousarray(row), step, profile)
-        return peak(profile, np.ones(nbin), step, self.p.search, 1.2) if profile.any() else None
+        self.k.cross_profile(self.image.pixels, self.image.ivar, np.ascontiguousarray(x), np.ascontiguousarray(row), BIN, profile)
+        return peak(profile, BIN, self.p.search, 1.2)
 
-    def _lit(self, out: Array, sigma: Array) -> bool:
-        """Whether a fifth of the fibres or more have light on their traces: else noise would be given a shift."""
+    def _dark(self, out: Array, sigma: Array) -> str:
+        """Why no shift can be taken from these samples, or nothing: the traces are dark, or those at one side of all bundles are."""
         amp, _, var = out
         noise = np.sqrt(np.sum(var / (2.0 * sigma**2), axis=0))  # of the amplitude, from that of the shifted profile
-        return bool(np.mean(np.sum(amp, axis=0) > _LIT * noise) >= 0.2)
+        lit = np.sum(amp, axis=0) > _LIT * noise
+        if lit.mean() < 0.2:
+            return "fewer than a fifth of the traces have light"
+        for side in edges(self.traces):
+            if len(side) > 1 and lit[side].mean() < 0.5 * lit.mean():
+                return "the fibres at one side of the bundles alone are dark: the traces are off by a fibre or more; certify other traces"
+        return ""
 
     def _blocks(self, out: Array, block: Array) -> tuple[Array, Array]:
         """Samples of a block summed for each fibre, then over groups of fibres: [nblock, ngroup]."""
@@ -171,40 +188,65 @@ class _Work:
     # ---- along the dispersion
 
     def measure_y(self, lines: LineList, x: AxisShift) -> AxisShift:
-        from algorithms.kernels import lines as lk
-
         chosen = self._choose(lines)
         if not len(chosen):
             return unmeasured("no line of the list falls on the detector")
         traces = moved(self.traces, shift_of(x.model, self.u, 1), np.zeros((self.traces.nfibre, 1)))
         places = Places(traces, lines.wave[chosen])
-        half = math.ceil(self.p.search) + _MARGIN
-        shape = (*places.x.shape, 2 * half + 1)
-        flux, var = np.empty(shape, np.float32), np.empty(shape, np.float32)
-        lk.cut_windows(self.image.pixels, self.image.ivar, places.x, places.slope, places.y, self.p.half_width, half, flux, var)
-        row0 = np.floor(places.y + 0.5) - half
-        coarse = self._coarse_y(flux, var, row0, places.y)
+        some, coarse = self._coarse_y(places)
+        far = self._far(places, lines.strength[chosen]) if isinstance(lines, SkyLines) else None  # lamps that are off would stand for any offset
+        if far is not None:
+            return unmeasured(f"the lines lie about {far:+.0f} pixel from where the traces have them: more than is searched; certify other traces")
         if coarse is None:
             return unmeasured("no line was found")
-        model = np.array([[coarse]])
         scale = self._pixels_per_angstrom(lines.wave[chosen])
+        terms = LineTerms(lines, chosen, traces, places, scale)
         sys_error = np.maximum(lines.sigma[chosen] * scale, 1e-3)
-        out = np.empty((4, *places.x.shape))
-        window = np.clip(np.rint(lines.window[chosen] * scale), 2, _MARGIN).astype(np.int64)
-        for _ in range(_ROUNDS):
-            lk.shift_terms(flux, var, row0, places.y + self._model_at(model, places.t), places.sigma_y, window, out)
-            shift, error = self._lines(out)
-            result = self._fit(places.t, shift, error, sys_error)
+        model = np.array([[coarse]])
+        model, cut = (model, some) if some.fibres.step == 1 else self._begun_y(terms, some, model, sys_error)
+        use = np.ones(places.y.shape, bool)
+        for n in range(_ROUNDS):
+            result, (shift, error, light, noise), use = self._round_y(terms, cut, model, sys_error, use)
             if result is None:
                 return unmeasured("too few lines were found")
             model = _sum(model, result.model)
+            if n and np.abs(result.model).sum() < _SETTLED:
+                break
+        kept = (result.kept > 0.1) & np.isfinite(shift).any(axis=1)
+        self.found = part_seen(lines, chosen, light, noise, kept)
+        if self.found < _MOSTLY:
+            return unmeasured(f"{100 * self.found:.0f} % alone of what is bright in the list is where the traces have it: check traces, list and sky")
         return self._axis(model, result, (places.wave, places.t, shift, error))
+
+    def _coarse_y(self, places: Places) -> tuple[Windows, float | None]:
+        """Shift to a tenth of a pixel, and the windows that show it: of some of the fibres where they have light enough."""
+        step = min(5, max(1, self.traces.nfibre // _FEW))
+        for stride in (step, 1):
+            some = slice(stride // 2, None, stride)
+            cut = Windows(self.image, places, self.p.half_width, math.ceil(self.p.search) + MARGIN, fibres=some)
+            profile, clear = cut.profile(self.p.search)
+            if stride == 1 or clear >= _ENOUGH:
+                break
+        return cut, peak(profile, BIN, self.p.search, _SHARP)
+
+    def _begun_y(self, terms: LineTerms, some: Windows, model: Array, sys_error: Array) -> tuple[Array, Windows]:
+        """The model improved with some of the fibres, and windows of all fibres, about where it has the lines."""
+        begun = self._round_y(terms, some, model, sys_error, np.ones(some.y.shape, bool))[0]
+        model = model if begun is None else _sum(model, begun.model)
+        shift = self._model_at(model, terms.places.t)
+        return model, Windows(self.image, terms.places, self.p.half_width, int(terms.half.max()) + _SPARE, shift=shift)
+
+    def _round_y(self, terms: LineTerms, cut: Windows, model: Array, sys_error: Array, use: Array) -> tuple[Any, Samples, Array]:
+        """One improvement of the model (None where lines are too few), what `_lines` says, and which lines of which fibres could be fitted."""
+        out = terms.measure(cut, cut.y + self._model_at(model, terms.places.t)[:, cut.fibres], use)
+        seen = self._lines(out, np.searchsorted(np.arange(self.traces.nfibre)[cut.fibres], self.starts))
+        return self._fit(terms.places.t, *seen[:2], np.hypot(sys_error, terms.blends.extra)), seen, out[0] != 0
 
     def _choose(self, lines: LineList) -> Array:
         """Indices of the lines on the detector: the brightest in each of several parts of the wavelength range."""
         t = self.traces.reduced(lines.wave)
         low, high = self.span
-        inside = np.flatnonzero((t > low) & (t < high))
+        inside = np.flatnonzero((t > low) & (t < high) & (lines.sigma * self._pixels_per_angstrom(lines.wave) < _KNOWN))
         if len(inside) <= self.p.max_lines:
             return inside
         part = ((t[inside] - low) / (high - low) * 8).astype(int)
@@ -214,33 +256,31 @@ class _Work:
         best = np.lexsort((-lines.strength[inside], rank))[: self.p.max_lines]
         return np.sort(inside[best])
 
-    def _coarse_y(self, flux: Array, var: Array, row0: Array, y: Array) -> float | None:
-        from algorithms.kernels import lines as lk
+    def _far(self, places: Places, strength: Array) -> float | None:
+        """Shift to a pixel, from some of the fibres, where the lines fit much better beyond what is searched: they may lie on others by chance."""
+        bright = np.argsort(-strength, kind="stable")[:_SOME]
+        some = slice(None, None, max(1, self.traces.nfibre // _SOME))
+        cut = Windows(self.image, places, self.p.half_width, int(_WIDE) + MARGIN, lines=bright, fibres=some)
+        profile, _ = cut.profile(_WIDE, (strength[bright] / strength.max()) ** 0.3)
+        trial, score = scores(profile, BIN, _WIDE, _SHARP)
+        near = np.abs(trial) <= self.p.search + 1.0
+        best = int(np.argmax(score))
+        return float(trial[best]) if score[best] > 1.5 * max(float(score[near].max()), 0.0) and score[best] > 0 else None
 
-        step, nbin = 0.25, 2 * int((self.p.search + _MARGIN) / 0.25) + 1
-        total, weight = np.zeros((len(y), nbin)), np.zeros((len(y), nbin))
-        lk.stack(flux, var, row0, y, step, total, weight)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            mean = np.where(weight > 0, total / weight, 0.0)
-            peak_height = mean.max(axis=1, keepdims=True)
-            noise = np.where(weight > 0, 1.0 / np.sqrt(weight), 0.0)
-        # a line ten times as bright counts twice: one wrong line must not decide
-        score = np.sum(np.where(peak_height > 5 * noise.max(axis=1, keepdims=True), mean / np.maximum(peak_height, 1e-9) ** 0.7, 0.0), axis=0)
-        return peak(score, np.ones(nbin), step, self.p.search, 1.3) if score.any() else None
-
-    def _lines(self, out: Array) -> tuple[Array, Array]:
-        """Shift of every line and group of fibres; NaN for lines that are not there."""
+    def _lines(self, out: Array, starts: Array) -> tuple[Array, Array, Array, Array]:
+        """Shift and error of every line and group of fibres, NaN for lines that are not there; light of every line in a fibre, and its noise."""
         amp, moved_, var_a, var_b = out
-        shift, error = self.k.group_shifts(amp, moved_, var_b, self.starts, self.p.fibre_floor)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            w = np.where(var_a > 0, 1.0 / var_a, 0.0)
-            found = np.sum(w * amp, axis=1) / np.sqrt(np.sum(w, axis=1)) > 8.0
+        each, light, noise = self.k.expected_light(amp, var_a, starts)
+        found = light > _SEEN * noise
+        shift, error = self.k.group_shifts(np.where(found[:, None], each, 0.0), moved_, var_b, starts, self.p.fibre_floor)
         usable = found[:, None] & (error < 0.5) & (np.abs(shift) < 1.5)
-        return np.where(usable, shift, math.nan), error
+        return np.where(usable, shift, math.nan), error, light, noise
 
     def _pixels_per_angstrom(self, wave: Array) -> Array:
-        high, low = Places(self.traces, wave + 0.5), Places(self.traces, wave - 0.5)
-        return np.asarray(np.abs(np.median(high.y - low.y, axis=1)))
+        """Of the fibre in the middle."""
+        y, t = self.traces.y[self.traces.nfibre // 2], self.traces.reduced(wave)
+        slope = np.polynomial.legendre.legval(t, np.polynomial.legendre.legder(y))
+        return np.asarray(np.abs(slope) * 2.0 / (self.traces.wavemax - self.traces.wavemin))
 
     # ---- both
 
@@ -272,6 +312,28 @@ class _Work:
         return np.asarray(basis @ (self.group_u[:, None] ** np.arange(model.shape[0]) @ model).T)
 
 
+def part_seen(lines: LineList, chosen: Array, light: Array, noise: Array, kept: Array) -> float:
+    """Which part of the lines that must be bright was found where it belongs, 0 ... 1, each with the root of its strength as weight.
+
+    light, noise [nline] of the chosen lines, kept [nline]: those that agree. A line must be bright where its strength in the list, on the scale of
+    the lines that were found, is far above its noise; of lamps, those of which a line was found. What a list says of the strengths of lamps holds
+    for no lamp in particular, so where many arc lines agree all is found: by chance one or two do.
+    """
+    strength = lines.strength[chosen]
+    there = kept & (light > 0)
+    if not there.any():
+        return 0.0
+    if isinstance(lines, ArcLines) and there.sum() >= _AGREE:
+        return 1.0
+    scale = float(np.median(light[there] / strength[there]))
+    expected = np.isfinite(noise) & (scale * strength > 3.0 * _SEEN * noise)
+    if isinstance(lines, ArcLines):
+        on = {lines.name[k] for k in chosen[there]}
+        expected &= np.array([lines.name[k] in on for k in chosen])
+    weight = np.sqrt(strength) * expected
+    return float(weight[there].sum() / weight.sum()) if expected.any() else 1.0
+
+
 def _noise2(image: Image) -> float:
     noise = [v for v in image.read_noise.values() if math.isfinite(v) and v > 0]
     return float(np.median(noise)) ** 2 if noise else 9.0
@@ -286,15 +348,3 @@ def _sum(a: Array, b: Array) -> Array:
 
 def _difference(a: Array, b: Array) -> Array:
     return _sum(a, -b)
-
-
-def peak(profile: Array, weight: Array, step: float, search: float, sigma: float) -> float | None:
-    """Shift at which a Gaussian fits a profile [nbin] about its middle best, within `search`; None where there is nothing."""
-    n = len(profile)
-    offset = (np.arange(n) - n // 2) * step
-    trial = np.arange(-search, search + 0.05, 0.1)
-    shape = np.exp(-0.5 * ((offset[None, :] - trial[:, None]) / sigma) ** 2) * weight
-    shape -= (shape.mean(axis=1, keepdims=True)) * weight
-    score = shape @ profile / np.sqrt(np.sum(shape**2, axis=1))
-    best = int(np.argmax(score))
-    return float(trial[best]) if score[best] > 0 else None

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from quicklook.ccd.calibs import KnownFibers
 from quicklook.ccd.exposure import FiberMap
+from quicklook.ccd.fiberstatus import FiberStatus, fiber_status
 from quicklook.ccd.spectra import TraceSet
 from quicklook.core.params import Params
 from quicklook.core.plugin import PipelineAlg
-
-BROKENFIBER, BADFIBER = 1 << 2, 1 << 16
-"""Bits of FIBERSTATUS (DESI data model, fibermask)."""
 
 
 class MarkFibersParams(Params):
@@ -24,15 +24,19 @@ class MarkFibers(PipelineAlg[MarkFibersParams]):
     name = "mark_fibers"
 
     def run(self, fibermap: FiberMap | None, traces: TraceSet, known: KnownFibers | None) -> FiberMap:
-        """The fibre map with BROKENFIBER (broken) and BADFIBER (low) in FIBERSTATUS.
+        """The fibre map with BROKENFIBER (broken) and BADFIBER (low) in FIBERSTATUS, int32 [nfibre]; int64 where a status needs more bits.
 
-        Without a fibre map one is made for the fibres of the traces, which says that nobody knows what they look at.
+        A status that is no number counts as BADFIBER. Without a fibre map one is made for the fibres of the traces, which says that nobody knows
+        what they look at.
         """
         given = fibermap or FiberMap(
             fiber=np.array(traces.fiber, np.int32), objtype=("TGT",) * traces.nfibre, source="numbers of the traces; there is no fibre map"
         )
-        status = np.array(given.columns.get("FIBERSTATUS", np.zeros(len(given.fiber))), np.int32)
+        status = fiber_status(given)
         if known is not None:
-            status[np.isin(given.fiber, np.array(known.broken, np.int64))] |= BROKENFIBER
-            status[np.isin(given.fiber, np.array(known.low, np.int64))] |= BADFIBER
-        return FiberMap(fiber=given.fiber, objtype=given.objtype, columns={**given.columns, "FIBERSTATUS": status}, source=given.source)
+            status[np.isin(given.fiber, np.array(known.broken, np.int64))] |= int(FiberStatus.BROKENFIBER)
+            status[np.isin(given.fiber, np.array(known.low, np.int64))] |= int(FiberStatus.BADFIBER)
+        short = np.iinfo(np.int32)
+        fits = status.min() >= short.min and status.max() <= short.max
+        columns = {**given.columns, "FIBERSTATUS": status.astype(np.int32) if fits else status}
+        return replace(given, columns=columns)

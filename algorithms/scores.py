@@ -9,15 +9,15 @@ import numpy.typing as npt
 from pydantic import Field
 
 from quicklook.ccd.arrays import Float64
+from quicklook.ccd.photometry import AB_FLUX
+from quicklook.ccd.scorenames import stage_word
 from quicklook.ccd.spectra import Frame, Scores
 from quicklook.core.params import Params
 from quicklook.core.plugin import PipelineAlg
 
-_STAGES = {"frame": "RAW", "fframe": "FFLAT", "sframe": "SKYSUB", "cframe": "CALIB"}
 _GRID = np.arange(3500.0, 10_000.0, 2.0)
 _SMOOTH = 50
 """Half width, in steps of 2 Angstrom, of the mean over which a feature counts as continuum."""
-_AB_FLUX = 3.631e-20 * 2.99792458e18 * 1e17
 _RESOLUTION = 0.8
 """Sigma of the line-spread function that narrow lines are given, Angstrom."""
 
@@ -29,7 +29,7 @@ class ScoresParams(Params):
 
 
 class ComputeScores(PipelineAlg[ScoresParams]):
-    """Sum, mean and median flux of every fibre at this stage, and the S/N that typical targets would have."""
+    """Light, mean and median flux of every fibre at this stage, and the S/N that typical targets would have."""
 
     name = "compute_scores"
 
@@ -46,21 +46,33 @@ class ComputeScores(PipelineAlg[ScoresParams]):
 
 
 def stage_scores(frame: Frame, templates: tuple[str, ...] = ("ELG", "LRG", "QSO", "STD")) -> tuple[dict[str, Float64], dict[str, str]]:
-    """Columns [nfibre] and their units, named as in the DESI data model (SUM_RAW_COUNT_R, TSNR2_ELG_R, ...)."""
+    """Columns [nfibre] and their units, named as in the DESI data model (SUM_RAW_COUNT_R, TSNR2_ELG_R, ...).
+
+    SUM is the integral of the flux over wavelength: electrons, then 1e-17 erg/(s cm2); it does not depend on the sampling, but what is masked is
+    missing in it. MEAN and MEDIAN have the unit of the flux. NaN for a fibre without usable samples.
+    """
     from algorithms.kernels import scores as kernel
 
     arm = frame.camera[:1].upper()
-    stage = _STAGES.get(frame.stage, frame.stage.upper())
+    stage = stage_word(frame.stage)
     out = np.empty((3, frame.flux.shape[0]))
-    kernel.moments(frame.flux, frame.ivar, frame.mask, out[0], out[1], out[2])
-    columns = {f"{what}_{stage}_COUNT_{arm}": out[i].copy() for i, what in enumerate(("SUM", "MEAN", "MEDIAN"))}
-    units = dict.fromkeys(columns, frame.unit)
+    kernel.moments(frame.flux, frame.ivar, frame.mask, frame.wave, np.empty(frame.flux.shape[1], np.float32), out)
+    names = tuple(f"{what}_{stage}_COUNT_{arm}" for what in ("SUM", "MEAN", "MEDIAN"))
+    columns = {name: out[i].copy() for i, name in enumerate(names)}
+    units = dict(zip(names, (_integrated(frame.unit), frame.unit, frame.unit), strict=True))
     if frame.stage == "cframe":
-        for kind in templates:
-            snr2 = np.empty(frame.flux.shape[0])
-            kernel.template_snr2(frame.ivar, frame.mask, frame.wave, float(_GRID[0]), float(_GRID[1] - _GRID[0]), template(kind), snr2)
-            columns[f"TSNR2_{kind}_{arm}"], units[f"TSNR2_{kind}_{arm}"] = snr2, ""
+        table = np.array([template(kind) for kind in templates]).reshape(len(templates), _GRID.size)
+        snr2 = np.empty((len(templates), frame.flux.shape[0]))
+        grid = (float(_GRID[0]), float(_GRID[1] - _GRID[0]))
+        kernel.template_snr2(frame.ivar, frame.mask, frame.wave, *grid, table, np.zeros(_GRID.size), snr2)
+        for kind, values in zip(templates, snr2, strict=True):
+            columns[f"TSNR2_{kind}_{arm}"], units[f"TSNR2_{kind}_{arm}"] = values.copy(), ""
     return columns, units
+
+
+def _integrated(unit: str) -> str:
+    """The unit of a flux times Angstrom."""
+    return unit.removesuffix("/Angstrom") if unit.endswith("/Angstrom") else unit.replace(" Angstrom)", ")")
 
 
 def _gauss(wave: Float64, centre: float, sigma: float) -> Float64:
@@ -69,7 +81,7 @@ def _gauss(wave: Float64, centre: float, sigma: float) -> Float64:
 
 def _elg(wave: Float64, z: float) -> Float64:
     """[OII] doublet of 1e-16 erg/(s cm2) and its fainter companions, on a continuum of magnitude 23."""
-    flux = _AB_FLUX * 10 ** (-0.4 * 23.0) / wave**2
+    flux = AB_FLUX * 10 ** (-0.4 * 23.0) / wave**2
     for rest, light in ((3727.1, 4.3), (3729.9, 5.7), (4862.7, 3.0), (4960.3, 2.0), (5008.2, 6.0)):
         sigma = np.hypot(_RESOLUTION, 70.0 / 299_792.458 * rest * (1 + z))
         flux = flux + light / (np.sqrt(2 * np.pi) * sigma) * _gauss(wave, rest * (1 + z), float(sigma))
@@ -82,7 +94,7 @@ def _lrg(wave: Float64, z: float) -> Float64:
     shape = 0.35 + 0.65 / (1 + np.exp(-(rest - 4000.0) / 40.0))
     for centre in (3934.8, 3969.6, 4305.6, 5176.6, 5895.6):
         shape = shape * (1 - 0.35 * _gauss(rest, centre, 6.0))
-    return np.asarray(_AB_FLUX * 10 ** (-0.4 * 21.0) / wave**2 * shape)
+    return np.asarray(AB_FLUX * 10 ** (-0.4 * 21.0) / wave**2 * shape)
 
 
 def _qso(wave: Float64, z: float) -> Float64:
@@ -91,7 +103,7 @@ def _qso(wave: Float64, z: float) -> Float64:
     shape = np.ones_like(wave)
     for centre, strength, width in ((1215.7, 3.0, 18.0), (1549.1, 1.2, 18.0), (1908.7, 0.7, 20.0), (2799.0, 0.8, 20.0), (4862.7, 0.8, 25.0)):
         shape = shape + strength * _gauss(rest, centre, width)
-    return np.asarray(_AB_FLUX * 10 ** (-0.4 * 22.0) / wave**2 * shape)
+    return np.asarray(AB_FLUX * 10 ** (-0.4 * 22.0) / wave**2 * shape)
 
 
 def _std(wave: Float64, z: float) -> Float64:
@@ -99,7 +111,7 @@ def _std(wave: Float64, z: float) -> Float64:
     shape = np.ones_like(wave)
     for centre in (3890.2, 3971.2, 4102.9, 4341.7, 4862.7, 6564.6):
         shape = shape - 0.4 / (1 + ((wave - centre * (1 + z)) / 6.0) ** 2)
-    return np.asarray(_AB_FLUX * 10 ** (-0.4 * 18.0) / wave**2 * shape)
+    return np.asarray(AB_FLUX * 10 ** (-0.4 * 18.0) / wave**2 * shape)
 
 
 _TEMPLATES = {"ELG": (_elg, 0.6, 1.6), "LRG": (_lrg, 0.4, 1.0), "QSO": (_qso, 0.8, 3.2), "STD": (_std, -0.001, 0.001)}

@@ -18,7 +18,7 @@ BLOCK = 50
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """See `algorithms.compute_sky.SkyParams`."""
+    """See `algorithms.compute_sky.SkyParams`. `free_above`: levels are free if they scatter by more than this part of them; 0: always, inf: never."""
 
     knots: float
     clip: float
@@ -27,36 +27,43 @@ class Settings:
     reject_sigma: float
     reject_floor: float
     reject_shape: float
-    free_levels: bool
+    free_above: float
     leave_one_out: bool
     spatial_order: int
     spatial_sigma: float
 
 
-def choose(flux: Array, ivar: Array, index: Array, intervals: int, settings: Settings) -> tuple[Array, Array]:
-    """Which of the spectra [n] see the sky and nothing else, and the level of each of them in units of the typical one.
+def choose(flux: Array, ivar: Array, index: Array, intervals: int, settings: Settings) -> tuple[Array, Array, bool]:
+    """Which of the spectra [n] see the sky and nothing else, the level of each of them in units of the typical one, and whether these are free.
 
     The level of a fibre is compared with the most crowded levels of all: the shortest range that holds a fraction `mode_fraction` of the
     fibres. Light of targets in up to half of the fibres, at many levels, moves that little, while a median would follow it. Then the shape:
-    a fibre with features that the others have not is rejected too. With `free_levels` the shape alone counts.
+    a fibre with features that the others have not is rejected too. Where the most crowded levels scatter by more than `free_above`, beyond their
+    noise, there is no fibre flat to speak of: levels are free, and the shape alone counts.
     """
     n = len(flux)
     blocks, error = np.empty((n, -(-intervals // BLOCK))), np.empty((n, -(-intervals // BLOCK)))
     skyfit.block_medians(flux, ivar, index, BLOCK, blocks, error)
     seen = np.isfinite(blocks).sum(axis=1) >= max(1, np.isfinite(blocks).any(axis=0).sum() // 2)
     if seen.sum() < 3:
-        return seen, np.ones(n)
+        return seen, np.ones(n), settings.free_above == 0
     common = np.isfinite(blocks[seen]).sum(axis=0) * 2 > seen.sum()
     typical = np.nanmedian(blocks[seen][:, common], axis=0)
     level = np.array([_level(b[common], typical) if ok else np.nan for b, ok in zip(blocks, seen, strict=True)])
-    near = seen & (level > 0) if settings.free_levels else _near_mode(level, seen, settings)
-    own = level[:, None] if settings.free_levels else 1.0
-    blocks, error = blocks[:, common] / own, error[:, common] / own
+    blocks, error = blocks[:, common], error[:, common]
+    noise = np.median([_level_error(e, typical) for e in error[seen]])
+    centre, sigma = _mode(np.sort(level[seen]), settings.mode_fraction)
+    free = settings.free_above == 0 or sigma**2 - float(noise) ** 2 > (settings.free_above * abs(centre)) ** 2
+    if free:
+        near = seen & (level > 0)
+        blocks, error = blocks / level[:, None], error / level[:, None]
+    else:
+        near = _near_mode(level, seen, settings)
     off = ((blocks - np.nanmedian(blocks[near], axis=0)) / error)[near] ** 2
     chi2 = np.array([float(np.mean(o[np.isfinite(o)])) if np.isfinite(o).any() else np.inf for o in off])
     odd = chi2 > settings.reject_shape * max(float(np.median(chi2)), 1.0)
     near[np.flatnonzero(near)[odd]] = False
-    return near, level
+    return near, level, free
 
 
 def _level(blocks: Array, typical: Array) -> float:
@@ -64,14 +71,24 @@ def _level(blocks: Array, typical: Array) -> float:
     return float(blocks[good].sum() / max(typical[good].sum(), 1e-30)) if good.any() else math.nan
 
 
-def _near_mode(level: Array, seen: Array, settings: Settings) -> Array:
-    values = np.sort(level[seen])
-    size = max(2, math.ceil(settings.mode_fraction * values.size))
+def _level_error(error: Array, typical: Array) -> float:
+    """Error by noise of a level, from those of its blocks (infinite where there is none)."""
+    good = np.isfinite(error)
+    return float(np.sqrt((error[good] ** 2).sum()) / max(typical[good].sum(), 1e-30)) if good.any() else math.inf
+
+
+def _mode(values: Array, fraction: float) -> tuple[float, float]:
+    """Centre and sigma of the shortest range that holds a fraction of the sorted values."""
+    size = max(2, math.ceil(fraction * values.size))
     spans = values[size - 1 :] - values[: values.size - size + 1]
     best = int(np.argmin(spans))
-    centre = float(np.median(values[best : best + size]))
     # the middle fraction f of a Gaussian is 2 z(f) sigma wide; 0.4: 1.05
-    sigma = max(float(spans[best]) / 1.05, settings.reject_floor * abs(centre) / settings.reject_sigma)
+    return float(np.median(values[best : best + size])), float(spans[best]) / 1.05
+
+
+def _near_mode(level: Array, seen: Array, settings: Settings) -> Array:
+    centre, sigma = _mode(np.sort(level[seen]), settings.mode_fraction)
+    sigma = max(sigma, settings.reject_floor * abs(centre) / settings.reject_sigma)
     return np.asarray(seen & (np.abs(level - centre) <= settings.reject_sigma * sigma))
 
 

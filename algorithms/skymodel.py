@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from algorithms.kernels import sky, skyfit
+from algorithms.kernels.resample import new_room
 from algorithms.skylevels import BLOCK, Settings, choose, variation
 
 Array = npt.NDArray[Any]
@@ -67,6 +68,7 @@ class Fit:
     level: Array
     line_error: float
     wave_error: float
+    wave_noise: float
 
 
 def make_knots(low: float, high: float, wave: Array, sigma: Array, spacing: float) -> Knots:
@@ -198,22 +200,24 @@ def fit(
     """
     knots = make_knots(*reach, wave, sigma, settings.knots)
     samples = knots.place(wave, sigma)
-    good, level = choose(flux, ivar, samples[0], knots.intervals, settings)
+    if places is not None and settings.free_above > 0:
+        settings = replace(settings, free_above=math.inf)  # what levels do over the focal plane is modelled
+    good, level, free = choose(flux, ivar, samples[0], knots.intervals, settings)
     if not good.any():
         return None
     used = np.flatnonzero(good)
     if not good.all():
         samples, flux, ivar = (samples[0][used], samples[1][used], samples[2][used]), flux[used], ivar[used]
-    level = level[used] if settings.free_levels else np.ones(used.size)
-    if settings.free_levels:
+    level = level[used] if free else np.ones(used.size)
+    if free:
         flux, ivar = (flux / level[:, None]).astype(np.float32), (ivar * level[:, None] ** 2).astype(np.float32)
     solver = Solver(knots, samples, flux, ivar, settings)
     pieces = solver.clipped(solver.solve())
     spline = Spline(pieces=pieces, variance=solver.variance())
     without = solver.without(spline.variance) if used.size > 1 and settings.leave_one_out else ()
     n = int(rows.max()) + 1 if places is None else places[0].size
-    own = _levels(solver, pieces, rows[used], places, n)
-    line_error, wave_error = _errors(solver, spline, without, own[rows[used]])
+    own = _levels(solver, pieces, rows[used], places, n, free)
+    line_error, wave_error, wave_noise = _errors(solver, spline, without, own[rows[used]])
     own[rows[used]] *= level
     return Fit(
         knots=knots,
@@ -224,40 +228,43 @@ def fit(
         level=own,
         line_error=line_error,
         wave_error=wave_error,
+        wave_noise=wave_noise,
     )
 
 
-def _levels(solver: Solver, pieces: Array, rows: Array, places: tuple[Array, Array] | None, n: int) -> Array:
+def _levels(solver: Solver, pieces: Array, rows: Array, places: tuple[Array, Array] | None, n: int, free: bool) -> Array:
     """Sky of each of the n fibres in units of the model."""
     level, settings = np.ones(n), solver.settings
-    if not settings.free_levels and (settings.spatial_order == 0 or places is None):
+    if not free and (settings.spatial_order == 0 or places is None):
         return level
     value, error = np.empty(rows.size), np.empty(rows.size)
     skyfit.amplitudes(solver.index, solver.t, solver.s, solver.flux, solver.weight, pieces, value, error)
-    if settings.free_levels:
+    if free:
         level[rows] = 1.0 + value
         return level
     return level if places is None else variation(*places, rows, value, error, settings.spatial_order, settings.spatial_sigma)
 
 
-def _errors(solver: Solver, spline: Spline, without: tuple[Spline, ...], level: Array) -> tuple[float, float]:
+def _errors(solver: Solver, spline: Spline, without: tuple[Spline, ...], level: Array) -> tuple[float, float, float]:
     """Errors of the model beyond the noise, from the residuals of every fibre to the model of the others.
 
-    Relative error of the lines, and error of the wavelengths in intervals; 0 where there is none.
+    Relative error of the lines, and error of the wavelengths in intervals; 0 where there is none. The third is what noise alone makes of the second:
+    the square root of the error of its square (a squared residual over its variance has variance 2); infinite where no line tells.
     """
     lines, slopes, m = line_light(spline.pieces), _slopes(spline.pieces), np.zeros(5)
     for i, other in enumerate(without):
         skyfit.error_moments(*solver.spectrum(i), level[i], other.pieces, other.variance, lines, slopes, m)
     if not (m[0] > 0 and m[2] > 0):
-        return 0.0, 0.0
+        return 0.0, 0.0, math.inf
     determinant = m[0] * m[2] - m[1] ** 2
+    noise = (2.0 * m[0] / determinant if determinant > 1e-6 * m[0] * m[2] else 2.0 / m[2]) ** 0.25
     both = (
         ((m[3] * m[2] - m[4] * m[1]) / determinant, (m[4] * m[0] - m[3] * m[1]) / determinant) if determinant > 1e-6 * m[0] * m[2] else (-1.0, -1.0)
     )
     if min(both) < 0:  # one of the two explains it better than both: take the one that explains more
         alone = (max(m[3], 0.0) ** 2 / m[0], max(m[4], 0.0) ** 2 / m[2])
         both = (max(m[3], 0.0) / m[0], 0.0) if alone[0] >= alone[1] else (0.0, max(m[4], 0.0) / m[2])
-    return math.sqrt(both[0]), math.sqrt(both[1])
+    return math.sqrt(both[0]), math.sqrt(both[1]), noise
 
 
 def _slopes(pieces: Array) -> Array:
@@ -289,5 +296,5 @@ def evaluate(
     """Write flux, ivar and mask of the model of the fibres `rows`, times `level` [nfibre]; `extra` [interval] is added to the variance."""
     ivar = (1.0 / (spline.variance + extra)).astype(np.float32)
     pieces = spline.pieces.astype(np.float32)
-    k = knots
-    sky.evaluate(wave, sigma, rows, k.first, k.step, k.reference, k.middle, k.scale, pieces, ivar, level, np.uint32(bad_bit), *out)
+    grid = (knots.first, knots.step, knots.reference, knots.middle, knots.scale)
+    sky.evaluate(wave, sigma, rows, *grid, pieces, ivar, level, np.uint32(bad_bit), new_room(wave.shape[1]), *out)

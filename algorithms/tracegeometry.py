@@ -66,9 +66,17 @@ def slit(traces: TraceSet) -> Array:
 def on_detector(traces: TraceSet) -> tuple[float, float]:
     """The reduced wavelengths that fall on the detector for half of the fibres or more, as (low, high)."""
     t = np.linspace(-1.0, 1.0, 201)
-    y = np.polynomial.legendre.legval(t, traces.y.T)
-    inside = t[((y > 0) & (y < traces.npix_y - 1)).mean(axis=0) >= 0.5]
+    y = np.polynomial.legendre.legvander(t, traces.y.shape[1] - 1) @ traces.y.T
+    inside = t[((y > 0) & (y < traces.npix_y - 1)).mean(axis=1) >= 0.5]
     return (float(inside[0]), float(inside[-1])) if len(inside) > 1 else (-1.0, 1.0)
+
+
+def edges(traces: TraceSet) -> tuple[Array, Array]:
+    """The first and the last fibres of the bundles: those with a gap of more than 1.5 pitches, or with no fibre, before or behind them."""
+    middle = np.polynomial.legendre.legval(np.zeros(1), traces.x.T)[:, 0]
+    step = np.diff(middle)
+    wide = step > 1.5 * np.median(step) if len(step) else np.zeros(0, bool)
+    return np.flatnonzero(np.concatenate([[True], wide])), np.flatnonzero(np.concatenate([wide, [True]]))
 
 
 def group_starts(nfibre: int) -> Array:

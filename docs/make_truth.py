@@ -25,7 +25,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 KIT = ROOT.parent / "shared" / "validation"
-REAL_TRACES = ROOT.parent / "shared" / "data" / "desi_psf" / "psf-r0-00051060.fits"
+REAL_TRACES = ROOT.parent / "shared" / "data" / "desi_psf"
 NIGHT, ARC, FLAT, SCIENCE = 20220101, 100, 101, 102
 log = logging.getLogger("truth")
 QUICKLOOK = (sys.executable, "-m", "quicklook")
@@ -33,12 +33,12 @@ QUICKLOOK = (sys.executable, "-m", "quicklook")
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """One simulation: its camera, the arguments of the kit's simulator (or of ours), the column of the kit's table of public scores."""
+    """One simulation: its camera, the arguments of the kit's simulator, the column of the kit's table of public scores; `traces`: ours instead."""
 
     camera: str
     arguments: tuple[str, ...] = ()
     column: str = ""
-    ours: bool = False
+    traces: str = ""
 
 
 CASES: dict[str, Case] = {
@@ -50,7 +50,9 @@ CASES: dict[str, Case] = {
     "z0-uves": Case(camera="z0", arguments=("--camera", "z0", "--sky", "uves")),
     "r0-wings": Case(camera="r0", arguments=("--wings", "0.02"), column="r0 --wings 0.02"),
     "small": Case(camera="r0", arguments=("--scale", "small"), column="r0 --scale small"),
-    "r0-real": Case(camera="r0", ours=True),
+    "r0-real": Case(camera="r0", traces="psf-r0-00051060.fits"),
+    "b0-real": Case(camera="b0", traces="psf-b0.fits"),
+    "z0-real": Case(camera="z0", traces="psf-z0.fits"),
 }
 
 
@@ -189,11 +191,12 @@ def simulate(case: Case, folder: Path, seed: int | None) -> None:
     if (folder / "truth" / f"truth-{case.camera}-{SCIENCE:08d}.fits").exists():
         return
     seeded = () if seed is None else ("--seed", str(seed))
-    if not case.ours:
+    if not case.traces:
         call([sys.executable, KIT / "simulate.py", "--out", folder, "--expids", f"{ARC},{FLAT},{SCIENCE}", *case.arguments, *seeded])
         return
+    traces = str(REAL_TRACES / case.traces)
     for flavor, expid in (("arc", ARC), ("flat", FLAT), ("science", SCIENCE)):
-        options = ("--camera", case.camera, "--scale", "full", "--traces", str(REAL_TRACES), "--expid", str(expid), *case.arguments, *seeded)
+        options = ("--camera", case.camera, "--scale", "full", "--traces", traces, "--expid", str(expid), *case.arguments, *seeded)
         call([*QUICKLOOK, "simulate", folder, "--flavor", flavor, *options])
 
 
@@ -300,7 +303,7 @@ def page(results: Mapping[str, dict[str, dict[tuple[str, str], dict[str, Any]]]]
     ]
     for name, scores in results.items():
         case = CASES[name]
-        what = "our simulator, traces of the real instrument (psf-r0-00051060)" if case.ours else f"simulate.py {' '.join(case.arguments)}".strip()
+        what = f"our simulator, traces of the real instrument ({case.traces})" if case.traces else f"simulate.py {' '.join(case.arguments)}".strip()
         theirs = public.get(case.column, {})
         rows = [row_of(m, scores["given"], theirs, m.goal) for m in MEASURES]
         own = [row_of(m, scores["self"], {}, SELF_GOALS.get(m.path, m.goal)) for m in MEASURES if m.path in SELF_CALIBRATED]

@@ -8,21 +8,23 @@ from dataclasses import dataclass
 import numpy as np
 from pydantic import Field
 
-from qa.values import scalar
+from qa.values import numbered, scalar
 from quicklook.ccd.arrays import Float64, Raw
+from quicklook.ccd.exposure import Exposure
+from quicklook.ccd.fiberstatus import known_bad
 from quicklook.ccd.spectra import Frame, SpecMask
 from quicklook.core.metrics import Measures, MetricDef
 from quicklook.core.params import Params
 from quicklook.core.plots import Axis, FocalPlane, Line, Panel, Plot, Scatter
 from quicklook.core.plugin import MonitoringAlg
 
-_KNOWN_STATUS = (1 << 2) | (1 << 16) | (1 << 17) | (1 << 18)
-"""FIBERSTATUS of fibres known to be broken: BROKENFIBER, BADFIBER, BADTRACE, BADFLAT (DESI data model, fibermask)."""
-_SHOWN = 20
+_LONG, _STEP = 2048, 8
+_LINES = "arc"
 _ENOUGH = 0.02
 
 GOOD = MetricDef("good_fibers", "", doc="Number of fibres that give light.")
 LOST = MetricDef("lost_fibers", "", doc="Number of fibres that are dead or low and are not known to be.")
+PART = MetricDef("lost_fiber_fraction", "", doc="Part of the fibres, of those that are not known to be bad, that is dead or low.")
 DEAD = MetricDef("dead_fibers", "", doc="Number of fibres without light, or without usable samples, that are not known to be bad.")
 LOW = MetricDef("low_fibers", "", doc="Number of fibres with far less light than the others that are not known to be bad.")
 KNOWN = MetricDef("known_bad_fibers", "", doc="Number of fibres that the fibre map or the calibration calls bad.")
@@ -53,38 +55,38 @@ class GoodFibers(MonitoringAlg[GoodFibersParams]):
 
     name = "good_fibers"
     group = "Fibres"
-    metrics = (GOOD, LOST, DEAD, LOW, KNOWN)
+    metrics = (GOOD, LOST, PART, DEAD, LOW, KNOWN)
 
-    def measure(self, frame: Frame) -> Measures:
-        """Of extracted spectra, before the sky is subtracted; NaN where the camera has no light at all."""
-        found = self._fibres(frame)
+    def measure(self, frame: Frame, exposure: Exposure | None = None) -> Measures:
+        """Of extracted spectra, before the sky is subtracted; NaN where the camera has no light at all.
+
+        Every eighth sample of long spectra tells, but in arcs, whose light is in lines that lie between, every one is looked at.
+        """
+        found = self._fibres(frame, 1 if exposure is not None and exposure.flavor == _LINES else _STEP)
         number = frame.fibermap.fiber
-        known = scalar(KNOWN, int(found.known.sum()), _named("fibre", number[found.known]))
+        known = scalar(KNOWN, int(found.known.sum()), numbered("fibre", number[found.known]))
         if not found.lit:
-            metrics = (*(scalar(d, math.nan, NO_LIGHT) for d in (GOOD, LOST, DEAD, LOW)), known)
+            metrics = (*(scalar(d, math.nan, NO_LIGHT) for d in (GOOD, LOST, PART, DEAD, LOW)), known)
         else:
             lost = found.dead | found.low
             metrics = (
                 scalar(GOOD, int((~(lost | found.known)).sum())),
-                scalar(LOST, int(lost.sum()), _named("fibre", number[lost])),
-                scalar(DEAD, int(found.dead.sum()), _named("fibre", number[found.dead])),
-                scalar(LOW, int(found.low.sum()), _named("fibre", number[found.low])),
+                scalar(LOST, int(lost.sum()), numbered("fibre", number[lost])),
+                scalar(PART, float(lost.sum()) / max(1, int((~found.known).sum())), f"{int(lost.sum())} of {int((~found.known).sum())}"),
+                scalar(DEAD, int(found.dead.sum()), numbered("fibre", number[found.dead])),
+                scalar(LOW, int(found.low.sum()), numbered("fibre", number[found.low])),
                 known,
             )
         return Measures(metrics, plots=(self._plot(frame, found),), facts={"fibers": len(number), "rests_on": frame.stage})
 
-    def _fibres(self, frame: Frame) -> _Fibres:
-        weight, total, noise = _sums(frame)
+    def _fibres(self, frame: Frame, step: int) -> _Fibres:
+        weight, total, noise = _sums(frame, step if frame.flux.shape[1] >= _LONG else 1)
         mean = np.divide(total, weight, out=np.full(total.shape, np.nan), where=weight > 0)
         typical = float(np.median(mean[weight > 0])) if (weight > 0).any() else math.nan
         error = np.divide(np.sqrt(noise), weight, out=np.full(total.shape, np.nan), where=weight > 0)
         lit = bool(typical > self.params.min_snr * float(np.median(error[weight > 0]))) if (weight > 0).any() else False
         light = mean / typical if lit else np.full(mean.shape, np.nan)
-        status = frame.fibermap.columns.get("FIBERSTATUS")
-        known = (frame.mask & np.uint32(SpecMask.BADFIBER)).all(axis=1)
-        known |= np.array([t == "BAD" for t in frame.fibermap.objtype])
-        if status is not None:
-            known |= (np.asarray(status).astype(np.int64) & _KNOWN_STATUS) != 0
+        known = (frame.mask & np.uint32(SpecMask.BADFIBER)).all(axis=1) | known_bad(frame.fibermap)
         dead = ~known & ~(light >= self.params.dead) & lit
         low = ~known & ~dead & (light < self.params.low) & lit
         return _Fibres(light=light, known=known, dead=dead, low=low, lit=lit)
@@ -108,19 +110,11 @@ class GoodFibers(MonitoringAlg[GoodFibersParams]):
         return Plot(name="good_fibers", title=f"Fibres of camera {frame.camera}", panels=tuple(panels), columns=2)
 
 
-def _sums(frame: Frame) -> tuple[Float64, Float64, Float64]:
-    """Per fibre: number of usable samples, sum of their flux, sum of their variance, from every eighth sample of long spectra."""
-    step = 8 if frame.flux.shape[1] >= 2048 else 1
+def _sums(frame: Frame, step: int) -> tuple[Float64, Float64, Float64]:
+    """Per fibre: number of usable samples, sum of their flux, sum of their variance, from every `step`-th sample."""
     ivar, flux = frame.ivar[:, ::step], frame.flux[:, ::step]
     good = (ivar > 0) & (frame.mask[:, ::step] == 0) & np.isfinite(flux) & np.isfinite(ivar)
     variance = np.divide(np.float32(1), ivar, out=np.zeros_like(ivar), where=good)
     count = good.sum(axis=1).astype(np.float64)
     count[count < _ENOUGH * ivar.shape[1]] = 0
     return count, np.where(good, flux, 0).sum(axis=1, dtype=np.float64), variance.sum(axis=1, dtype=np.float64)
-
-
-def _named(what: str, numbers: Raw) -> str:
-    if not len(numbers):
-        return ""
-    more = f" and {len(numbers) - _SHOWN} more" if len(numbers) > _SHOWN else ""
-    return f"{what} {', '.join(str(int(n)) for n in numbers[:_SHOWN])}{more}"

@@ -9,17 +9,22 @@ import numpy as np
 from pydantic import Field
 
 from qa.figures import histogram
-from qa.values import scalar
+from qa.values import row_medians, scalar
 from quicklook.ccd.arrays import Float32, Float64, Raw
 from quicklook.ccd.spectra import Frame, SkyModel
 from quicklook.core.errors import NotApplicable
-from quicklook.core.metrics import Measured, Measures, MetricDef
+from quicklook.core.metrics import Measured, Measures, MetricDef, not_applicable
 from quicklook.core.params import Params
 from quicklook.core.plots import Axis, FocalPlane, Line, Panel, Plot, Scatter
 from quicklook.core.plugin import MonitoringAlg
 
 _BINS = 128
 _MIN = 20
+_SAMPLE = 65_536
+"""Pulls of which the width is taken at most: it is then known to half a per cent."""
+_TELLING = 200
+"""From so many samples a mean squared pull is known to 0.1; what fewer say within their own scatter is no evidence of anything."""
+_SURE = 3.0
 
 CHI2 = MetricDef("sky_chi2", "", doc="Mean squared pull of the sky fibres that made the model, each left out of its own; 1 if the errors are right.")
 ON = MetricDef("sky_chi2_on_lines", "", doc="Mean squared pull of these fibres where sky lines are.")
@@ -36,6 +41,7 @@ class SkyResidualParams(Params):
     """Parameters of `sky_residual`."""
 
     line_level: float = Field(2.0, gt=1.0, description="sky lines are where the model has more than this times its median")
+    wave_known: float = Field(0.02, gt=0.0, description="a scatter of wavelengths that noise alone makes larger than this is left out [Angstrom]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,28 +73,42 @@ class SkyResidual(MonitoringAlg[SkyResidualParams]):
             _mean_square(ON, p, p.good & p.line),
             _mean_square(OFF, p, p.good & ~p.line),
             _robust(BIAS, residual[np.isfinite(residual)], width=False),
-            _robust(WIDTH, p.pull[p.good], width=True),
+            _robust(WIDTH, _some(p.pull[p.good]), width=True),
             scalar(USED, len(sky.fibers)),
             _rejected(sky),
             _robust(SCATTER, residual[np.isfinite(residual)], width=True),
-            scalar(WAVE, sky.wave_error),
+            self._wave(sky),
         )
         return Measures(metrics, plots=(_plot(frame, p),), facts={"leave_one_out": sky.leave_one_out, "line_error": sky.line_error})
+
+    def _wave(self, sky: SkyModel) -> Measured:
+        """Left out where the lines of the sky do not tell it, unless it stands out of what noise makes of it."""
+        beyond = sky.wave_error > _SURE**0.5 * sky.wave_noise  # the squares are what is measured
+        if sky.wave_noise > self.params.wave_known and not beyond:
+            how = f"tell it to {sky.wave_noise:.2g} Angstrom alone" if math.isfinite(sky.wave_noise) else "do not tell it"
+            return not_applicable(WAVE.name, f"the sky lines in these fibres {how}")
+        return scalar(WAVE, sky.wave_error, f"noise alone makes {sky.wave_noise:.2g} Angstrom")
 
     def _pulls(self, frame: Frame, sky: SkyModel, rows: Raw) -> _Pulls:
         flux, ivar, model = frame.flux[rows], frame.ivar[rows], sky.flux[rows]
         good = (ivar > 0) & (frame.mask[rows] == 0) & np.isfinite(flux) & np.isfinite(ivar) & np.isfinite(model)
-        level = np.array([float(np.median(m[g])) if g.any() else math.inf for m, g in zip(model[:, ::4], good[:, ::4], strict=True)])
+        level = row_medians(model[:, ::4], good[:, ::4])
+        level = np.where(np.isfinite(level), level, np.inf)
         line = model > np.float32(self.params.line_level) * level.astype(np.float32)[:, None]
         pull = np.where(good, flux, np.float32(0)) * np.sqrt(np.where(good, ivar, np.float32(0)))
         return _Pulls(rows=rows, pull=pull, good=good, line=line)
 
 
 def _mean_square(definition: MetricDef, p: _Pulls, which: Raw) -> Measured:
+    """NaN where there is nothing to measure it from. On lines, which may be few, samples that do not tell 1 from 1.3 leave it out."""
     n = int(np.count_nonzero(which))
-    if n < _MIN:
+    if n < _MIN and definition is not ON:
         return scalar(definition, math.nan, f"{n} samples there, {_MIN} are needed")
-    return scalar(definition, float(np.square(p.pull[which], dtype=np.float64).mean()))
+    value = float(np.square(p.pull[which], dtype=np.float64).mean()) if n else 1.0
+    error = math.sqrt(2.0 / max(n, 1))
+    if definition is ON and n < _TELLING and p.good.any() and abs(value - 1.0) < _SURE * error:
+        return not_applicable(definition.name, f"{n} samples of sky lines tell it to {error:.2g} alone")
+    return scalar(definition, value if n else math.nan, "" if n else "no sample can be used")
 
 
 def _robust(definition: MetricDef, values: Float64 | Float32, *, width: bool) -> Measured:
@@ -96,6 +116,10 @@ def _robust(definition: MetricDef, values: Float64 | Float32, *, width: bool) ->
         return scalar(definition, math.nan, "no sample can be used")
     middle = float(np.median(values))
     return scalar(definition, float(1.4826 * np.median(np.abs(values - middle))) if width else middle)
+
+
+def _some(values: Float32) -> Float32:
+    return values[:: max(1, values.size // _SAMPLE)]
 
 
 def _relative(frame: Frame, sky: SkyModel, p: _Pulls) -> Float64:

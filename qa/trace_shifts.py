@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from quicklook.ccd.traceshift import AxisShift, TraceShift
-from quicklook.core.metrics import Measured, Measures, MetricDef, measured
+from quicklook.core.metrics import Measured, Measures, MetricDef, measured, not_applicable
 from quicklook.core.params import Params
 from quicklook.core.plots import Axis, Line, Panel, Plot, Scatter
 from quicklook.core.plugin import MonitoringAlg
@@ -24,6 +24,14 @@ SCATTER = MetricDef(
     "trace_shift_scatter", "pixel", dims=("axis",),
     doc="Weighted rms of the measurements (groups of fibres, single lines) about the smooth model of the shift.",
 )  # fmt: skip
+ERROR = MetricDef(
+    "trace_shift_error", "pixel", dims=("axis",),
+    doc="Error of the mean shift, from the noise of the profiles, and for y from the number and the uncertainty of the lines that were found.",
+)  # fmt: skip
+FOUND = MetricDef(
+    "lines_found", "",
+    doc="Part of the lines of the sky that must be bright which is found where the traces have it, each with the root of its strength as weight.",
+)  # fmt: skip
 
 _FIBRE = Axis(label="fibre")
 _WAVE = Axis(label="wavelength", unit="Angstrom")
@@ -39,18 +47,29 @@ class TraceShifts(MonitoringAlg[TraceShiftsParams]):
 
     name = "trace_shifts"
     group = "Fibres"
-    metrics = (SHIFT, RANGE, SCATTER)
+    metrics = (SHIFT, RANGE, SCATTER, ERROR, FOUND)
 
     def measure(self, shift: TraceShift) -> Measures:
-        """x and y; y is left out for flavors without lines. NaN with a remark where it could not be measured."""
+        """x and y; y is left out for flavors without lines. NaN with a remark where it could not be measured.
+
+        `lines_found` does not apply where no lines of the sky are looked for: flats, and arcs, whose lamps differ in what is bright.
+        """
         axes = {"x": shift.x, "y": shift.y} if shift.y_expected else {"x": shift.x}
         metrics = (
             _metric(SHIFT, axes, {k: a.mean for k, a in axes.items()}, {k: _words(a) for k, a in axes.items()}),
             _metric(RANGE, axes, {k: a.high - a.low for k, a in axes.items()}, {}),
             _metric(SCATTER, axes, {k: a.rms for k, a in axes.items()}, {}),
+            _metric(ERROR, axes, {k: a.error for k, a in axes.items()}, {}),
+            _found(shift),
         )
         facts = {f"error_{k}": a.error if math.isfinite(a.error) else None for k, a in axes.items()}
         return Measures(metrics, plots=(_plot(shift, axes),), facts=facts)
+
+
+def _found(shift: TraceShift) -> Measured:
+    if not shift.y_expected or shift.lines_found is None:
+        return not_applicable(FOUND.name, "no lines of the sky are looked for in this exposure")
+    return measured(FOUND.name, shift.lines_found, remarks={(): shift.y.remark} if shift.y.remark else None)
 
 
 def _words(axis: AxisShift) -> str:

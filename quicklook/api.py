@@ -29,6 +29,7 @@ from quicklook.core.sink import SinkContext
 from quicklook.io.folders import exposure_folder
 from quicklook.io.reader import Peek
 from quicklook.io.revisions import next_revision
+from quicklook.service.building import Built
 from quicklook.service.processing import Processed, Processor
 from quicklook.service.site import Site, load_site, site_path
 
@@ -73,6 +74,29 @@ class Session:
         if camera is None and len(cameras) != 1:
             raise BadConfig(f"{Path(path).name} holds {len(cameras)} cameras ({', '.join(cameras)}); name one of them")
         return self.process(chain, path, camera or cameras[0], observer).outcome
+
+    def build(self, builder: str, files: Sequence[str | Path], camera: str | None = None) -> Built:
+        """Build a calibration of one camera (the only one in the files, where none is named) from a group of raw files, in memory.
+
+        `builder` is a name or a file; what comes out is in ``built.products`` by kind, what was left out in ``built.members``. Raises BadConfig.
+        """
+        from quicklook.service.building import Building, cameras_of
+
+        building = Building.of(self.site)
+        exposures = building.gather(map(Path, files))
+        cameras = cameras_of(exposures, [camera] if camera else [])
+        if len(cameras) != 1:
+            raise BadConfig(f"the files hold {len(cameras)} cameras ({', '.join(cameras)}); name one of them")
+        return building.build(self.site.builder(builder), exposures, cameras[0])
+
+    def write_built(self, built: Built, folder: str | Path | None = None, *, add: bool = True) -> list[Path]:
+        """Write what was built into `folder` (default: the calibrations of the site) and enter it into its index; returns the calibration files."""
+        from quicklook.service.builtfiles import write_built
+
+        target = folder or self.site.file.calib
+        if not target:
+            raise BadConfig("where shall the calibration go? name a folder, or `calib` of the session")
+        return list(write_built(built, Path(target), add=add).calibrations.values())
 
     def write(self, done: Processed, chain: str) -> list[Draft]:
         """Write merged QA, plots as data and products of a part into the output folder; returns an event for each file.

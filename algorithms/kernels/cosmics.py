@@ -10,7 +10,7 @@ of the DESI pipeline; the expectation along the dispersion is ours.
 
 The search has two parts. `seek` is a loop over one row inside the fused pass of the preprocessing, where the rows and the far model
 lie in the cache; it gives seeds. `algorithms.kernels.tracks` confirms them on the flat-fielded image, follows them from pixel to pixel with
-lower limits, grows them by their neighbours, interpolates over them and remakes the inverse variance beside them.
+lower limits and grows them by their neighbours; `algorithms.kernels.trackrepair` interpolates over them and remakes the inverse variance beside.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Limits(NamedTuple):
 
 
 def limits(
-    psf_x: float, psf_y: float, *, level: float = 4.8, sharp: float = 3.4, grow: float = 3.0, grow_sharp: float = 1.2, margin: float = 0.9
+    psf_x: float, psf_y: float, *, level: float = 4.8, sharp: float = 3.4, grow: float = 3.3, grow_sharp: float = 1.0, margin: float = 0.9
 ) -> Limits:
     """Limits for a point-spread function of Gaussian sigma `psf_x`, `psf_y` (pixel); `margin` is taken off the ratios for its errors."""
     rx, ry = (margin * math.exp(-0.5 / (s * s + 1 / 12)) for s in (psf_x, psf_y))
@@ -61,60 +61,44 @@ def limits(
 
 
 @jit
-def seek(a: Array, b: Array, c: Array, far: Array, var: Array, lim: Any, scratch: Array, hits: Array) -> None:
+def seek(a: Array, b: Array, c: Array, far: Array, var: Array, lim: Any, hits: Array) -> None:
     """hits[x] > 0 where pixel x of row b, between rows a and c, is a seed. `far`: expectation, `var`: variance of row b (electron).
 
-    `scratch` [3, n] is overwritten. The first and the last pixel are never seeds.
+    The first and the last pixel are never seeds. A seed stands above its expectation, and above what light makes of a pair of its neighbours in
+    one of the four directions; or the same along the row without any expectation.
     """
-    da, db, dc = scratch[0], scratch[1], scratch[2]
-    for x in range(b.size):
-        da[x] = a[x] - far[x]
-    for x in range(b.size):
-        dc[x] = c[x] - far[x]
-    for x in range(b.size):
-        db[x] = b[x] - far[x]
-    _excess(da, db, dc, lim, hits)
-    _significant(b, db, var, lim, hits)
-
-
-@jit
-def _excess(da: Array, db: Array, dc: Array, lim: Any, out: Array) -> None:
-    """out = the largest excess over the point-spread function of the four directions, in sigma times the noise of a pixel."""
     rx, ry, rd, wx, wy, wd = lim.rx, lim.ry, lim.rd, lim.wx, lim.wy, lim.wd
-    for x in range(1, db.size - 1):
-        along_x = wx * (rx * db[x] - _HALF * (db[x - 1] + db[x + 1]))
-        along_y = wy * (ry * db[x] - _HALF * (da[x] + dc[x]))
-        diagonal = wd * (rd * db[x] - _HALF * min(da[x - 1] + dc[x + 1], dc[x - 1] + da[x + 1]))
-        out[x] = max(along_x, along_y, diagonal)
-
-
-@jit
-def _significant(b: Array, db: Array, var: Array, lim: Any, out: Array) -> None:
-    """out, the excess over the point-spread function, becomes what a pixel has over all that a seed needs; the same along the column."""
-    rx, wx, level, sharp, skew = lim.rx, lim.wx, lim.level, lim.sharp, lim.skew
+    level, sharp, skew = lim.level, lim.sharp, lim.skew
     for x in range(1, b.size - 1):
+        beside, here = far[x - 1] + far[x + 1], b[x] - far[x]
+        row = b[x - 1] + b[x + 1]
+        along_x = wx * (rx * here - _HALF * (row - beside))
+        along_y = wy * (ry * here + far[x] - _HALF * (a[x] + c[x]))
+        diagonal = wd * (rd * here - _HALF * (min(a[x - 1] + c[x + 1], c[x - 1] + a[x + 1]) - beside))
         noise = np.sqrt(var[x])
-        column = wx * (rx * b[x] - _HALF * (b[x - 1] + b[x + 1]))
         low, high = level * noise + skew, sharp * noise
-        out[x] = max(min(db[x] - low, out[x] - high), min(b[x] - low, column - high))
+        above = min(here - low, max(along_x, along_y, diagonal) - high)
+        hits[x] = max(above, min(b[x] - low, wx * (rx * b[x] - _HALF * row) - high))
 
 
 @jit
 def collect(hits: Array, first: int, seeds: Array, count: int) -> tuple[Array, int]:
     """Append `first` + x for every hit x to `seeds`, which grows; returns (seeds, count)."""
-    for start in range(0, hits.size, _BLOCK):
-        end = min(start + _BLOCK, hits.size)
-        some = np.int32(0)
-        for x in range(start, end):
-            some += np.int32(hits[x] > _ZERO)
-        if some == 0:
-            continue
-        for x in range(start, end):
+    whole = hits.size // _BLOCK
+    for k in range(whole + 1):
+        start = _BLOCK * k
+        if k < whole:
+            some = np.int32(0)
+            for x in range(_BLOCK):  # a constant number: unrolled into a few vector operations
+                some += np.int32(hits[start + x] > _ZERO)
+            if some == 0:
+                continue
+        if count + _BLOCK > seeds.size:
+            longer = np.empty(2 * seeds.size + _BLOCK, seeds.dtype)
+            longer[:count] = seeds[:count]
+            seeds = longer
+        for x in range(start, min(start + _BLOCK, hits.size)):
             if hits[x] > _ZERO:
-                if count == seeds.size:
-                    longer = np.empty(2 * seeds.size, seeds.dtype)
-                    longer[:count] = seeds
-                    seeds = longer
                 seeds[count] = first + x
                 count += 1
     return seeds, count

@@ -63,11 +63,15 @@ class ImageArrays(NamedTuple):
 
 
 class Sums(NamedTuple):
-    """[nfibre, ny]: electrons in the window over the own fraction, their variance from ivar (0: repaired or lost), and the own fraction."""
+    """In the order of the image: [ny, nfibre] `total`, electrons in the window over the own fraction, and `variance`, that from ivar of a usual
+    sample, -1 / ivar of a repaired one, 0 of a lost one; [ny] `lost`, how many samples of a row are lost, and in `which` [ny, nfibre] the fibres they
+    are of; [ny] whether a row has a usable pixel with a bit in its mask."""
 
-    electrons: Float32
+    total: Float32
     variance: Float32
-    own: Float32
+    lost: npt.NDArray[np.int32]
+    which: npt.NDArray[np.int32]
+    flagged: npt.NDArray[np.uint8]
 
 
 def plain(array: Array, dtype: npt.DTypeLike) -> Array:
@@ -86,9 +90,12 @@ def image_arrays(pixels: Float32, ivar: Float32, mask: UInt16) -> ImageArrays:
 
 def new_sums(nfibre: int, ny: int) -> Sums:
     """Room for the sums of all fibres and rows."""
-    return Sums(*(np.empty((nfibre, ny), np.float32) for _ in range(3)))
+    shape = (ny, nfibre)
+    lost = np.zeros(ny, np.int32), np.empty(shape, np.int32)
+    return Sums(np.empty(shape, np.float32), np.empty(shape, np.float32), *lost, np.zeros(ny, np.uint8))
 
 
 def new_spectra(nfibre: int, ny: int) -> Spectra:
-    """Room for the spectra."""
-    return Spectra(*(np.empty((nfibre, ny), t) for t in (np.float32, np.float32, np.uint32, np.float64, np.float32)))
+    """Room for the spectra; the mask is 0."""
+    shape = (nfibre, ny)
+    return Spectra(np.empty(shape, np.float32), np.empty(shape, np.float32), np.zeros(shape, np.uint32), np.empty(shape), np.empty(shape, np.float32))

@@ -93,6 +93,47 @@ def lamp(
 
 
 @jit
+def _place_samples(
+    flux: Array, ivar: Array, wave: Array, first: float, step: float, mean: Array, ratio_first: float, ratio_step: float, every: int, samples: Any
+) -> None:
+    """Of every `every`-th sample of one fibre [nwave]: interval and fraction of it, ratio to the mean spectrum, weight; the others have weight 0."""
+    index, t, y, w, intervals = samples
+    w[:] = 0.0
+    for j in range(0, flux.size, every):
+        u = (wave[j] - first) / step
+        k = min(max(int(u), 0), mean.size - 2)
+        m = mean[k] + (u - k) * (mean[k + 1] - mean[k])
+        good = ivar[j] > 0 and m > _LOW
+        y[j] = flux[j] / m if good else 0.0  # where there is no weight, nothing reads it
+        w[j] = ivar[j] * m * m if good else 0.0
+        v = (wave[j] - ratio_first) / ratio_step
+        index[j] = min(max(int(v), 0), intervals - 1)
+        t[j] = v - index[j]
+
+
+@jit
+def _leave_out(samples: Any, pieces: Array, clip: float, off: Array, worst: Array, ivar: Array, matrix: Array, right: Array) -> int:
+    """Take the samples that lie off by more than `clip` sigma, and are among the worst around them, out of the normal equations; how many."""
+    index, t, y, w, intervals = samples
+    out = 0
+    worst[:] = 0.0
+    for j in range(w.size):
+        off[j] = 0.0
+        if w[j] > 0:
+            r = y[j] - spline_at(pieces, index[j], t[j], 0.0)
+            off[j] = w[j] * r * r
+            worst[index[j]] = max(worst[index[j]], off[j])
+    for j in range(w.size):
+        k = index[j]
+        if off[j] > clip * clip and off[j] >= 0.25 * max(worst[k], worst[max(k - 1, 0)], worst[min(k + 1, intervals - 1)]):
+            add(matrix, right, k, basis(t[j], 0.0), -w[j], y[j])
+            w[j] = 0.0
+            ivar[j] = 0
+            out += 1
+    return out
+
+
+@jit
 def ratios(
     flux: Array,
     ivar: Array,
@@ -114,58 +155,29 @@ def ratios(
     Samples that lie off by more than `clip` sigma are left out, the worst first, in `rounds` rounds, and get ivar 0;
     returns how many were. Only every `every`-th sample is used.
     """
-    intervals = pieces.shape[1]
+    intervals, nwave = pieces.shape[1], flux.shape[1]
     size = intervals + ORDER - 1
-    nwave = flux.shape[1]
-    index, t, s = np.empty(nwave, np.int32), np.empty(nwave), np.zeros(nwave)
-    y, w, off, worst = np.empty(nwave), np.empty(nwave), np.empty(nwave), np.empty(intervals)
+    index, t, s, y, w = np.zeros(nwave, np.int32), np.zeros(nwave), np.zeros(nwave), np.empty(nwave), np.empty(nwave)
+    samples = (index, t, y, w, intervals)
+    off, worst, bands = np.empty(nwave), np.empty(intervals), np.empty((size, ORDER))
     matrix, right, lower, x = np.empty((size, ORDER)), np.empty(size), np.empty((size, ORDER)), np.empty(size)
-    bands = np.empty((size, ORDER))
     removed = 0
     for i in range(flux.shape[0]):
         if not use[i]:
             continue
+        _place_samples(flux[i], ivar[i], wave[i], first, step, mean, ratio_first, ratio_step, every, samples)
         matrix[:] = 0.0
         right[:] = 0.0
-        w[:] = 0.0
-        for j in range(0, nwave, every):
-            u = (wave[i, j] - first) / step
-            k = min(max(int(u), 0), mean.size - 2)
-            m = mean[k] + (u - k) * (mean[k + 1] - mean[k])
-            good = ivar[i, j] > 0 and m > _LOW
-            y[j] = flux[i, j] / m if good else 0.0  # where there is no weight, nothing reads it
-            w[j] = ivar[i, j] * m * m if good else 0.0
-            v = (wave[i, j] - ratio_first) / ratio_step
-            index[j] = min(max(int(v), 0), intervals - 1)
-            t[j] = v - index[j]
         accumulate(index, t, s, y, w, 1.0, matrix, right)
-        weight = 0.0
-        for k in range(size):
-            weight += matrix[k, 0]
+        stiffness = 1e-5 * matrix[:, 0].sum() / size + 1e-30
         for turn in range(rounds + 1):
             lower[:] = matrix
             x[:] = right
-            stiffen(lower, 1e-5 * weight / size + 1e-30)
+            stiffen(lower, stiffness)
             factor(lower)
             solve(lower, x)
             polynomials(x, pieces[i])
-            out = 0
-            worst[:] = 0.0
-            for j in range(nwave if turn < rounds else 0):
-                off[j] = 0.0
-                if w[j] > 0:
-                    r = y[j] - spline_at(pieces[i], index[j], t[j], 0.0)
-                    off[j] = w[j] * r * r
-                    worst[index[j]] = max(worst[index[j]], off[j])
-            for j in range(nwave if turn < rounds else 0):
-                if off[j] <= clip * clip:
-                    continue
-                k = index[j]
-                if off[j] >= 0.25 * max(worst[k], worst[max(k - 1, 0)], worst[min(k + 1, intervals - 1)]):
-                    add(matrix, right, index[j], basis(t[j], 0.0), -w[j], y[j])
-                    w[j] = 0.0
-                    ivar[i, j] = 0
-                    out += 1
+            out = _leave_out(samples, pieces[i], clip, off, worst, ivar[i], matrix, right) if turn < rounds else 0
             removed += out
             if out == 0:
                 break

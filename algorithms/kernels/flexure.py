@@ -14,6 +14,8 @@ from quicklook.core.compiled import jit
 
 Array = npt.NDArray[Any]
 _ROUNDS = 9
+_LIGHT = 0.1
+"""What fibres may differ in throughput."""
 _MODEL = 0.08
 """What a profile may differ from the Gaussian, of its peak, before a sample is called bad: wings, neighbours."""
 
@@ -122,7 +124,8 @@ def group_shifts(amp: Array, moved: Array, var: Array, starts: Array, floor: flo
     """Shift and its error of groups of fibres, from amplitude A and moved amplitude B of every fibre, [nline, nfibre] -> [nline, ngroup].
 
     Sum of w A B over sum of w A^2, w = 1 / (var + (floor A)^2), where fibres further than 4 sigma from their group, begun from the median of the
-    clear ones, are left out; NaN and infinity where nothing is left. `floor` pixel: what a single fibre may differ.
+    clear ones, are left out; NaN and infinity where nothing is left. `floor` pixel: what a single fibre may differ. In the noise errors of A would
+    meet themselves in A^2, and those of B in A B: then A must be an amplitude that is expected (`expected_light`).
     """
     safe = var > 0
     total = np.where(safe, var + (floor * amp) ** 2, 1.0)
@@ -140,6 +143,24 @@ def group_shifts(amp: Array, moved: Array, var: Array, starts: Array, floor: flo
             weight = _sums(kept * amp * amp, starts)
             shift = _sums(kept * amp * moved, starts) / weight
         return shift, np.where(weight > 0, 1.0 / np.sqrt(weight), np.inf)
+
+
+def expected_light(amp: Array, var: Array, starts: Array) -> tuple[Array, Array, Array]:
+    """Amplitude that is expected of every fibre [nline, nfibre] from those that were measured, their mean for the line [nline], and its error.
+
+    Fibres that stand out of the noise have their own; others the mean of their group, and that where it is uncertain the mean of the line, as if
+    fibres and groups differed by a tenth. var: of amp, zero where there is no measurement.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        w = np.where(var > 0, 1.0 / var, 0.0)
+        weight = np.sum(w, axis=1, keepdims=True)
+        line = np.where(weight > 0, np.sum(w * amp, axis=1, keepdims=True) / weight, 0.0)
+        stiff = np.where(line != 0, 1.0 / (_LIGHT * line) ** 2, 0.0)
+        group = (_sums(w * amp, starts) + stiff * line) / (_sums(w, starts) + stiff)
+        each = np.repeat(group, np.diff([*starts, amp.shape[1]]), axis=1)
+        fibre = (w * amp + stiff * each) / (w + stiff)
+        error = np.where(weight > 0, 1.0 / np.sqrt(weight), np.inf)
+    return np.where(var > 0, fibre, 0.0), line[:, 0], error[:, 0]
 
 
 def _median(values: Array) -> Array:

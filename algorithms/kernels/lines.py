@@ -26,7 +26,7 @@ _BIG = 1e30
 
 
 @jit
-def _solve(a: Array, b: Array, n: int) -> bool:
+def solve(a: Array, b: Array, n: int) -> bool:
     """Solve a x = b in place (a symmetric positive, [n, n]); b becomes x and a its inverse. False where a is singular."""
     for k in range(n):
         if not a[k, k] > 1e-300:
@@ -71,97 +71,144 @@ def cut_windows(pixels: Array, ivar: Array, x: Array, slope: Array, y: Array, ha
                 if not (row >= 0 and row < ny and centre - half_x >= 0.0 and centre + half_x <= nx - 1.0):
                     continue
                 lo, hi = centre - half_x + 0.5, centre + half_x + 0.5
-                j0, j1 = math.floor(lo), math.floor(hi)
-                total, variance = 0.0, 0.0
-                for j in range(j0, j1 + 1):
-                    w = min(hi, j + 1.0) - max(lo, float(j))
-                    iv = ivar[row, j]
-                    if not iv > 0.0:
-                        variance = _BIG
-                        break
-                    total += w * pixels[row, j]
-                    variance += w / iv
+                j0, j1 = int(lo), int(hi)
+                left, right = j0 + 1.0 - lo, hi - j1
+                p, iv = pixels[row], ivar[row]
+                good = iv[j0] > 0.0 and iv[j1] > 0.0
+                total = left * p[j0] + right * p[j1]
+                variance = left / iv[j0] + right / iv[j1] if good else _BIG
+                for j in range(j0 + 1, j1):
+                    total += p[j]
+                    variance += 1.0 / iv[j] if iv[j] > 0.0 else _BIG
                 if variance < _BIG and abs(total) < _BIG:
                     flux[i, f, k] = total
                     var[i, f, k] = variance
 
 
 @jit
-def _terms(flux: Array, var: Array, centre: Any, s2: Any, lo: int, hi: int, a: Array, b: Array, out: Array) -> None:
-    """One linear fit of amplitude, amplitude times shift, level and slope; out: amplitude, moved amplitude, their variances; 0 if there is none."""
-    norm = 1.0 / math.sqrt(2.0 * math.pi * s2)
-    a[:, :] = 0.0
-    b[:] = 0.0
-    good = 0
-    mean = 0.0
-    for k in range(lo, hi + 1):
-        if var[k] < _BIG:
-            z = k - centre
-            g = norm * math.exp(-0.5 * z * z / s2)
-            d = g * z / s2
-            w = 1.0 / var[k]
-            t = 0.2 * z
-            mean += flux[k]
-            a[0, 0] += w * g * g
-            a[0, 1] += w * g * d
-            a[0, 2] += w * g
-            a[0, 3] += w * g * t
-            a[1, 1] += w * d * d
-            a[1, 2] += w * d
-            a[1, 3] += w * d * t
-            a[2, 2] += w
-            a[2, 3] += w * t
-            a[3, 3] += w * t * t
-            b[0] += w * g * flux[k]
-            b[1] += w * d * flux[k]
-            b[2] += w * flux[k]
-            b[3] += w * t * flux[k]
-            good += 1
-    out[:] = 0.0
-    if good < 5 or good < hi - lo:  # one lost row at most
-        return
-    expected = 5.0 * max(_CONTINUUM * mean / good, 0.1)
-    a[3, 3] += 1.0 / (expected * expected)
-    scale = a[2, 2]
-    for i in range(4):
-        for j in range(i):
-            a[i, j] = a[j, i]
-    for i in range(4):
-        b[i] /= scale
-        for j in range(4):
-            a[i, j] /= scale
-    if not _solve(a, b, 4):
-        return
-    chi2 = 0.0
-    allowed = (_MODEL * b[0] * norm) ** 2
-    for k in range(lo, hi + 1):
-        if var[k] < _BIG:
-            z = k - centre
-            g = norm * math.exp(-0.5 * z * z / s2)
-            r = flux[k] - b[0] * g - b[1] * g * z / s2 - b[2] - b[3] * 0.2 * z
-            chi2 += r * r / (var[k] + allowed)
-    if chi2 > 6.0 * (good - 4) + 12.0 or not (a[0, 0] > 0.0 and a[1, 1] > 0.0):
-        return
-    out[0], out[1], out[2], out[3] = b[0], b[1], a[0, 0] / scale, a[1, 1] / scale
+def gaussian_form(s2: Any) -> tuple[float, float, float, float]:
+    """What `add_gaussian` needs of a variance: 1 / s2, the peak for unit area, exp(-1 / s2), and 5 sigma, beyond which it is cut."""
+    return 1.0 / s2, 1.0 / math.sqrt(2.0 * math.pi * s2), math.exp(-1.0 / s2), 5.0 * math.sqrt(s2)
 
 
 @jit
-def shift_terms(flux: Array, var: Array, row0: Array, y: Array, sigma: Array, half: Array, out: Array) -> None:
+def add_gaussian(centre: Any, form: Any, lo: int, hi: int, size: Any, g: Array, slope: Any, d: Array) -> None:
+    """Add a Gaussian of area `size` to g, and minus the derivative of one of area `slope` to d, on rows lo ... hi, which are g[0] ... g[hi - lo]."""
+    inverse, peak, q, reach = form
+    first, last = max(lo, math.ceil(centre - reach)), min(hi, math.floor(centre + reach))
+    if last < first:
+        return
+    z = first - centre
+    v = peak * math.exp(-0.5 * z * z * inverse)
+    ratio = math.exp(-(z + 0.5) * inverse)
+    slope *= inverse
+    for k in range(first - lo, last - lo + 1):  # at unit steps by recurrence: two exponentials in all
+        g[k] += size * v
+        d[k] += slope * v * z
+        v *= ratio
+        ratio *= q
+        z += 1.0
+
+
+@jit
+def profile(centre: Any, form: Any, lo: int, hi: int, offset: Array, ratio: Array, g: Array, d: Array) -> None:
+    """A line of light 1 and its neighbours on rows lo ... hi, of one `gaussian_form`: g their Gaussians, d minus the derivative."""
+    g[: hi - lo + 1] = 0.0
+    d[: hi - lo + 1] = 0.0
+    add_gaussian(centre, form, lo, hi, 1.0, g, 1.0, d)
+    for m in range(len(offset)):
+        if ratio[m] != 0.0:
+            add_gaussian(centre + offset[m], form, lo, hi, ratio[m], g, ratio[m], d)
+
+
+@jit
+def _terms(flux: Array, var: Array, centre: Any, peak: Any, lo: int, hi: int, g: Array, d: Array, out: Array) -> None:
+    """One linear fit of amplitude, amplitude times shift, level and slope; out: amplitude, moved amplitude, their variances; 0 if there is none.
+
+    Level and slope are eliminated from the normal equations by hand: sums in variables, not in arrays, are what makes this fast.
+    """
+    pp = pq = p1 = pt = qq = q1 = qt = s0 = s1 = s2 = fp = fq = f0 = f1 = mean = 0.0
+    good = 0
+    for k in range(lo, hi + 1):
+        if var[k] < _BIG:
+            p, q, f = g[k - lo], d[k - lo], flux[k]
+            w = 1.0 / var[k]
+            t = 0.2 * (k - centre)
+            wp, wq, wt = w * p, w * q, w * t
+            mean += f
+            pp += wp * p
+            pq += wp * q
+            p1 += wp
+            pt += wp * t
+            qq += wq * q
+            q1 += wq
+            qt += wq * t
+            s0 += w
+            s1 += wt
+            s2 += wt * t
+            fp += wp * f
+            fq += wq * f
+            f0 += w * f
+            f1 += wt * f
+            good += 1
+    out[0] = out[1] = out[2] = out[3] = 0.0
+    if good < 5 or good < hi - lo:  # one lost row at most
+        return
+    s2 += slope_weight(mean / good)
+    inverse = 1.0 / (s0 * s2 - s1 * s1)
+    pl, ps = (s2 * p1 - s1 * pt) * inverse, (s0 * pt - s1 * p1) * inverse
+    ql, qs = (s2 * q1 - s1 * qt) * inverse, (s0 * qt - s1 * q1) * inverse
+    a, b, c = pp - pl * p1 - ps * pt, pq - pl * q1 - ps * qt, qq - ql * q1 - qs * qt
+    x, y = fp - pl * f0 - ps * f1, fq - ql * f0 - qs * f1
+    det = a * c - b * b
+    if not (a > 0.0 and c > 0.0 and det > 1e-12 * a * c):
+        return
+    amp, moved = (c * x - b * y) / det, (a * y - b * x) / det
+    level = (s2 * f0 - s1 * f1) * inverse - amp * pl - moved * ql
+    slope = (s0 * f1 - s1 * f0) * inverse - amp * ps - moved * qs
+    chi2 = 0.0
+    allowed = (_MODEL * amp * peak) ** 2
+    for k in range(lo, hi + 1):
+        if var[k] < _BIG:
+            r = flux[k] - amp * g[k - lo] - moved * d[k - lo] - level - slope * 0.2 * (k - centre)
+            chi2 += r * r / (var[k] + allowed)
+    if chi2 > 6.0 * (good - 4) + 12.0:
+        return
+    out[0], out[1], out[2], out[3] = amp, moved, c / det, a / det
+
+
+@jit
+def slope_weight(mean: Any) -> Any:
+    """Inverse variance of the slope over 5 rows that a continuum of this mean is expected to have."""
+    expected = 5.0 * max(_CONTINUUM * mean, 0.1)
+    return 1.0 / (expected * expected)
+
+
+@jit
+def shift_terms(
+    flux: Array, var: Array, row0: Array, y: Array, sigma: Array, half: Array, first: Array, offset: Array, ratio: Array, out: Array
+) -> None:
     """What every line of every fibre says of a small shift against the places y.
 
-    Least squares of A G(k - y) + B G'(y) + level + slope on the window, G a Gaussian of unit area and sigma [nline, nfibre]; the shift is B / A,
-    but it is B and A that are to be summed over fibres, since they are unbiased where a single line is lost in the noise. flux, var [nline, nfibre,
-    n], row0: row of k = 0; half [nline] rows are taken on either side. out [4, nline, nfibre]: A, B, var(A), var(B); zeros where there is no fit.
+    Least squares of A G(k - y) + B G'(y) + level + slope on the window, G a Gaussian of unit area and sigma [nline, nfibre], with those of the
+    neighbours of the line: first[i] ... first[i + 1] are the neighbours of line i, offset [nneighbour, nfibre] rows from it, ratio [nneighbour] of
+    their light to its. The shift is B / A, but it is B and A that are to be summed over fibres, since they are unbiased where a single line is lost
+    in the noise. flux, var [nline, nfibre, n], row0: row of k = 0; half [nline] rows are taken on either side. out [4, nline, nfibre]: A, B, var(A),
+    var(B); zeros where there is no fit.
     """
-    a, b, res = np.empty((4, 4)), np.empty(4), np.empty(4)
+    res = np.empty(4)
+    g, d = np.empty(flux.shape[2]), np.empty(flux.shape[2])
     for i in range(flux.shape[0]):
+        mine = ratio[first[i] : first[i + 1]]
         for f in range(flux.shape[1]):
             centre = y[i, f] - row0[i, f]
             middle = math.floor(centre + 0.5)
             lo, hi = middle - half[i], middle + half[i]
             out[:, i, f] = 0.0
             if lo >= 0 and hi < flux.shape[2]:
-                _terms(flux[i, f], var[i, f], centre, sigma[i, f] * sigma[i, f] + PIXEL, lo, hi, a, b, res)
+                form = gaussian_form(sigma[i, f] * sigma[i, f] + PIXEL)
+                profile(centre, form, lo, hi, offset[first[i] : first[i + 1], f], mine, g, d)
+                _terms(flux[i, f], var[i, f], centre, form[1], lo, hi, g, d, res)
                 out[:, i, f] = res
 
 
@@ -221,7 +268,7 @@ def _gauss_step(flux: Array, var: Array, p: Array, lo: int, hi: int, a: Array, b
         for j in range(i + 1):
             a[i, j] /= size[i] * size[j]
             a[j, i] = a[i, j]
-    if not _solve(a, b, 4):
+    if not solve(a, b, 4):
         return -1.0
     for i in range(4):
         b[i] /= size[i]

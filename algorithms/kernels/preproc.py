@@ -9,13 +9,17 @@ is independent of the pixel's own noise (a weight from the pixel itself biases a
 
 - far model: the median of five means of four rows (-10..-7, -6..-3, (-2 -1 +1 +2), +3..+6, +7..+10). One cosmic ray or one narrow
   line spoils one of the five;
-- near model: the cubic through rows -2, -1, +1, +2, and at least the geometric mean of rows -1 and +1, because beside a sharp line the
-  cubic swings below zero;
-- the near model is taken where it differs from the far one by more than three sigma, as on emission lines.
+- near model: the cubic through rows -2, -1, +1, +2, and at least the geometric mean of rows -1 and +1 (less two sigma of the noise
+  without light), because beside a sharp line the cubic swings below zero;
+- the near model is taken where it differs from the far one by more than three sigma, as on emission lines, and where the five means
+  of the far one differ (their second highest from the lowest by more than 4.5 sigma of a mean), as between dense lines, where the
+  median would hold some of their light.
 
-variance = (read noise^2 + variance of the overscan level + dark electrons + max(model, -2 sigma of the far model) + c) / flat^2. The
-last term is the variance of the model over that of a pixel (1/13.9 and 17/18 electron^2): the mean of 1/variance is then right to
-second order in the noise of the model. Beyond the ends of an amplifier rows are mirrored.
+variance = (read noise^2 + variance of the overscan level + dark electrons + max(model, floor) + c) / flat^2. The floor is -2 sigma of
+the far model (-0.54 sigma of a pixel without light), twice as deep for the near one. The last term is the variance of the model over
+that of a pixel (1/13.9 and 17/18 electron^2): the mean of 1/variance is then right to second order in the noise of the model.
+Beyond the ends of an amplifier rows are mirrored. Measured on simulated DESI cameras (science, r, b, z): the mean of variance / true
+variance is within 0.5 % of 1, within 1.1 % under the densest observed lines of the z camera.
 """
 
 from __future__ import annotations
@@ -28,7 +32,7 @@ import numpy.typing as npt
 
 from algorithms.kernels.cosmics import Limits, limits
 from algorithms.kernels.stream import Frame, Part, stream
-from algorithms.kernels.tracks import Noise
+from algorithms.kernels.trackrepair import Noise
 from quicklook.core.compiled import run_tasks
 
 Float32 = npt.NDArray[np.float32]
@@ -186,7 +190,7 @@ def correct_and_search(
     covers have image and ivar 0 and bit 0 (bad).
 
     Agrees with the reference of the tests (float64) within 1e-5 relative + 0.01 electron in the image, and 1e-4 relative in ivar apart
-    from pixels whose model lies within rounding of the three-sigma decision. The result does not depend on the number of threads.
+    from pixels whose model lies within rounding of a decision between the two. The result does not depend on the number of threads.
     Raises ValueError for arrays and sections that do not fit together.
     """
     raw = plain_raw(raw)
@@ -251,7 +255,7 @@ def variance_without_light(amps: Sequence[Amp], dark: Float32 | None = None, exp
     out = [float(v) for v in noise_of(amps).variance]
     if dark is None:
         return out
-    thin = [dark[a.ccd[0] : a.ccd[1] : 8, a.ccd[2] : a.ccd[3] : 8] for a in amps]
+    thin = [dark[a.ccd[0] : a.ccd[1] : 16, a.ccd[2] : a.ccd[3] : 16] for a in amps]
     return [v + exptime * max(float(np.median(d)), 0.0) for v, d in zip(out, thin, strict=True)]
 
 

@@ -20,6 +20,7 @@ _UNIFORM = 0.02
 """Departure from equal steps, in steps, up to which a grid counts as uniform: wavelengths that were stored as float32 depart by 0.001."""
 _BLOCK = 64
 _LEAST = _F(1e-6)
+_ZERO, _ONE = _F(0), _F(1)
 LARGEST = _F(1e30)
 """More than that, in either direction, is no finite number."""
 NO_DATA = np.uint32(1 << 8)
@@ -66,6 +67,11 @@ def by_blocks(n: int, task: Any) -> None:
     run_tasks(lambda a: task(a, min(n, a + (_BLOCK if get_threads() > 1 else n))), edges)
 
 
+def new_room(nwave: int) -> tuple[Array, Array, Array]:
+    """Room to work in for `divide_flat` and `divide_calibration`: made outside, because compiled loops over arrays made inside are slower."""
+    return np.empty(nwave, _F), np.empty(nwave, _F), np.empty(nwave, np.int32)
+
+
 @jit
 def interpolate(wave: Array, first: float, step: float, table: Array, out: Array, index: Array) -> None:
     """Values of a table [m] at wavelengths [nwave], and the interval of each sample, -1 beyond half a step from its ends."""
@@ -79,6 +85,37 @@ def interpolate(wave: Array, first: float, step: float, table: Array, out: Array
         out[j] = table[k] + x * (table[k + 1] - table[k])
 
 
+@jit(error_model="numpy")  # type: ignore[untyped-decorator]
+def _flat_flux(flux: Array, ivar: Array, q: Array, v: Array, out: Array) -> None:
+    """out = flux / q where both are known. As the two loops below: one array written and few read, or the compiler does not vectorise."""
+    for j in range(out.size):
+        usable = (v[j] < LARGEST) & (q[j] > _LEAST) & (q[j] < LARGEST)
+        known = (abs(flux[j]) <= LARGEST) & (abs(ivar[j]) <= LARGEST)
+        out[j] = (flux[j] if known & usable else _ZERO) / (q[j] if usable else _ONE)
+
+
+@jit(error_model="numpy")  # type: ignore[untyped-decorator]
+def _flat_ivar(flux: Array, ivar: Array, q: Array, v: Array, lowest: Any, divided: Array, out: Array) -> None:
+    """out = ivar q^2, with the variance of the flat added; `divided`: flux over flat."""
+    for j in range(out.size):
+        known = (abs(flux[j]) <= LARGEST) & (abs(ivar[j]) <= LARGEST)
+        enough = known & (v[j] < LARGEST) & (q[j] > _LEAST) & (q[j] < LARGEST) & (q[j] >= lowest)
+        value = q[j] if enough else _ONE
+        w = (ivar[j] if enough else _ZERO) * value * value
+        g = divided[j] / value
+        out[j] = w / (_ONE + w * g * g * (v[j] if enough else _ZERO))
+
+
+@jit
+def _flat_mask(flux: Array, ivar: Array, q: Array, v: Array, lowest: Any, low_bit: Any, bad_bit: Any, mask: Array, out: Array) -> None:
+    none = np.uint32(0)
+    for j in range(out.size):
+        usable = (v[j] < LARGEST) & (q[j] > _LEAST) & (q[j] < LARGEST)
+        known = (abs(flux[j]) <= LARGEST) & (abs(ivar[j]) <= LARGEST)
+        bits = mask[j] | (none if known else NO_DATA)
+        out[j] = bits | ((none if q[j] >= lowest else low_bit) if usable else bad_bit)
+
+
 @jit
 def divide_flat(
     flux: Array,
@@ -90,9 +127,10 @@ def divide_flat(
     step: float,
     flat: Array,
     flat_var: Array,
-    lowest: float,
+    lowest: Any,
     low_bit: Any,
     bad_bit: Any,
+    room: Any,
     out: Array,
     out_ivar: Array,
     out_mask: Array,
@@ -101,33 +139,47 @@ def divide_flat(
 
     `rows` [nfibre]: the row of the flat of each fibre, -1 where it has none. `flat`, `flat_var` [n, m]; a variance that is no finite number
     says that the flat is not usable. Below `lowest` a sample gets `low_bit`, where there is no flat `bad_bit`; both have ivar 0.
+    `room`: as of `new_room`.
     """
     nwave = flux.shape[1]
-    zero, one, none = _F(0), _F(1), np.uint32(0)
-    q, v, index = np.empty(nwave, np.float32), np.empty(nwave, np.float32), np.empty(nwave, np.int32)
+    q, v, index = room
     for i in range(flux.shape[0]):
         row = rows[i]
         if row < 0:
-            q[:] = zero
-            v[:] = zero
+            q[:] = _ZERO
+            v[:] = _ZERO
         else:
             interpolate(wave[i], first, step, flat[row], q, index)
+            spread = flat_var[row]
             for j in range(nwave):
                 k = index[j]
-                v[j] = max(flat_var[row, k], flat_var[row, k + 1]) if k >= 0 else LARGEST
-        for j in range(nwave):
-            usable = (v[j] < LARGEST) & (q[j] > _LEAST) & (q[j] < LARGEST)
-            enough = usable & (q[j] >= lowest)
-            known = (abs(flux[i, j]) <= LARGEST) & (abs(ivar[i, j]) <= LARGEST)
-            value = q[j] if usable else one
-            inverse = one / value
-            f = (flux[i, j] if known & usable else zero) * inverse
-            w = (ivar[i, j] if known & enough else zero) * value * value
-            g = f * inverse
-            out[i, j] = f
-            out_ivar[i, j] = w / (one + w * g * g * (v[j] if enough else zero))
-            bits = mask[i, j] | (none if known else NO_DATA)
-            out_mask[i, j] = bits | ((none if enough else low_bit) if usable else bad_bit)
+                v[j] = max(spread[k], spread[k + 1]) if k >= 0 else LARGEST
+        _flat_flux(flux[i], ivar[i], q, v, out[i])
+        _flat_ivar(flux[i], ivar[i], q, v, lowest, out[i], out_ivar[i])
+        _flat_mask(flux[i], ivar[i], q, v, lowest, low_bit, bad_bit, mask[i], out_mask[i])
+
+
+@jit(error_model="numpy")  # type: ignore[untyped-decorator]
+def _calibrate(flux: Array, ivar: Array, c: Array, out: Array) -> None:
+    """out = flux / c; c is 0 where it is not usable."""
+    for j in range(out.size):
+        known = (abs(flux[j]) <= LARGEST) & (abs(ivar[j]) <= LARGEST) & (c[j] > _ZERO)
+        out[j] = (flux[j] if known else _ZERO) / (c[j] if known else _ONE)
+
+
+@jit
+def _calibrate_ivar(flux: Array, ivar: Array, c: Array, out: Array) -> None:
+    for j in range(out.size):
+        known = (abs(flux[j]) <= LARGEST) & (abs(ivar[j]) <= LARGEST)
+        out[j] = (ivar[j] if known else _ZERO) * (c[j] * c[j])
+
+
+@jit
+def _calibrate_mask(flux: Array, ivar: Array, c: Array, bad_bit: Any, mask: Array, out: Array) -> None:
+    none = np.uint32(0)
+    for j in range(out.size):
+        known = (abs(flux[j]) <= LARGEST) & (abs(ivar[j]) <= LARGEST)
+        out[j] = mask[j] | (none if known else NO_DATA) | (none if c[j] > _ZERO else bad_bit)
 
 
 @jit
@@ -141,31 +193,27 @@ def divide_calibration(
     step: float,
     calib: Array,
     bad_bit: Any,
+    room: Any,
     out: Array,
     out_ivar: Array,
     out_mask: Array,
 ) -> None:
     """out = flux / calib, ivar calib^2; where the calibration does not reach or is not positive: 0, ivar 0 and `bad_bit`.
 
-    `rows` [nfibre]: the row of `calib` [n, m] of each fibre, -1 where it has none.
+    `rows` [nfibre]: the row of `calib` [n, m] of each fibre, -1 where it has none. `room`: as of `new_room`.
     """
-    nwave = flux.shape[1]
-    zero, one, none = _F(0), _F(1), np.uint32(0)
-    c, index = np.empty(nwave, np.float32), np.empty(nwave, np.int32)
+    c, _, index = room
     for i in range(flux.shape[0]):
         if rows[i] < 0:
-            c[:] = zero
-            index[:] = -1
+            c[:] = _ZERO
         else:
             interpolate(wave[i], first, step, calib[rows[i]], c, index)
-        for j in range(nwave):
-            usable = (index[j] >= 0) & (c[j] > zero) & (c[j] < LARGEST)
-            known = (abs(flux[i, j]) <= LARGEST) & (abs(ivar[i, j]) <= LARGEST)
-            value = c[j] if usable else one
-            out[i, j] = (flux[i, j] if known & usable else zero) / value
-            out_ivar[i, j] = (ivar[i, j] if known & usable else zero) * value * value
-            bits = mask[i, j] | (none if known else NO_DATA)
-            out_mask[i, j] = bits | (none if usable else bad_bit)
+            for j in range(c.size):
+                usable = (index[j] >= 0) & (c[j] > _ZERO) & (c[j] < LARGEST)
+                c[j] = c[j] if usable else _ZERO
+        _calibrate(flux[i], ivar[i], c, out[i])
+        _calibrate_ivar(flux[i], ivar[i], c, out_ivar[i])
+        _calibrate_mask(flux[i], ivar[i], c, bad_bit, mask[i], out_mask[i])
 
 
 @jit

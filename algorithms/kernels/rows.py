@@ -23,7 +23,14 @@ NEAR_VARIANCE = _F(17 / 18)
 """Variance of the near model in units of that of a pixel: 2 (w1^2 + w2^2)."""
 FAR_VARIANCE = _F(1 / 13.9)
 """Variance of the far model in units of that of a pixel: a median of five has 0.287 of the variance of one mean of four."""
-_SIGNIFICANT2 = _F(9 * (17 / 18 + 1 / 13.9))
+SIGNIFICANT2 = _F(9 * (17 / 18 + 1 / 13.9))
+SPREAD2 = _F(5)
+"""The far model is given up where the square of its spread is more than this times the variance of a pixel: 4.5 sigma of a mean. Two or more of the
+five means hold light of lines there, and their median some of it."""
+FAR_LEAST, NEAR_LEAST = _F(-2 * (1 / 13.9) ** 0.5), _F(-4 * (1 / 13.9) ** 0.5)
+"""Least value of a model, in sigma of a pixel without light. That of the near model lies deeper, for a floor cuts noise on one side alone."""
+BESIDE_LINE = _F(2)
+"""What the geometric mean may lack, in sigma of a pixel without light: without it the larger one of two noisy values is taken, which is too high."""
 LARGEST = _F(1e30)
 """Electrons; more than that, in either direction, is no finite number."""
 FLAT_FLOOR, FLAT_CEILING = _F(1e-3), _F(1e3)
@@ -136,20 +143,22 @@ def mean4(a: Row, b: Row, c: Row, d: Row, out: Row) -> None:
 
 
 @jit
-def median5(a: Row, b: Row, c: Row, d: Row, out: Row) -> None:
-    """out = median of four rows and itself."""
+def median5(a: Row, b: Row, c: Row, d: Row, out: Row, spread: Row) -> None:
+    """out = median of four rows and itself; spread = the second highest of the five less the lowest, which no single cosmic ray makes wide."""
     for x in range(out.size):
-        f = max(min(a[x], b[x]), min(c[x], d[x]))
-        g = min(max(a[x], b[x]), max(c[x], d[x]))
-        out[x] = max(min(f, g), min(max(f, g), out[x]))
+        low_ab, high_ab, low_cd, high_cd, e = min(a[x], b[x]), max(a[x], b[x]), min(c[x], d[x]), max(c[x], d[x]), out[x]
+        f, g = max(low_ab, low_cd), min(high_ab, high_cd)
+        second = max(f, g)
+        spread[x] = max(second, min(max(high_ab, high_cd), e)) - min(low_ab, low_cd, e)
+        out[x] = max(min(f, g), min(second, e))
 
 
 @jit
-def near_model(a: Row, b: Row, c: Row, d: Row, out: Row) -> None:
-    """out = value at 0 of the cubic through rows -2, -1, 1, 2, and at least the geometric mean of rows -1 and 1."""
+def near_model(a: Row, b: Row, c: Row, d: Row, slack: Any, out: Row) -> None:
+    """out = value at 0 of the cubic through rows -2, -1, 1, 2, and at least the geometric mean of rows -1 and 1 less `slack`."""
     for x in range(out.size):
         cubic = _W1 * (b[x] + c[x]) + _W2 * (a[x] + d[x])
-        out[x] = max(cubic, np.sqrt(max(b[x], _ZERO) * max(c[x], _ZERO)))
+        out[x] = max(cubic, np.sqrt(max(b[x], _ZERO) * max(c[x], _ZERO)) - slack)
 
 
 @jit
@@ -160,13 +169,17 @@ def add_dark(dark: Row, exptime: Any, out: Row) -> None:
 
 
 @jit
-def add_model(far: Row, near: Row, lowest: Any, var: Row) -> None:
-    """var += the variance of the signal, from its far model, or its near model where that differs significantly."""
+def add_model(far: Row, near: Row, spread: Row, sigma: Any, var: Row) -> None:
+    """var += the variance of the signal, from its far model, or its near model where lines are: the two, or the means of the far one, differ.
+
+    `sigma`: noise of a pixel without light.
+    """
+    lowest, deepest = FAR_LEAST * sigma, NEAR_LEAST * sigma
     for x in range(var.size):
         low = var[x] + max(far[x], lowest)
-        apart = near[x] - far[x]
-        line = apart * apart > _SIGNIFICANT2 * low
-        var[x] = var[x] + max(near[x], lowest) + NEAR_VARIANCE if line else low + FAR_VARIANCE
+        apart, wide = near[x] - far[x], spread[x]
+        line = (apart * apart > SIGNIFICANT2 * low) | (wide * wide > SPREAD2 * low)
+        var[x] = var[x] + max(near[x], deepest) + NEAR_VARIANCE if line else low + FAR_VARIANCE
 
 
 @jit

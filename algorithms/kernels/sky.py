@@ -312,17 +312,18 @@ def evaluate(
     ivar: Array,
     level: Array,
     bad_bit: Any,
+    room: Any,
     out: Array,
     out_ivar: Array,
     out_mask: Array,
 ) -> None:
     """The model of the fibres `rows`: flux times `level` [nfibre], ivar from that of every interval (0: not known), mask.
 
-    `pieces` and `ivar` are float32 here: a relative error of 1e-6.
+    `pieces` and `ivar` are float32 here: a relative error of 1e-6. `room`: as of `resample.new_room`.
     """
     n, m = ivar.size, wave.shape[1]
     inverse = 1.0 / step
-    s, t, index = np.empty(m, np.float32), np.empty(m, np.float32), np.empty(m, np.int32)
+    s, t, index = room
     for i in rows:
         broadenings(wave[i], sigma[i], step, reference, middle, scale, s)
         for j in range(m):

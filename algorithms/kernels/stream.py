@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from algorithms.kernels.cosmics import collect, seek
 from algorithms.kernels.rows import (
-    FAR_VARIANCE,
+    BESIDE_LINE,
     add_dark,
     add_model,
     add_stepped,
@@ -152,10 +152,10 @@ def _variance(frame: Any, part: Any, y: int, near: Any, far: Any, scratch: Any, 
     k, m = _NEAR_RING, _FAR_RING
     a, b, c, d = near[(y - 2) % k], near[(y - 1) % k], near[(y + 1) % k], near[(y + 2) % k]
     mean4(a, b, c, d, scratch[0])
-    median5(far[(y - 7) % m], far[(y - 3) % m], far[(y + 6) % m], far[(y + 10) % m], scratch[0])
-    near_model(a, b, c, d, scratch[1])
-    lowest = _F(-2) * np.sqrt(part.variance * FAR_VARIANCE)
-    add_model(scratch[0], scratch[1], lowest, var)
+    median5(far[(y - 7) % m], far[(y - 3) % m], far[(y + 6) % m], far[(y + 10) % m], scratch[0], scratch[2])
+    sigma = np.sqrt(part.variance)
+    near_model(a, b, c, d, BESIDE_LINE * sigma, scratch[1])
+    add_model(scratch[0], scratch[1], scratch[2], sigma, var)
 
 
 @jit
@@ -163,8 +163,8 @@ def stream(frame: Any, part: Any, first: int, last: int, image: Any, ivar: Any, 
     """Rows first to last (exclusive) of one amplifier; returns the seeds of cosmic rays, as indices of the flattened image."""
     n = part.nx
     near, far = np.zeros((_NEAR_RING, n), _F), np.zeros((_FAR_RING, n), _F)
-    scratch, acc, bits = np.empty((2, n), _F), np.empty(n, _F), np.empty(n, _U)
-    above, hits, seeds, count = np.empty((3, n), _F), np.zeros(n, _F), np.empty(4096, np.int64), 0
+    scratch, acc, bits = np.empty((3, n), _F), np.empty(n, _F), np.empty(n, _U)
+    hits, seeds, count = np.zeros(n, _F), np.empty(4096, np.int64), 0
     x0, x1 = part.ccd_x, part.ccd_x + n
     for v in range(first - HALO, last + HALO):
         _electrons(frame, part, _mirror(v, part.ny), acc, bits)
@@ -183,7 +183,7 @@ def stream(frame: Any, part: Any, first: int, last: int, image: Any, ivar: Any, 
             _variance(frame, part, v - HALO, near, far, scratch, acc)
             if frame.search:
                 r = v - HALO
-                seek(near[(r - 1) % k], near[r % k], near[(r + 1) % k], scratch[0], acc, frame.limits, above, hits)
+                seek(near[(r - 1) % k], near[r % k], near[(r + 1) % k], scratch[0], acc, frame.limits, hits)
                 seeds, count = collect(hits, y * image.shape[1] + x0, seeds, count)
             invert(acc, mask[y, x0:x1], frame.unusable, ivar[y, x0:x1])
             if frame.has_flat:

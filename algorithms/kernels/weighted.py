@@ -12,18 +12,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from algorithms.kernels.extract import blocks_of, finish
 from algorithms.kernels.extraction import NOISE_UNKNOWN, Bits, Float32, Settings, Spectra, UInt16, image_arrays, new_spectra, new_sums
-from algorithms.kernels.lostpixels import at_row, judged, reach_of
-from algorithms.kernels.profile import NO_WINGS, Profile, below, in_pixel, window_tables
-from algorithms.kernels.spectra import make_spectra
+from algorithms.kernels.profile import NO_WINGS, Profile, below, in_pixel, reach_of, window_tables
+from algorithms.kernels.repair import at_row, judged
+from algorithms.kernels.rowsums import add_lost, fill_lost
+from algorithms.kernels.spectra import make_rows, new_room
 from algorithms.kernels.tracegrid import STEP, Knots
 from quicklook.core.compiled import jit, run_tasks
 
 Array = npt.NDArray[Any]
 _F = np.float32
-_ZERO, _ONE = _F(0), _F(1)
-BLOCKS = 8
-"""Blocks of 32 rows that make one task."""
+_ZERO = _F(0)
 
 
 @jit
@@ -93,7 +93,7 @@ def _solve_row(eq: Array, values: Array) -> None:
 
 @jit
 def _weighted_rows(image: Any, wings: Any, knots: Any, settings: Any, bits: Any, span: Any, sums: Any, out: Any) -> None:
-    nfibre, n = sums.electrons.shape[0], math.ceil(settings.width) + 1
+    nfibre, n = sums.total.shape[1], math.ceil(settings.width) + 1
     first, part, other = np.zeros(nfibre, np.int64), np.zeros((nfibre, n)), np.zeros((nfibre, 2, n))
     eq, light, kinds, values = np.zeros((nfibre, 4)), np.zeros(nfibre), np.zeros(nfibre, np.int64), np.zeros(nfibre)
     for y in range(span[0] * STEP, min(span[1] * STEP, image.pixels.shape[0])):
@@ -102,8 +102,10 @@ def _weighted_rows(image: Any, wings: Any, knots: Any, settings: Any, bits: Any,
         _solve_row(eq, values)
         for f in range(nfibre):
             value, weight, flags = judged(light[f], values[f] * eq[f, 1], eq[f, 1], kinds[f], settings, bits)
-            sums.electrons[f, y], sums.variance[f, y], sums.own[f, y] = value, _ZERO, _ONE
-            out.ivar[f, y], out.mask[f, y] = weight, flags
+            sums.total[y, f], sums.variance[y, f] = value, _F(-1.0 / weight) if weight > 0 else _ZERO
+            out.mask[f, y] = flags
+            if not weight > 0:
+                add_lost(sums, y, f)
 
 
 def weighted(
@@ -126,8 +128,8 @@ def weighted(
     on = np.ones(nfibre, np.bool_) if alive is None else np.ascontiguousarray(alive, np.bool_)
     tables = window_tables(settings.width, float(knots.xsig.min()), float(knots.xsig.max()), wings)
     sums, out = new_sums(nfibre, ny), new_spectra(nfibre, ny)
-    nblock = -(-ny // STEP)
-    spans = [(k, min(k + BLOCKS, nblock)) for k in range(0, nblock, BLOCKS)]
-    run_tasks(lambda s: _weighted_rows(image, wings, knots, settings, bits, s, sums, out), spans)
-    make_spectra(image.mask, knots, tables, NOISE_UNKNOWN, on, bits, 0, nfibre, sums, out)
+    run_tasks(lambda s: _weighted_rows(image, wings, knots, settings, bits, s, sums, out), blocks_of(ny))
+    fill_lost(sums, ny)
+    run_tasks(lambda s: make_rows(image.mask, knots, tables, NOISE_UNKNOWN, bits, False, *s, 0, sums, new_room(nfibre), out), blocks_of(ny))
+    finish(knots, on, bits, out)
     return out

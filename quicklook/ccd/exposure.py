@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 import numpy as np
 
 from quicklook.ccd.arrays import Raw
+from quicklook.ccd.image import HeaderValue
 from quicklook.core.errors import BadData
 from quicklook.core.keys import Unit
 from quicklook.core.product import Product
@@ -18,7 +19,8 @@ from quicklook.core.product import Product
 class Exposure(Product):
     """The facts of an exposure, as the header mapping of the instrument gives them.
 
-    `exptime` in second; `start` is UTC; `airmass` and `seeing` (arcsec) are None where nobody stated them.
+    `exptime` in second; `start` is UTC; `airmass`, `seeing` (arcsec) and `temperature_c` (of the detector, degree Celsius) are None where
+    nobody stated them.
     """
 
     kind = "exposure"
@@ -31,6 +33,7 @@ class Exposure(Product):
     start: datetime | None = None
     airmass: float | None = None
     seeing: float | None = None
+    temperature_c: float | None = None
     object: str = ""
     ra_deg: float | None = None
     dec_deg: float | None = None
@@ -73,7 +76,8 @@ class FiberMap(Product):
     """What each fibre (or aperture of a slit) looks at: one row per fibre, in the order of the spectra.
 
     `fiber` int32 [nfibre] is the number by which fibres are matched; `objtype` holds TGT, SKY or BAD. `columns` holds every further column
-    as an array whose first axis is nfibre. `source` says where it comes from (card FMAPSRC).
+    as an array whose first axis is nfibre, `units` their units by the same names, `header` the cards of the table (TILEID, ...), as its file
+    has them. `source` says where it comes from (card FMAPSRC).
     """
 
     kind = "fibermap"
@@ -81,6 +85,8 @@ class FiberMap(Product):
     fiber: Raw
     objtype: tuple[str, ...]
     columns: Mapping[str, Raw] = field(default_factory=dict)
+    units: Mapping[str, str] = field(default_factory=dict)
+    header: Mapping[str, HeaderValue] = field(default_factory=dict)
     source: str
 
     def __post_init__(self) -> None:
@@ -92,3 +98,12 @@ class FiberMap(Product):
             raise BadData("fibre map lists a fibre twice")
         for array in (self.fiber, *self.columns.values()):
             array.flags.writeable = False
+
+    def of_fibers(self, fiber: Raw) -> FiberMap | None:
+        """The rows of these fibres, in their order; None where one has no row."""
+        order = np.argsort(self.fiber)
+        at = order[np.clip(np.searchsorted(self.fiber, fiber, sorter=order), 0, len(self.fiber) - 1)]
+        if not np.array_equal(np.asarray(self.fiber)[at], fiber):
+            return None
+        columns = {name: np.asarray(column)[at] for name, column in self.columns.items()}
+        return replace(self, fiber=np.asarray(self.fiber)[at], objtype=tuple(self.objtype[i] for i in at), columns=columns)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib.resources
+import re
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -57,9 +58,34 @@ class ArcLines(LineList):
     kind = "arclines"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LampLines(LineList):
+    """Lines of the lamps from which an arc is identified: more of them than are fitted, faint and blended ones too."""
+
+    kind = "lamplines"
+
+
+def air_to_vacuum(wave: Float64) -> Float64:
+    """Vacuum wavelengths of wavelengths in standard air, Angstrom, above 2000 Angstrom.
+
+    Source: Ciddor (1996, Applied Optics 35, 1566), refractive index of air at 15 C, 101325 Pa, 450 ppm CO2; iterated, since it is given for vacuum.
+    """
+    vacuum = np.asarray(wave, np.float64)
+    for _ in range(3):
+        s2 = (1e4 / vacuum) ** 2
+        vacuum = wave * (1.0 + 0.05792105 / (238.0185 - s2) + 0.00167917 / (57.362 - s2))
+    return np.asarray(np.where(np.asarray(wave) < 2000.0, wave, vacuum))
+
+
 def parse_lines(text: str, wanted: type[L]) -> L:
-    """A line list from text: a line each of wavelength, sigma, window (vacuum Angstrom), strength, name; # begins a comment. Raises BadData."""
+    """A line list from text: a line each of wavelength, sigma, window, strength, name; # begins a comment. Raises BadData.
+
+    Vacuum Angstrom; wavelengths in air, where a line `# medium: air` says so.
+    """
     rows = [r.split() for r in (line.partition("#")[0] for line in text.splitlines()) if r.strip()]
+    medium = next((m.group(1) for m in re.finditer(r"^#\s*medium:\s*(\S+)\s*$", text, re.MULTILINE)), "vacuum")
+    if medium not in ("air", "vacuum"):
+        raise BadData(f"the medium of a line list is air or vacuum, not {medium}")
     try:
         table = sorted((float(r[0]), float(r[1]), float(r[2]), float(r[3]), " ".join(r[4:])) for r in rows)
     except (ValueError, IndexError) as error:
@@ -67,6 +93,8 @@ def parse_lines(text: str, wanted: type[L]) -> L:
     if not table:
         raise BadData("the line list is empty")
     columns = [np.array([row[i] for row in table], np.float64) for i in range(4)]
+    if medium == "air":
+        columns[0] = air_to_vacuum(columns[0])
     return wanted(wave=columns[0], sigma=columns[1], window=columns[2], strength=columns[3], name=tuple(row[4] for row in table))
 
 

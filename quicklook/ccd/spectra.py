@@ -164,8 +164,10 @@ class SkyModel(Calibration):
 
     `ivar` is of the model itself. `fibers` are the numbers of the fibres that it rests on, `rejected` those of sky fibres that were left out
     because they see something else; with `leave_one_out` the model of each of `fibers` rests on the others alone. `line_error` is the relative
-    error of the emission lines, `wave_error` (Angstrom) the scatter of wavelengths among the fibres, that `ivar` contains. A calibration, so
-    that a chain without `compute_sky` can take one from the index.
+    error of the emission lines, `wave_error` (Angstrom) the scatter of wavelengths among the fibres, that `ivar` contains; `wave_noise`
+    (Angstrom, infinite where no line tells) is what noise alone makes of that scatter. `fiber` int32 [nfibre]: numbers of the fibres of the
+    rows, by which they are matched; None where nobody stated them. A calibration, so that a chain without `compute_sky` can take one from the
+    index.
     """
 
     kind = "sky"
@@ -179,9 +181,15 @@ class SkyModel(Calibration):
     leave_one_out: bool = False
     line_error: float = 0.0
     wave_error: float = 0.0
+    wave_noise: float = 0.0
+    fiber: Raw | None = None
 
     def __post_init__(self) -> None:
         _check_spectra("sky", self.flux, self.ivar, self.mask, self.wave)
+        if self.fiber is not None:
+            if len(self.fiber) != self.flux.shape[0]:
+                raise BadData(f"sky model of {self.flux.shape[0]} rows, {len(self.fiber)} fibre numbers")
+            self.fiber.flags.writeable = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,7 +198,7 @@ class FluxCalib(Calibration):
 
     An average calibration holds at `pairmass` and `pseeing` (arcsec); `aterm` and `sterm` [nwave], magnitude per airmass and per arcsec, carry
     it elsewhere: calibration x 10^(-0.4 (sterm (SEEING - pseeing) + aterm (AIRMASS - pairmass))). One of each fibre may already hold the exposure
-    time (`times_exptime`). Source: DESI data model, fluxcalib files.
+    time (`times_exptime`). `ivar` is that of `calib`, of its shape; None where nobody stated it. Source: DESI data model, fluxcalib files.
     """
 
     kind = "fluxcal"
@@ -203,9 +211,12 @@ class FluxCalib(Calibration):
     pseeing: float = 1.1
     fiber: Raw | None = None
     times_exptime: bool = False
+    ivar: Float32 | None = None
 
     def __post_init__(self) -> None:
         check_array("flux calibration", self.calib, ndim=self.calib.ndim)
+        if self.ivar is not None:
+            check_array("flux calibration ivar", self.ivar, shape=self.calib.shape, ndim=self.calib.ndim)
         check_array("flux calibration wave", self.wave, shape=self.calib.shape[-1:], dtype=np.float64, ndim=1)
         for name, term in (("aterm", self.aterm), ("sterm", self.sterm)):
             if term is not None:

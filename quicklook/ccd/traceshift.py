@@ -61,7 +61,8 @@ class AxisShift:
 class TraceShift(Product):
     """How far the traces of an exposure lie from those of the calibration: `x` across the dispersion, `y` along it.
 
-    `y_expected`: whether this flavor has lines from which y can be measured (a flat has none).
+    `y_expected`: whether this flavor has lines from which y can be measured (a flat has none). `lines_found`: which part of the lines of the sky
+    that must be bright was found where the traces have it, 0 ... 1; NaN where that could not be said, None where there is no sky.
     """
 
     kind = "traceshift"
@@ -70,6 +71,7 @@ class TraceShift(Product):
     x: AxisShift
     y: AxisShift
     y_expected: bool = True
+    lines_found: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +80,7 @@ class ArcFit(Product):
 
     `wave` vacuum Angstrom; `residual` (median over fibres of measured minus fitted place) and `scatter` (1.4826 MAD over fibres), pixels; `sigma`:
     Gaussian sigma of the line-spread function, median over fibres, pixels; `flux`: electrons, median over fibres; `nfibre`: how many fibres gave a
-    good fit; `used`: whether it went into the solution.
+    good fit; `used`: whether it went into the solution. `remark`: what the solution could not be given, and why; empty for a full one.
     """
 
     kind = "arcfit"
@@ -91,6 +93,7 @@ class ArcFit(Product):
     flux: Float64
     nfibre: Float64
     used: Float64
+    remark: str = ""
 
     def __post_init__(self) -> None:
         for name in ("wave", "residual", "scatter", "sigma", "flux", "nfibre", "used"):

@@ -18,6 +18,7 @@ class What(StrEnum):
     sinks = "sinks"
     instruments = "instruments"
     chains = "chains"
+    builders = "builders"
     limits = "limits"
     metrics = "metrics"
     faults = "faults"
@@ -35,7 +36,7 @@ def show(
     what: Annotated[What, typer.Argument(help="What to list.")] = What.plugins,
     long: Annotated[bool, typer.Option("--long", "-l", help="With parameters, defaults and descriptions (loads the plugins).")] = False,
 ) -> None:
-    """List plugins, instruments, chains, limits, metrics, or the faults of the simulator."""
+    """List plugins, instruments, chains, builders of calibrations, limits, metrics, or the faults of the simulator."""
     if what.value in _KINDS:
         _plugins(_KINDS[what.value], long)
     elif what is What.metrics:

@@ -26,21 +26,25 @@ def reference(out: Annotated[Path, typer.Argument(help="Folder.", file_okay=Fals
 
 def pages() -> dict[str, str]:
     """All generated pages by file name."""
+    from quicklook.core.builder import BuilderFile
     from quicklook.core.chain import ChainFile
     from quicklook.core.events import PAYLOADS, Event
     from quicklook.core.limits import LimitsFile
     from quicklook.core.results import PartResult, UnitVerdict
     from quicklook.io.instrument import Instrument
+    from quicklook.service.builtfiles import BuildRecord
     from quicklook.service.site import SiteFile
 
     models: dict[str, Any] = {
         "site": SiteFile,
         "chain": ChainFile,
+        "builder": BuilderFile,
         "limits": LimitsFile,
         "instrument": Instrument,
         "event": Event,
         "qa": PartResult,
         "verdict": UnitVerdict,
+        "calib-build": BuildRecord,
     }
     models |= {f"event-{kind}": payload for kind, payload in PAYLOADS.items()}
     out = {f"schemas/{name}.schema.json": json.dumps(model.model_json_schema(), indent=1) + "\n" for name, model in models.items()}

@@ -50,13 +50,13 @@ def run(
 
     What was run before under the same --tag is kept: its files get its revision into their names.
 
-    Exit status: 0 NORMAL or WARNING, 1 ALARM, 3 UNKNOWN, 2 it could not run.
+    Exit status: 0 NORMAL or WARNING, 1 ALARM, 3 UNKNOWN in any camera or a step that failed (its products are absent), 2 it could not run.
     """
     from rich.console import Console
 
     from quicklook.api import Session
     from quicklook.core.errors import BadConfig
-    from quicklook.core.status import EXIT_STATUS, total
+    from quicklook.core.status import exit_status
 
     products = {"products": tuple(write.split(","))} if write else {}
     described = site_of(site, sets, badamps, instrument=instrument, calib=calib, raw=raw, out=out, tag=tag or "run", plots=plots, **products)
@@ -74,13 +74,13 @@ def run(
     if chain is not None:
         session.chain(chain)
     console = Console()
-    statuses: list[Status | None] = []
+    judged: list[tuple[Status, bool]] = []
     runs: dict[Unit, _Exposure] = {}
     for path in paths:
-        statuses += _run_file(console, session, chain, path, camera, quiet, runs)
+        judged += _run_file(console, session, chain, path, camera, quiet, runs)
     for run_of_one in runs.values():
         run_of_one.conclude()
-    raise typer.Exit(EXIT_STATUS[total(statuses)])
+    raise typer.Exit(exit_status(judged))
 
 
 class _Exposure:
@@ -112,7 +112,8 @@ class _Exposure:
 
 def _run_file(
     console: Console, session: Session, chain: str | None, path: Path, camera: str | None, quiet: bool, runs: dict[Unit, _Exposure]
-) -> list[Status | None]:
+) -> list[tuple[Status, bool]]:
+    """Status of each camera, and whether a step of it failed."""
     from quicklook.core.errors import QuicklookError
     from quicklook.core.status import Status
 
@@ -124,7 +125,7 @@ def _run_file(
         # as Text, since names and headers may hold what looks like markup
         name = path.name.encode(errors="backslashreplace").decode()
         console.print(Text.assemble(("? UNKNOWN", "bold magenta"), f" {name}: {error}"), soft_wrap=True)
-        return [Status.UNKNOWN]
+        return [(Status.UNKNOWN, True)]
     chosen = chain or session.site.chain_name(peek.flavor)
     cameras = _cameras(peek, camera, path)
     exposure = runs.setdefault(peek.unit, _Exposure(session, peek))
@@ -141,7 +142,9 @@ def _cameras(peek: Peek, camera: str | None, path: Path) -> list[str]:
     return wanted
 
 
-def _run_camera(console: Console, session: Session, chain: str, path: Path, camera: str, quiet: bool, exposure: _Exposure) -> Status:
+def _run_camera(
+    console: Console, session: Session, chain: str, path: Path, camera: str, quiet: bool, exposure: _Exposure
+) -> tuple[Status, bool]:
     from rich.live import Live
 
     from quicklook.cli.view import LiveTable, show_verdict
@@ -160,4 +163,5 @@ def _run_camera(console: Console, session: Session, chain: str, path: Path, came
     written = session.write(done, chain)
     folder = session.draw(written)
     console.print(f"  {done.seconds:.2f} s; files in {folder}", style="dim", highlight=False, markup=False, soft_wrap=True)
-    return done.outcome.result.status
+    result = done.outcome.result
+    return result.status, any(step.failure for step in result.steps)

@@ -25,13 +25,14 @@ def validate(
     badamps: BadAmpsOption = None,
     expand: Annotated[bool, typer.Option("--expand", help="Write out the chain with every default.")] = False,
 ) -> None:
-    """Check a site: instrument, chains with every branch of conditional parameters, limits, sinks, calibrations.
+    """Check a site: instrument, chains with every branch of conditional parameters, builders, limits, sinks, calibrations.
 
     Exit status 0 if all of it can be used, else 2 with file, path and line of what cannot.
     """
     import yaml
 
     from quicklook.core.errors import BadConfig
+    from quicklook.io.calib import INDEX, open_index
     from quicklook.service.sinks import make_sink
 
     if site is None and instrument is None:
@@ -45,12 +46,19 @@ def validate(
     for folder, what in ((described.file.raw, "raw"), (described.file.calib, "calib")):
         if folder and not Path(folder).is_dir():
             raise BadConfig(f"{described.document.where((what,))}: there is no folder {folder}")
+    if described.file.calib and (Path(described.file.calib) / INDEX).is_file():
+        open_index(described.file.calib).entries()
+    builders = {name: described.builder(name) for name in described.file.build}
+    described.build_plans(builders)
     if expand:
-        each = {c.name: c.expand() for c in chains.values()}
+        each = {c.name: c.expand() for c in chains.values()} | {f"builder {b.name}": b.expand() for b in builders.values()}
         typer.echo(yaml.safe_dump_all(each.values(), sort_keys=False, allow_unicode=True), nl=False)
         return
     typer.echo(f"instrument {described.instrument.name}: {len(limits.limits)} limits")
     for flavor, loaded in chains.items():
         steps = ", ".join(s.name for s in loaded.steps)
         typer.echo(f"chain {loaded.name} for {flavor or 'every other flavor'}: steps {steps}; {len(loaded.qas)} QAs; config {loaded.sha256[:12]}")
+    for builder in builders.values():
+        steps = ", ".join(s.name for s in builder.group.steps[1:])
+        typer.echo(f"builder {builder.name} from {' or '.join(builder.flavors)}: steps {steps}")
     typer.echo("good")

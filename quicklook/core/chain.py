@@ -13,8 +13,9 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from quicklook.core.calibration import CalibrationsUsed
 from quicklook.core.conditional import ConditionalParams
-from quicklook.core.contract import contract_of
+from quicklook.core.contract import Requirement, contract_of
 from quicklook.core.document import Document, Path
 from quicklook.core.errors import BadConfig
 from quicklook.core.overrides import Override, apply_to
@@ -24,6 +25,8 @@ from quicklook.core.provenance import sha256_of
 from quicklook.core.registry import PluginRef, find
 from quicklook.core.validation import validate
 
+SECTIONS = ("steps", "member", "group")
+"""Keys under which steps stand: of a chain, of the exposures of a builder, of its group."""
 DEFAULT_LOOKUP = ("camera", "arm", "flavor", "program", "instrument", "telescope")
 
 
@@ -133,10 +136,17 @@ def load_chain(doc: Document, *, provides: Sequence[type[Product]], tag_names: C
     that no earlier step, calibration or reader provides.
     """
     spec = validate(ChainFile, doc)
-    steps = tuple(_step(doc, spec, i, entry, tag_names) for i, entry in enumerate(spec.steps))
-    _check_names(doc, steps)
-    _check_contracts(doc, steps, provides)
+    steps = load_steps(doc, "steps", spec.steps, spec.lookup, tag_names)
+    check_names(doc, {"steps": steps})
+    check_contracts(doc, "steps", steps, provides)
     return Chain(name=spec.chain, doc=spec.doc, source=doc.source, lookup=spec.lookup, products=spec.products, steps=steps)
+
+
+def load_steps(
+    doc: Document, section: str, entries: Sequence[StepEntry], lookup: tuple[str, ...], tag_names: Collection[str] | None, *, reads: bool = True
+) -> tuple[Step, ...]:
+    """The steps that stand under the key `section` of a document; the first one reads, unless `reads` is False. Raises BadConfig."""
+    return tuple(_step(doc, (section, i), entry, lookup, tag_names, reads and i == 0) for i, entry in enumerate(entries))
 
 
 def _plugin(doc: Document, path: Path, kind: str, name: str, base: type) -> tuple[PluginRef, Any]:
@@ -150,58 +160,76 @@ def _plugin(doc: Document, path: Path, kind: str, name: str, base: type) -> tupl
     return ref, plugin
 
 
-def _step(doc: Document, spec: ChainFile, index: int, entry: StepEntry, tag_names: Collection[str] | None) -> Step:
-    path: Path = ("steps", index)
-    qas = tuple(_qa(doc, spec, (*path, "qas", j), q, tag_names) for j, q in enumerate(entry.qas))
+def _step(doc: Document, path: Path, entry: StepEntry, lookup: tuple[str, ...], tag_names: Collection[str] | None, reads: bool) -> Step:
+    qas = tuple(_qa(doc, lookup, (*path, "qas", j), q, tag_names) for j, q in enumerate(entry.qas))
     name = entry.alg or entry.name
-    if index == 0:
+    if reads:
         if name != "read":
             raise BadConfig(f"{doc.where(path)}: the first step reads; call it `read`, it is {entry.name!r}")
-        params = ConditionalParams.parse(NoParams, doc, (*path, "params"), spec.lookup, tag_names)
+        params = ConditionalParams.parse(NoParams, doc, (*path, "params"), lookup, tag_names)
         return Step(name=entry.name, algorithm="read", plugin=None, params=params, qas=qas, ref=None)
     ref, plugin = _plugin(doc, (*path, "alg") if entry.alg else (*path, "name"), "algorithm", name, PipelineAlg)
-    params = ConditionalParams.parse(plugin.params_type, doc, (*path, "params"), spec.lookup, tag_names)
+    params = ConditionalParams.parse(plugin.params_type, doc, (*path, "params"), lookup, tag_names)
     return Step(name=entry.name, algorithm=name, plugin=plugin, params=params, qas=qas, ref=ref)
 
 
-def _qa(doc: Document, spec: ChainFile, path: Path, entry: str | QaEntry, tag_names: Collection[str] | None) -> QaUse:
+def _qa(doc: Document, lookup: tuple[str, ...], path: Path, entry: str | QaEntry, tag_names: Collection[str] | None) -> QaUse:
     use = QaEntry(qa=entry) if isinstance(entry, str) else entry
     ref, plugin = _plugin(doc, path, "qa", use.qa, MonitoringAlg)
-    params = ConditionalParams.parse(plugin.params_type, doc, (*path, "params"), spec.lookup, tag_names)
+    params = ConditionalParams.parse(plugin.params_type, doc, (*path, "params"), lookup, tag_names)
     return QaUse(name=use.name or use.qa, plugin=plugin, params=params, ref=ref)
 
 
-def _check_names(doc: Document, steps: Sequence[Step]) -> None:
+def check_names(doc: Document, sections: Mapping[str, Sequence[Step]]) -> None:
+    """Refuse a name that is used twice among the steps and QAs of the sections. Raises BadConfig."""
     seen: set[str] = set()
-    for i, step in enumerate(steps):
-        names: list[tuple[str, Path]] = [(step.name, ("steps", i))]
-        names += [(q.name, ("steps", i, "qas", j)) for j, q in enumerate(step.qas)]
-        for name, path in names:
-            if name in seen:
-                raise BadConfig(f"{doc.where(path)}: the name {name!r} is used twice; give one of them another `name`")
-            seen.add(name)
+    for section, steps in sections.items():
+        for i, step in enumerate(steps):
+            names: list[tuple[str, Path]] = [(step.name, (section, i))]
+            names += [(q.name, (section, i, "qas", j)) for j, q in enumerate(step.qas)]
+            for name, path in names:
+                if name in seen:
+                    raise BadConfig(f"{doc.where(path)}: the name {name!r} is used twice; give one of them another `name`")
+                seen.add(name)
 
 
-def _check_contracts(doc: Document, steps: Sequence[Step], provides: Iterable[type[Product]]) -> None:
+def check_contracts(
+    doc: Document, section: str, steps: Sequence[Step], provides: Iterable[type[Product]], members: Sequence[type[Product]] | None = None
+) -> list[type[Product]]:
+    """Refuse steps and QAs whose inputs nothing gives; returns the types that are there at the end.
+
+    `members` are the types that a group has of each of its exposures; without it (a chain of one exposure) a group algorithm is refused.
+    Raises BadConfig.
+    """
     there: list[type[Product]] = list(provides)
     for i, step in enumerate(steps):
-        before = list(there) if i else []  # nothing stands before reading
+        before = [] if step.algorithm == "read" else list(there)  # nothing stands before reading
         if step.plugin is not None:
             contract = contract_of(step.plugin)
-            if contract.group:
-                raise BadConfig(f"{doc.where(('steps', i))}: {step.algorithm} works on a group of exposures, not in the chain of one")
-            _require(doc, ("steps", i), step.algorithm, contract.inputs, there, there)
+            if contract.group and members is None:
+                raise BadConfig(f"{doc.where((section, i))}: {step.algorithm} works on a group of exposures, not in the chain of one")
+            _require(doc, (section, i), step.algorithm, contract.inputs, there, there, members)
             there += contract.outputs
         for j, use in enumerate(step.qas):
-            _require(doc, ("steps", i, "qas", j), use.plugin.name, contract_of(use.plugin).inputs, there, before)
+            _require(doc, (section, i, "qas", j), use.plugin.name, contract_of(use.plugin).inputs, there, before, members)
+    return there
 
 
-def _require(doc: Document, path: Path, who: str, inputs: Iterable[Any], there: Sequence[type], before: Sequence[type]) -> None:
+def _require(
+    doc: Document,
+    path: Path,
+    who: str,
+    inputs: Iterable[Requirement],
+    there: Sequence[type],
+    before: Sequence[type],
+    members: Sequence[type] | None,
+) -> None:
     for need in inputs:
-        have = before if need.before else there
-        if need.optional or (need.calibration and not need.before) or any(issubclass(t, need.type) for t in have):
+        have = (members or ()) if need.sequence else before if need.before else there
+        indexed = need.calibration and not need.before and not need.sequence
+        if need.optional or indexed or need.type is CalibrationsUsed or any(issubclass(t, need.type) for t in have):
             continue
-        when = " before this step" if need.before else ""
+        when = " of each exposure" if need.sequence else " before this step" if need.before else ""
         made = ", ".join(sorted({t.__name__ for t in have}))
         raise BadConfig(f"{doc.where(path)}: {who} needs {need.type.__name__} ({need.name}), and nothing gives one{when}; there are: {made}")
 
@@ -224,15 +252,16 @@ def with_overrides(doc: Document, overrides: Iterable[Override]) -> Document:
 
 def _entries(doc: Document) -> Iterable[tuple[str, Path]]:
     """Names of steps and QAs as they are written, and their paths."""
-    steps = doc.get(("steps",))
-    for i, step in enumerate(steps if isinstance(steps, list) else []):
-        if not isinstance(step, Mapping):
-            continue
-        yield str(step.get("name")), ("steps", i)
-        qas = step.get("qas")
-        for j, qa in enumerate(qas if isinstance(qas, list) else []):
-            name = (qa.get("name") or qa.get("qa")) if isinstance(qa, Mapping) else qa
-            yield str(name), ("steps", i, "qas", j)
+    for section in SECTIONS:
+        steps = doc.get((section,))
+        for i, step in enumerate(steps if isinstance(steps, list) else []):
+            if not isinstance(step, Mapping):
+                continue
+            yield str(step.get("name")), (section, i)
+            qas = step.get("qas")
+            for j, qa in enumerate(qas if isinstance(qas, list) else []):
+                name = (qa.get("name") or qa.get("qa")) if isinstance(qa, Mapping) else qa
+                yield str(name), (section, i, "qas", j)
 
 
 def entry_names(doc: Document) -> tuple[str, ...]:

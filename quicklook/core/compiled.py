@@ -12,6 +12,7 @@ import hashlib
 import importlib.metadata
 import os
 import pickle
+import re
 import sys
 import tempfile
 import threading
@@ -25,6 +26,9 @@ _FASTMATH = {"contract", "reassoc", "nsz", "arcp"}
 """Never nnan or ninf: they allow the compiler to drop the checks by which a NaN is found."""
 
 _LARGEST = sys.float_info.max
+_IMPORT = re.compile(r"^(?:from|import)\s+([\w.]+)", re.MULTILINE)
+
+_state: dict[str, Any] = {"threads": 1, "pool": None, "compiled": 0}
 
 F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
@@ -97,17 +101,34 @@ class _CheckedCacheFile(_CacheFile):  # type: ignore[misc]
         return pickle.loads(content[32:])
 
     def save(self, key: Any, data: Any) -> None:
+        _state["compiled"] += 1
         try:
             super().save(key, data)
         except OSError:  # a full disk costs the next process a compilation, not this one its frame
             return
 
 
-def _callee_stamps(function: Callable[..., Any]) -> tuple[tuple[str, int, int], ...]:
-    """Name, time and size of the other files whose kernels `function` can call: numba itself watches the file of `function` alone."""
+@functools.cache
+def _imported(module: str) -> frozenset[str]:
+    """The files of its own package that a module imports, whatever they in turn import included; the core has no kernels and is left out."""
+    package, seen, waiting = module.partition(".")[0], set[str](), [module]
+    while waiting:
+        file = getattr(sys.modules.get(waiting.pop()), "__file__", None)
+        if file and file not in seen:
+            seen.add(file)
+            names = _IMPORT.findall(Path(file).read_text(encoding="utf-8"))
+            waiting += [n for n in names if n.partition(".")[0] == package and not n.startswith("quicklook.core")]
+    return frozenset(seen)
+
+
+def _source_stamps(function: Callable[..., Any]) -> tuple[tuple[str, int, int], ...]:
+    """Name, time and size of the other files that the code of `function` depends on: numba itself watches the file of `function` alone.
+
+    Those of kernels that it can call, and of modules that its own imports, for their constants are compiled in.
+    """
     own = function.__code__.co_filename
-    files = {d.py_func.__code__.co_filename for d in function.__globals__.values() if isinstance(d, Dispatcher)} - {own}
-    return tuple((f, os.stat(f).st_mtime_ns, os.stat(f).st_size) for f in sorted(files))
+    files = {d.py_func.__code__.co_filename for d in function.__globals__.values() if isinstance(d, Dispatcher)} | _imported(function.__module__)
+    return tuple((f, os.stat(f).st_mtime_ns, os.stat(f).st_size) for f in sorted(files - {own}))
 
 
 def _guard_cache(dispatcher: Any) -> None:
@@ -115,7 +136,7 @@ def _guard_cache(dispatcher: Any) -> None:
     file = getattr(cache, "_cache_file", None)
     if isinstance(file, _CacheFile):
         file.__class__ = _CheckedCacheFile
-        file._source_stamp = (file._source_stamp, _callee_stamps(dispatcher.py_func))
+        file._source_stamp = (file._source_stamp, _source_stamps(dispatcher.py_func))
 
 
 def jit(function: F | None = None, *, parallel: bool = False, **options: Any) -> Any:
@@ -152,8 +173,12 @@ def finite(x: Any) -> Any:
     return abs(x) <= _LARGEST
 
 
-_state: dict[str, Any] = {"threads": 1, "pool": None}
 _lock = threading.Lock()
+
+
+def compiled_here() -> int:
+    """How many kernels this process has compiled, in place of loading them from the cache."""
+    return int(_state["compiled"])
 
 
 def set_threads(n: int) -> int:

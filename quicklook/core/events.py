@@ -106,6 +106,24 @@ class ProductWritten(Payload):
     size: int
 
 
+class CalibrationMade(Payload):
+    """A calibration was made while the daemon waited: by a chain from one unit, or by a builder from a group of them.
+
+    `name` is its kind, `by` the chain or builder, `path` its file ("" where none was written). `adopted`: it is in the index and is used from now
+    on; else `reasons` say why not. `left_out`: units of the group that were not in order, each with its reason.
+    """
+
+    kind = "calibration"
+    name: str
+    by: str
+    path: str
+    status: Status
+    adopted: bool
+    reasons: list[str] = Field(default_factory=list)
+    made_from: list[int] = Field(default_factory=list)
+    left_out: list[str] = Field(default_factory=list)
+
+
 class Receipt(Payload):
     """Latency receipt of a unit: when each thing happened, UTC nanoseconds, by name; for parts as ``part/name``."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from quicklook.core.product import Product
@@ -12,12 +12,14 @@ from quicklook.core.product import Product
 class Reading:
     """Step 0 of a chain: products by type, and tags (instrument, camera, arm, flavor, program, night, ...), all strings.
 
-    `degraded` says in sentences what is missing and must be worked without (a late companion).
+    `degraded` says in sentences what is missing and must be worked without (a late companion). `sequences` gives the products of each
+    exposure of a group, by type, where it is a group that was read.
     """
 
     products: tuple[Product, ...]
     tags: Mapping[str, str] = field(default_factory=dict)
     degraded: tuple[str, ...] = ()
+    sequences: Mapping[type[Product], Sequence[Product]] = field(default_factory=dict)
 
 
 Read = Callable[[], Reading]

@@ -7,13 +7,13 @@ raises is UNKNOWN and the chain goes on; a step that raises ends the chain of th
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
 
-from quicklook.core.calibration import CalibrationSource, CalibrationUsed
+from quicklook.core.calibration import Absence, CalibrationSource, CalibrationsUsed, CalibrationUsed
 from quicklook.core.chain import Chain, QaUse, Step
 from quicklook.core.contract import Requirement, contract_of
 from quicklook.core.errors import BadData, MissingCalibration, NotApplicable, NotReadyYet
@@ -77,8 +77,10 @@ class _State:
     key: PartKey
     store: dict[type[Product], Product] = field(default_factory=dict)
     kept: dict[str, Product] = field(default_factory=dict)
+    sequences: Mapping[type[Product], Sequence[Product]] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
     calibrations: dict[type[Calibration], tuple[Calibration, CalibrationUsed] | None] = field(default_factory=dict)
+    absent: dict[str, Absence] = field(default_factory=dict)
     steps: list[StepResult] = field(default_factory=list)
     qas: list[QAResult] = field(default_factory=list)
     plots: list[Plot] = field(default_factory=list)
@@ -92,11 +94,20 @@ def _latest(store: Mapping[type[Product], Product], wanted: type[Product]) -> Pr
     return next((p for t, p in reversed(list(store.items())) if issubclass(t, wanted)), None)
 
 
+def _sequence(state: _State, need: Requirement) -> Sequence[Product] | None:
+    """What the exposures of a group have of a type, one after another."""
+    found = state.sequences.get(need.type)
+    if found is None and not need.optional:
+        raise BadData(f"there is no {need.type.kind} of the exposures of this group")
+    return found
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChainRunner:
     """Runs one chain over parts. `clock` gives seconds that only grow; it is used for durations alone.
 
-    `keep` are labels of products (see `Product.label`) that are wanted at the end beside the latest of each type.
+    `keep` are labels of products (see `Product.label`) that are wanted at the end beside the latest of each type. Products of the kinds in `spare`
+    are let go as soon as no step and no QA still takes them, for they are large; the outcome does not have them then, unless they are kept.
     """
 
     chain: Chain
@@ -104,6 +115,7 @@ class ChainRunner:
     calibrations: CalibrationSource
     clock: Callable[[], float]
     keep: frozenset[str] = frozenset()
+    spare: frozenset[str] = frozenset()
 
     def run(self, key: PartKey, read: Read, *, tag: str = "live", revision: int = 0, observer: Observer | None = None) -> Outcome:
         """Take the part through the chain. Never raises for what a plugin or the data do; the result says what failed."""
@@ -114,8 +126,16 @@ class ChainRunner:
                 self._step(state, step, read if index == 0 else None, watch)
             for use in step.qas:
                 self._qa(state, step, use, before, watch)
+            del before
+            self._let_go(state, self.chain.steps[index + 1 :])
         result = self._merge(state, tag, revision)
         return Outcome(result=result, products=state.store, plots=tuple(state.plots), kept=state.kept)
+
+    def _let_go(self, state: _State, rest: Sequence[Step]) -> None:
+        plugins = [s.plugin for s in rest if s.plugin is not None] + [q.plugin for s in rest for q in s.qas]
+        wanted = tuple({need.type for plugin in plugins for need in contract_of(plugin).inputs})
+        for kind in [t for t in state.store if t.kind in self.spare and not issubclass(t, wanted)]:
+            del state.store[kind]
 
     def _step(self, state: _State, step: Step, read: Read | None, watch: Observer) -> None:
         start, failure = self.clock(), None
@@ -137,7 +157,7 @@ class ChainRunner:
         reading: Reading = read()
         state.store = {type(p): p for p in reading.products}
         state.kept = {p.label: p for p in reading.products if p.label in self.keep}
-        state.tags, state.degraded = dict(reading.tags), reading.degraded
+        state.tags, state.degraded, state.sequences = dict(reading.tags), reading.degraded, reading.sequences
 
     def _run_algorithm(self, state: _State, step: Step) -> None:
         if step.plugin is None:
@@ -152,19 +172,26 @@ class ChainRunner:
             if product.label in self.keep:
                 state.kept[product.label] = product
 
-    def _input(self, state: _State, need: Requirement, store: Mapping[type[Product], Product]) -> Product | None:
+    def _input(self, state: _State, need: Requirement, store: Mapping[type[Product], Product]) -> Product | Sequence[Product] | None:
+        if need.sequence:
+            return _sequence(state, need)
+        if need.type is CalibrationsUsed:
+            return CalibrationsUsed(used=tuple(found[1] for found in state.calibrations.values() if found), absent=dict(state.absent))
         found = _latest(store, need.type)
         if found is None and issubclass(need.type, Calibration):
             found = self._calibration(state, need.type)
         if found is None and not need.optional:
             if need.calibration:
-                raise MissingCalibration(f"no {need.type.kind} for {state.key}; add one to the calibration index that is valid on that night")
+                absence = state.absent[need.type.kind]
+                raise MissingCalibration(f"no {need.type.kind} for {state.key}: {absence.why}; {absence.what_next}")
             raise BadData(f"there is no {need.type.kind} for {state.key}")
         return found
 
     def _calibration(self, state: _State, wanted: type[Calibration]) -> Calibration | None:
         if wanted not in state.calibrations:
             state.calibrations[wanted] = self.calibrations.find(wanted, state.key, state.tags)
+            if state.calibrations[wanted] is None:
+                state.absent[wanted.kind] = self.calibrations.absence(wanted, state.key, state.tags)
         found = state.calibrations[wanted]
         return found[0] if found else None
 

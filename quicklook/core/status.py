@@ -41,3 +41,13 @@ def total(statuses: Iterable[Status | None]) -> Status:
 
 EXIT_STATUS = {Status.NORMAL: 0, Status.WARNING: 0, Status.ALARM: 1, Status.UNKNOWN: 3}
 """Exit status of a command that judges; 2 is kept for a command that could not run."""
+
+
+def exit_status(judged: Iterable[tuple[Status, bool]]) -> int:
+    """Exit status over parts, each with its status and whether a step of it failed.
+
+    1 if any is an ALARM; else 3 if any is UNKNOWN or could not be processed to its end, whatever else is only a WARNING: a script that goes on at 0
+    must find its products; else 0. Without any part 3.
+    """
+    each = [EXIT_STATUS[Status.UNKNOWN if failed and status is not Status.ALARM else status] for status, failed in judged]
+    return next((code for code in (1, 3, 0) if code in each), EXIT_STATUS[Status.UNKNOWN])

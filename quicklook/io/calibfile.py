@@ -5,6 +5,8 @@ A further kind of calibration is added by `register_loader`; the indexes know no
 
 from __future__ import annotations
 
+import hashlib
+import stat
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
@@ -17,17 +19,21 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from quicklook.ccd.arrays import Float32, Raw
 from quicklook.ccd.calibs import BadPixelMask, Bias, Dark, KnownFibers, PixelFlat
-from quicklook.ccd.linelist import ArcLines, LineList, SkyLines, parse_lines
+from quicklook.ccd.linelist import ArcLines, LampLines, LineList, SkyLines, parse_lines
 from quicklook.ccd.mask import PixelMask
+from quicklook.ccd.pixeltraces import PixelTraces
 from quicklook.ccd.spectra import FiberFlat, FluxCalib, TraceSet
 from quicklook.core.errors import BadConfig, BadData, MissingCalibration, NotReadyYet
 from quicklook.core.product import Calibration
 from quicklook.core.yamlsource import validate
+from quicklook.io.calibreview import review
+from quicklook.io.calibtables import read_pixeltraces, read_ptc, read_refarc, read_refflat
 from quicklook.io.configfiles import read_config
 from quicklook.io.fitsfile import FitsFile, open_fits
 from quicklook.io.flatfile import read_fiberflat, read_fluxcalib
 from quicklook.io.hdu import HduInfo
 from quicklook.io.spectrafile import read_sky
+from quicklook.io.starfile import read_extinction, read_stdstars
 from quicklook.io.tracefile import read_traces
 
 Loader = Callable[[Path], Calibration]
@@ -41,6 +47,10 @@ _UNITS = {
     "dark": ("electron/s", "electrons/s", "e/s", "e-/s", "electron s-1", "electrons/second", "electron/sec"),
     "pixflat": ("", "1", "none", "relative", "dimensionless", "adimensional"),
 }
+MAX_LOST = 0.5
+"""A calibration image of which more than this is no number is not used. Fewer are masked in the frame, and counted by a QA."""
+_REVIEWED = ("psf", "pixeltraces", "fiberflat", "sky")
+"""Kinds whose values are looked at whenever they are loaded: it takes a few hundredths of a second."""
 _TABLE: dict[str, tuple[Loader, Check, Adapt]] = {}
 
 
@@ -52,26 +62,67 @@ def register_loader(kind: str, loader: Loader, check: Check | None = None, adapt
     _TABLE[kind] = (loader, check or (lambda _calibration, _tags: ""), adapt or (lambda calibration, _tags: calibration))
 
 
-def load_calibration(path: Path, wanted: type[Calibration], tags: Mapping[str, str]) -> Calibration:
+def loadable_kinds() -> tuple[str, ...]:
+    """Kinds of calibrations that can be loaded."""
+    return tuple(_TABLE)
+
+
+def read_kind(path: Path, kind: str, *, sha256: str = "") -> Calibration:
+    """The calibration of a kind in a file, from the cache of the process where it is unchanged.
+
+    Raises MissingCalibration (a kind that nothing can load), BadData (what is wrong with it, also that it has not the checksum `sha256`),
+    NotReadyYet, OSError.
+    """
+    if kind not in _TABLE:
+        raise MissingCalibration(f"calibrations of kind {kind!r} cannot be loaded: nothing is registered for them")
+    loader = _TABLE[kind][0]
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise BadData("it is no regular file")
+    key = (kind, str(path.resolve()), status.st_mtime_ns, status.st_size, sha256)
+    return _CACHE.get(key, lambda: _checked(path, loader, sha256))
+
+
+def misfit(calibration: Calibration, tags: Mapping[str, str]) -> str:
+    """Why a calibration cannot be used for a part with these tags (its size); empty where it can."""
+    return _TABLE[calibration.kind][1](calibration, tags)
+
+
+def _checked(path: Path, loader: Loader, sha256: str) -> Calibration:
+    """Loaded, where it is the file that was added. One that cannot be read is told as such: that says more than its checksum."""
+    made = loader(path)
+    if made.kind in _REVIEWED and (wrong := review(made).wrong):
+        raise BadData("; ".join(wrong))
+    if sha256 and checksum(path) != sha256:
+        raise BadData("it is not the file that was added to the index, its checksum differs; restore it, or add it again with `quicklook calib add`")
+    return made
+
+
+def checksum(path: Path) -> str:
+    """SHA-256 of a file, read to its last byte. Raises OSError, BadData for what is no regular file: a pipe would be waited for."""
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise BadData("it is no regular file")
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def load_calibration(path: Path, wanted: type[Calibration], tags: Mapping[str, str], *, sha256: str = "") -> Calibration:
     """The calibration in a file, from the cache of the process where it is unchanged.
 
-    Raises MissingCalibration, with path and what to do, where it cannot be used for a part with these tags.
+    Raises MissingCalibration, with path and what to do, where it cannot be used for a part with these tags, or is not what was added (`sha256`).
     """
-    if wanted.kind not in _TABLE:
-        raise MissingCalibration(f"calibrations of kind {wanted.kind!r} cannot be loaded: nothing is registered for them")
-    loader, check, adapt = _TABLE[wanted.kind]
+    kind = wanted.kind
     try:
-        status = path.stat()
-        key = (wanted.kind, str(path.resolve()), status.st_mtime_ns, status.st_size)
-        calibration = _CACHE.get(key, lambda: loader(path))
+        calibration = read_kind(path, kind, sha256=sha256)
     except OSError as error:
-        raise MissingCalibration(f"{wanted.kind} {path} cannot be read: {error.strerror or error}; restore the file or correct the index") from error
+        raise MissingCalibration(f"{kind} {path} cannot be read: {error.strerror or error}; restore the file or correct the index") from error
     except (BadData, NotReadyYet) as error:
-        raise MissingCalibration(f"{wanted.kind} {path} cannot be used: {error}; replace the file or choose another in the index") from error
+        raise MissingCalibration(f"{kind} {path} cannot be used: {error}; replace the file or choose another in the index") from error
     if not isinstance(calibration, wanted):
         raise MissingCalibration(f"{path} gives a {type(calibration).__name__}, not a {wanted.__name__}")
+    _, check, adapt = _TABLE[kind]
     if wrong := check(calibration, tags):
-        raise MissingCalibration(f"{wanted.kind} {path} cannot be used: {wrong}; make one for this read-out or correct the index")
+        raise MissingCalibration(f"{kind} {path} cannot be used: {wrong}; make one for this read-out or correct the index")
     adapted = adapt(calibration, tags)
     if not isinstance(adapted, wanted):
         raise MissingCalibration(f"{path} gives a {type(adapted).__name__}, not a {wanted.__name__}")
@@ -141,8 +192,9 @@ def _float_image(path: Path, kind: str) -> Float32:
     if unit and unit not in allowed:
         raise BadData(f"its unit (BUNIT) is {unit!r}, it must be {allowed[0] or 'a pure number'}")
     out: Float32 = np.ascontiguousarray(pixels, dtype=np.float32)
-    if not np.isfinite(out).any():
-        raise BadData("it holds no finite pixel")
+    known = np.count_nonzero(np.isfinite(out)) / out.size
+    if known <= 1.0 - MAX_LOST:
+        raise BadData("it holds no finite pixel" if not known else f"{100 * (1 - known):.3g} % of its pixels are no numbers")
     return out
 
 
@@ -173,8 +225,30 @@ def _check_shape(calibration: Calibration, tags: Mapping[str, str]) -> str:
     return f"it has {pixels.shape[1]} x {pixels.shape[0]} pixels, the camera has {sizes}"
 
 
-register_loader("bias", lambda path: Bias(pixels=_float_image(path, "bias")), _check_shape)
-register_loader("dark", lambda path: Dark(pixels=_float_image(path, "dark")), _check_shape)
+def _bias(path: Path) -> Bias:
+    """With its variance where it has an IVAR; NaN where that is 0."""
+    pixels = _float_image(path, "bias")
+    with open_fits(path) as f:
+        ivar = f.pixels("IVAR") if f.structure.find("IVAR") is not None else None
+    if ivar is None:
+        return Bias(pixels=pixels)
+    variance = np.full(ivar.shape, np.nan, np.float32)
+    np.divide(1.0, ivar, out=variance, where=ivar > 0)
+    return Bias(pixels=pixels, variance=variance)
+
+
+register_loader("bias", _bias, _check_shape)
+def _dark(path: Path) -> Dark:
+    """With temperature and exposure time where the header states them; its variance stays in the file, nobody needs it with every frame."""
+    pixels = _float_image(path, "dark")
+    with open_fits(path) as f:
+        header = f.structure.hdus[_image_hdu(f, ("DARK", "IMAGE")).index].header
+    stated = {key: header.get(key) for key in ("DETTEMP", "EXPTIME")}
+    temperature, seconds = (float(v) if isinstance(v, int | float) and not isinstance(v, bool) else None for v in stated.values())
+    return Dark(pixels=pixels, temperature_c=temperature, seconds=seconds)
+
+
+register_loader("dark", _dark, _check_shape)
 register_loader("pixflat", lambda path: PixelFlat(pixels=_float_image(path, "pixflat")), _check_shape)
 register_loader("mask", _mask, _check_shape)
 
@@ -182,7 +256,7 @@ register_loader("mask", _mask, _check_shape)
 def _check_traces(traces: Calibration, tags: Mapping[str, str]) -> str:
     """Against the size of the image, where both are known."""
     wanted = _shape(tags.get("image_shape"))
-    if not isinstance(traces, TraceSet) or not wanted or not traces.npix_x or not traces.npix_y:
+    if not isinstance(traces, TraceSet | PixelTraces) or not wanted or not traces.npix_x or not traces.npix_y:
         return ""
     if (traces.npix_y, traces.npix_x) == wanted:
         return ""
@@ -227,5 +301,12 @@ register_loader("fiberflat", read_fiberflat, adapt=number_fibres)
 register_loader("fluxcal", read_fluxcalib, adapt=number_fibres)
 register_loader("sky", read_sky)
 register_loader("fibers", _fibers)
+register_loader("stdstar", read_stdstars)
+register_loader("extinction", read_extinction)
 register_loader("skylines", lambda path: _lines(path, SkyLines))
 register_loader("arclines", lambda path: _lines(path, ArcLines))
+register_loader("lamplines", lambda path: _lines(path, LampLines))
+register_loader("pixeltraces", read_pixeltraces, _check_traces)
+register_loader("ptc", read_ptc)
+register_loader("refarc", read_refarc)
+register_loader("refflat", read_refflat)

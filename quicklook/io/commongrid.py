@@ -16,10 +16,11 @@ from quicklook.ccd.image import HeaderValue
 from quicklook.ccd.spectra import SpecMask, UInt32
 from quicklook.core.errors import BadData
 from quicklook.io.atomic import atomic
+from quicklook.io.fibermap import put_fibermap
 from quicklook.io.fitswrite import Card, cards_of, write_image_hdu
 from quicklook.io.hdus import Hdus
-from quicklook.io.spectrafile import fibermap_columns, fibermap_of, read_frame, read_sky
-from quicklook.io.tablefile import write_table_hdu
+from quicklook.io.spectrafile import fibermap_of, read_frame, read_sky
+from quicklook.io.tablefile import column_units, write_table_hdu
 
 STEP = 0.8
 """Angstrom."""
@@ -119,12 +120,12 @@ def export_product(path: Path, folder: Path) -> Path:
     cards: list[Card] = [("BUNIT", unit), *cards_of(kept)]
     with atomic(out, sync=False) as f:
         write_image_hdu(f, planes[0], name=name, cards=cards, primary=True)
-        write_image_hdu(f, planes[1], name="IVAR")
+        write_image_hdu(f, planes[1], name="IVAR", cards=[("BUNIT", f"1/({unit})**2")])
         write_image_hdu(f, planes[2], name="MASK")
         write_image_hdu(f, grid, name="WAVELENGTH", cards=[("BUNIT", "Angstrom")])
         if extra is not None:
             write_image_hdu(f, extra, name="RESOLUTION")
-        write_table_hdu(f, fibermap_columns(fibermap), name="FIBERMAP", cards=[("FMAPSRC", fibermap.source)])
+        put_fibermap(f, fibermap)
         if hdus.has("SCORES"):
-            write_table_hdu(f, hdus.table("SCORES"), name="SCORES")
+            write_table_hdu(f, hdus.table("SCORES"), name="SCORES", units=column_units(hdus.header("SCORES")))
     return out

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
@@ -12,8 +14,9 @@ from quicklook.ccd.exposure import FiberMap
 from quicklook.ccd.image import Header
 from quicklook.core.errors import BadData
 from quicklook.io.fitsfile import inspect
+from quicklook.io.fitswrite import Card, cards_of
 from quicklook.io.instrument import Apertures
-from quicklook.io.tablefile import read_table
+from quicklook.io.tablefile import column_units, read_table, write_table_hdu
 
 
 def slit_fibermap(apertures: Apertures) -> FiberMap:
@@ -44,15 +47,35 @@ def read_fibermap(path: Path, hdu: str, select: Mapping[str, int]) -> tuple[Fibe
         chosen = ", ".join(f"{k} = {v}" for k, v in select.items())
         raise BadData(f"{path.name}, {info.label}: has no rows" + (f" with {chosen}" if chosen else ""))
     rows = rows[np.argsort(table["FIBER"][rows], kind="stable")]
-    return make_fibermap({name: column[rows] for name, column in table.items()}, path.name), info.header
+    return make_fibermap({name: column[rows] for name, column in table.items()}, path.name, info.header), info.header
 
 
-def make_fibermap(table: Mapping[str, Raw], source: str) -> FiberMap:
-    """Fibre map of the columns of a table, of which FIBER must be there; without OBJTYPE all fibres are on targets."""
+_STRUCTURE = re.compile(
+    r"XTENSION|SIMPLE|EXTEND|BITPIX|NAXIS\d*|[PG]COUNT|TFIELDS|EXT(NAME|VER|LEVEL)|T(TYPE|FORM|UNIT|DIM|NULL|SCAL|ZERO|DISP|HEAP)\d*"
+    r"|CHECKSUM|DATASUM|FMAPSRC|COMMENT|HISTORY|CONTINUE|LONGSTRN|END|"
+)
+"""Cards that say how a table is stored, and not what it is about."""
+
+
+def make_fibermap(table: Mapping[str, Raw], source: str, header: Header | None = None) -> FiberMap:
+    """Fibre map of the columns of a table, of which FIBER must be there; without OBJTYPE all fibres are on targets.
+
+    From the `header` of the table the units of its columns are taken, and the cards that do not say how it is stored.
+    """
     columns = dict(table)
     fiber = columns.pop("FIBER").astype(np.int32)
     objtype = columns.pop("OBJTYPE", None)
     names = tuple(str(t).strip().upper() for t in objtype) if objtype is not None else ("TGT",) * len(fiber)
     for column in (fiber, *columns.values()):
         column.flags.writeable = False
-    return FiberMap(fiber=fiber, objtype=names, columns=columns, source=source)
+    about = {} if header is None else {k: v for k, v in header.items() if v is not None and not _STRUCTURE.fullmatch(k)}
+    return FiberMap(
+        fiber=fiber, objtype=names, columns=columns, units={} if header is None else column_units(header), header=about, source=source
+    )  # fmt: skip
+
+
+def put_fibermap(stream: BinaryIO, fibermap: FiberMap) -> None:
+    """Append the HDU FIBERMAP: FIBER and OBJTYPE first, units and cards as in the file that the map comes from (FMAPSRC)."""
+    columns = {"FIBER": np.asarray(fibermap.fiber, np.int32), "OBJTYPE": np.array(fibermap.objtype), **fibermap.columns}
+    cards: list[Card] = [("FMAPSRC", fibermap.source), *cards_of(fibermap.header)]
+    write_table_hdu(stream, columns, name="FIBERMAP", cards=cards, units=fibermap.units)

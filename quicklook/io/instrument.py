@@ -16,6 +16,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from quicklook.core.errors import BadConfig
 from quicklook.io.badamps import complaints, split_words
+from quicklook.io.hardware import Mounted, contradictions
 from quicklook.io.patterns import compile_pattern
 
 Scalar = str | int | float | bool
@@ -196,6 +197,7 @@ class HeaderMap(Part):
     program: FieldSpec = _fields("PROGRAM", case="lower", description="dark, bright, ...")
     airmass: FieldSpec = _fields("AIRMASS", description="airmass")
     seeing: FieldSpec = _fields("SEEING", description="seeing, arcsec")
+    temperature: FieldSpec = _fields("DETTEMP", "CCDTEMP", description="temperature of the detector, degree Celsius")
     ra: FieldSpec = _fields("RA", description="right ascension: degree as a number, hours as a text with colons")
     dec: FieldSpec = _fields("DEC", description="declination, degree")
     object: FieldSpec = _fields("OBJECT", description="name of the target")
@@ -273,6 +275,18 @@ class Apertures(Part):
     sky: tuple[int, ...] = Field((), description="numbers (from 0) of those on the sky")
 
 
+class Spectra(Part):
+    """The spectra on the cameras, roughly: what the builders of traces and wavelengths start from. A number, or one by arm or camera."""
+
+    fibres: int | None = Field(None, gt=0, description="fibres on a camera; null: as in cameras.fibres, apertures.count, or not known")
+    bundle: int = Field(0, ge=0, description="fibres of a bundle, with wider gaps between bundles; 0: there are no bundles")
+    dispersion: float | dict[str, float] | None = Field(None, description="Angstrom per pixel; null: not known")
+    dispersion_error: float = Field(0.06, gt=0, le=0.5, description="relative error of that")
+    centre: float | dict[str, float] | None = Field(None, description="vacuum wavelength at the middle of the detector, Angstrom; null: not known")
+    centre_error: float = Field(200.0, gt=0, description="error of that, Angstrom")
+    lamps: tuple[str, ...] | dict[str, tuple[str, ...]] = Field((), description="elements in the arc lamps, as in [Hg, Cd, Ne]; empty: any")
+
+
 class Instrument(Part):
     """An instrument."""
 
@@ -294,6 +308,14 @@ class Instrument(Part):
     )
     companions: tuple[CompanionSpec, ...] = Field((), description="what comes with an exposure")
     apertures: Apertures | None = Field(None, description="apertures of a slit; null for an instrument with fibres")
+    spectra: Spectra = Field(default_factory=Spectra, description="the spectra on its cameras, roughly")
+    bound_to: tuple[str, ...] = Field(
+        ("serial",), description="tags of the hardware that calibrations made here belong to, as in [specid, detector]: no other gets them"
+    )
+    hardware: tuple[Mounted, ...] = Field(
+        (), description="which hardware is mounted where, from when to when: serial numbers and further tags, by which calibrations are chosen"
+    )
+    builders: dict[str, str] = Field({}, description="builder by the kind of calibration that is asked for, where it is not the one of that name")
     chains: dict[str, str] = Field({}, description="chain by flavor, where the site names none; default: `zero` for zeros, `raw` for all others")
     flavors: tuple[str, ...] = Field(
         ("science", "arc", "flat", "zero", "dark"), description="flavors of its exposures; any other is a problem"
@@ -318,6 +340,8 @@ class Instrument(Part):
     def _amplifiers_there_are(self) -> Instrument:
         if wrong := complaints(self, self.bad_amplifiers):
             raise ValueError(f"bad_amplifiers: {'; '.join(wrong)}")
+        if wrong := contradictions(self.hardware):
+            raise ValueError(f"hardware: {'; '.join(wrong)}")
         return self
 
 

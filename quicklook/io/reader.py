@@ -16,6 +16,7 @@ import numpy as np
 from quicklook.ccd.arrays import Raw
 from quicklook.ccd.exposure import Arrival, Companion, Exposure, FiberMap
 from quicklook.ccd.image import RawImage
+from quicklook.ccd.pixeltraces import Spectrograph
 from quicklook.core.errors import BadConfig, BadData, QuicklookError
 from quicklook.core.keys import Unit
 from quicklook.core.product import Product
@@ -27,9 +28,11 @@ from quicklook.io.badamps import marked
 from quicklook.io.examine import Examined, examine, format_name
 from quicklook.io.fibermap import read_fibermap, slit_fibermap
 from quicklook.io.fitsfile import FitsFile, inspect, open_fits
+from quicklook.io.hardware import disagreement, hardware_tags
 from quicklook.io.headerfacts import Headers
 from quicklook.io.instrument import CompanionSpec, Instrument
 from quicklook.io.naming import is_temporary, locate, match_path
+from quicklook.io.spectrograph import spectrograph_of
 
 MIN_PIXELS = 64
 """A smaller image is no frame of a detector."""
@@ -114,7 +117,7 @@ class FitsReader(Reader):
     """Reads FITS files, as the description of the instrument says."""
 
     name = "fits"
-    provides = (RawImage, Exposure, Arrival, FiberMap)
+    provides = (RawImage, Exposure, Arrival, FiberMap, Spectrograph)
 
     def peek(self, path: str | Path) -> Peek:
         """See `Reader.peek`. A few milliseconds for thirty cameras."""
@@ -140,7 +143,7 @@ class FitsReader(Reader):
             tags["bad_amplifiers"] = ",".join(bad)
         fibermap = self._fibermap(examined, camera, tags)
         arrival = self._arrival(examined, camera)
-        products: tuple[Product, ...] = (arrival, examined.exposure, raw)
+        products: tuple[Product, ...] = (arrival, examined.exposure, raw, spectrograph_of(self.instrument, camera, tags))
         degraded = arrival.problems.get("companions", ())
         return Reading(products=products if fibermap is None else (*products, fibermap), tags=tags, degraded=degraded)
 
@@ -201,6 +204,12 @@ class FitsReader(Reader):
             tags |= {"camera": camera} | camera_tags(instrument, camera)
             if instrument.cameras.fibres and tags.get("spectrograph", "").isdigit():
                 tags["first_fibre"] = str(instrument.cameras.fibres * int(tags["spectrograph"]))
+            mounted = hardware_tags(instrument, camera, exposure.unit.night)
+            tags = mounted | {k: v for k, v in tags.items() if v}
+            if other := disagreement(tags, mounted):
+                examined.problems.add("headers", other)
+            if bound := [t for t in instrument.bound_to if tags.get(t)]:
+                tags["bound_to"] = ",".join(bound)
         return {k: v for k, v in tags.items() if v}
 
     def _fibermap(self, examined: Examined, camera: str, tags: Mapping[str, str]) -> FiberMap | None:

@@ -50,6 +50,19 @@ def _word(buffer: Any, pos: Any) -> Any:
 
 
 @jit
+def _long_run(buffer: Any, pos: Any, end: Any, zeros: Any) -> Any:
+    """Length of a run of zeros from bit `pos` on, `zeros` of them in the first word, and the bit of its end; -1 where the bits end before it."""
+    run = np.int64(0)
+    while zeros >= 57:
+        run += 56
+        pos += 56
+        if pos >= end:
+            return run, np.int64(-1)
+        zeros = np.int64(_leading_zeros(_word(buffer, pos)))
+    return run + zeros, pos + zeros
+
+
+@jit
 def _decode_tile(buffer: Any, start: Any, size: Any, out: Any, nbytes: Any, block: Any, code_bits: Any, raw_code: Any, offset: Any) -> Any:
     """Decode one tile into `out` [npixel]; False if its bits end before its pixels do.
 
@@ -97,14 +110,9 @@ def _decode_tile(buffer: Any, start: Any, size: Any, out: Any, nbytes: Any, bloc
                     zeros = np.int64(_leading_zeros(word))
                 long_run = np.int64(0)
                 if zeros + 1 + split > valid:  # a run of zeros longer than a word: a large jump, such as at a cosmic ray
-                    while zeros >= 57:
-                        long_run += 56
-                        pos += 56
-                        if pos >= end:
-                            return False
-                        zeros = np.int64(_leading_zeros(_word(buffer, pos)))
-                    pos += zeros
-                    long_run += zeros
+                    long_run, pos = _long_run(buffer, pos, end, zeros)
+                    if pos < 0:
+                        return False
                     zeros = np.int64(0)
                     word = _word(buffer, pos)
                     valid = np.int64(57)

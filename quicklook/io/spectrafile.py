@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
 from quicklook.ccd.arrays import Float32, Float64, Raw
 from quicklook.ccd.exposure import Exposure, FiberMap
 from quicklook.ccd.image import HeaderValue
+from quicklook.ccd.scorenames import until
 from quicklook.ccd.spectra import Frame, Scores, SkyModel, UInt32
 from quicklook.core.errors import BadData
 from quicklook.io.atomic import atomic
-from quicklook.io.fibermap import make_fibermap
+from quicklook.io.fibermap import make_fibermap, put_fibermap
 from quicklook.io.fitswrite import Card, cards_of, write_image_hdu
 from quicklook.io.hdus import Hdus
 from quicklook.io.headercards import exposure_cards
 from quicklook.io.tablefile import write_table_hdu
 
 Provenance = Mapping[str, HeaderValue]
-
-_STAGE_WORDS = {"frame": "RAW", "fframe": "FFLAT", "sframe": "SKYSUB", "cframe": "CALIB"}
-"""Words of the columns of SCORES by stage, as in the DESI data model."""
 
 
 def write_frame(
@@ -37,8 +36,8 @@ def write_frame(
 ) -> None:
     """Write spectra: FLUX, IVAR (float32), MASK (int32), WAVELENGTH (float64, Angstrom), SIGMA (float32, Angstrom), FIBERMAP, SCORES.
 
-    What had to be assumed is in the cards ASSUMnn. `scores` of the same fibres are the columns of SCORES; without them it holds what
-    `basic_scores` gives. Measured with 500 x 4128 samples: 0.1 s (the peer takes 0.16 s for less, NUMBERS.md).
+    What had to be assumed is in the cards ASSUMnn. SCORES holds FIBER and TARGETID, and the columns of `scores` of the same fibres that are of
+    this stage or of one before it. Measured with 500 x 4128 samples: 0.1 s (the peer takes 0.16 s for less, NUMBERS.md).
     """
     cards: list[Card] = [("BUNIT", frame.unit), ("STAGE", frame.stage, "what was done"), *exposure_cards(exposure, frame.camera)]
     cards += [(f"ASSUM{i:02d}", text) for i, text in enumerate(frame.assumed)]
@@ -48,43 +47,20 @@ def write_frame(
         write_image_hdu(f, frame.mask, name="MASK")
         write_image_hdu(f, frame.wave, name="WAVELENGTH", cards=[("BUNIT", "Angstrom")])
         write_image_hdu(f, frame.sigma, name="SIGMA", cards=[("BUNIT", "Angstrom")])
-        write_table_hdu(f, fibermap_columns(frame.fibermap), name="FIBERMAP", cards=[("FMAPSRC", frame.fibermap.source)])
+        put_fibermap(f, frame.fibermap)
         columns, units = _score_columns(frame, scores)
         write_table_hdu(f, columns, name="SCORES", units=units)
 
 
-def _score_columns(frame: Frame, scores: Scores | None) -> tuple[Mapping[str, Raw], Mapping[str, str]]:
+def _score_columns(frame: Frame, scores: Scores | None) -> tuple[dict[str, Raw], dict[str, str]]:
+    """FIBER, TARGETID where it is known, and the scores of this stage and of those before it."""
     targets = frame.fibermap.columns.get("TARGETID")
-    first: dict[str, Raw] = {} if targets is None else {"TARGETID": np.asarray(targets)}
-    if scores is not None and scores.columns and np.array_equal(scores.fiber, frame.fibermap.fiber):
-        return {**first, **scores.columns}, scores.units
-    return {**first, **basic_scores(frame)}, {}
-
-
-def fibermap_columns(fibermap: FiberMap) -> dict[str, Raw]:
-    """All columns of a fibre map, FIBER and OBJTYPE first."""
-    return {"FIBER": np.asarray(fibermap.fiber, np.int32), "OBJTYPE": np.array(fibermap.objtype), **fibermap.columns}
-
-
-def basic_scores(frame: Frame) -> dict[str, Raw]:
-    """Columns of SCORES that the spectra of a stage give by themselves, float64 [nfibre], over samples with ivar > 0 and mask 0.
-
-    SUM_<stage>_COUNT_<arm> (flux x Angstrom), MEDIAN_<stage>_COUNT_<arm>, MEAN_..., MEDIAN_<stage>_SNR_<arm>; 0 where a fibre has no good sample.
-    """
-    good = (frame.ivar > 0) & (frame.mask == 0) & np.isfinite(frame.flux)
-    step = np.gradient(frame.wave, axis=1) if frame.wave.shape[1] > 1 else np.ones_like(frame.wave)
-    total = np.where(good, frame.flux * step, 0.0).sum(axis=1)
-    count = good.sum(axis=1)
-    mean = np.where(good, frame.flux, 0.0).sum(axis=1, dtype=np.float64) / np.maximum(count, 1)
-    stage, arm = _STAGE_WORDS.get(frame.stage, frame.stage.upper()), frame.camera[:1].upper()
-    columns = {"SUM": total, "MEAN": mean, "MEDIAN": _medians(frame.flux, good)}
-    out = {f"{word}_{stage}_COUNT_{arm}": values for word, values in columns.items()}
-    return {**out, f"MEDIAN_{stage}_SNR_{arm}": _medians(frame.flux * np.sqrt(np.maximum(frame.ivar, 0.0)), good)}
-
-
-def _medians(values: Float32, good: Raw) -> Float64:
-    rows = [row[ok] for row, ok in zip(values, good, strict=True)]
-    return np.array([float(np.median(row)) if row.size else 0.0 for row in rows])
+    columns: dict[str, Raw] = {} if targets is None else {"TARGETID": np.asarray(targets)}
+    columns["FIBER"] = np.asarray(frame.fibermap.fiber, np.int32)
+    if scores is None or not np.array_equal(scores.fiber, frame.fibermap.fiber):
+        return columns, {}
+    names = until(frame.stage, scores.columns)
+    return columns | {n: scores.columns[n] for n in names}, {n: scores.units[n] for n in names if n in scores.units}
 
 
 def read_frame(path: str | Path) -> Frame:
@@ -130,7 +106,7 @@ def fibermap_of(hdus: Hdus, n: int, first: int = 0) -> FiberMap:
     table = hdus.table("FIBERMAP")
     if len(table.get("FIBER", ())) != n:
         raise BadData(f"{hdus.path.name}: {n} spectra and a FIBERMAP of {len(table.get('FIBER', ()))} rows")
-    return make_fibermap(table, str(hdus.card("FMAPSRC", "FIBERMAP") or hdus.path.name))
+    return make_fibermap(table, str(hdus.card("FMAPSRC", "FIBERMAP") or hdus.path.name), hdus.header("FIBERMAP"))
 
 
 def write_sky(
@@ -143,18 +119,36 @@ def write_sky(
     fibermap: FiberMap | None = None,
     sync: bool = True,
 ) -> None:
-    """Write a sky model: SKY, IVAR (float32), MASK (int32), WAVELENGTH (float64), SKYFIBERS (table of FIBER, USED), FIBERMAP where it is given."""
-    cards: list[Card] = [("BUNIT", "electron/Angstrom"), ("NSKYFIB", len(sky.fibers)), ("LEAVEOUT", sky.leave_one_out)]
-    cards += [("LINEERR", float(sky.line_error), "relative error of lines"), *exposure_cards(exposure, camera)]
+    """Write a sky model: SKY, IVAR (float32), MASK (int32), WAVELENGTH (float64), SKYFIBERS (table of FIBER, USED), FIBERMAP.
+
+    FIBERMAP has the rows of `fibermap` in the order of the model's fibres, or their numbers alone where it has not all of them; there is none for
+    a model that knows no numbers.
+    """
     with atomic(path, sync=sync) as f:
-        write_image_hdu(f, sky.flux, name="SKY", cards=[*cards, *cards_of(provenance or {})], primary=True)
-        write_image_hdu(f, sky.ivar, name="IVAR")
-        write_image_hdu(f, sky.mask, name="MASK")
-        write_image_hdu(f, sky.wave, name="WAVELENGTH", cards=[("BUNIT", "Angstrom")])
-        used = {"FIBER": np.array(sky.fibers + sky.rejected, np.int32), "USED": np.arange(len(sky.fibers) + len(sky.rejected)) < len(sky.fibers)}
-        write_table_hdu(f, used, name="SKYFIBERS")
-        if fibermap is not None:
-            write_table_hdu(f, fibermap_columns(fibermap), name="FIBERMAP", cards=[("FMAPSRC", fibermap.source)])
+        put_sky(f, sky, [*exposure_cards(exposure, camera), *cards_of(provenance or {})], fibermap)
+
+
+def put_sky(f: BinaryIO, sky: SkyModel, more: Iterable[Card], fibermap: FiberMap | None = None) -> None:
+    """The HDUs of a sky model, see `write_sky`; `more` are cards of the first."""
+    cards: list[Card] = [("BUNIT", "electron/Angstrom"), ("NSKYFIB", len(sky.fibers)), ("LEAVEOUT", sky.leave_one_out)]
+    cards += [("LINEERR", float(sky.line_error), "relative error of lines")]
+    write_image_hdu(f, sky.flux, name="SKY", cards=[*cards, *more], primary=True)
+    write_image_hdu(f, sky.ivar, name="IVAR", cards=[("BUNIT", "1/(electron/Angstrom)**2")])
+    write_image_hdu(f, sky.mask, name="MASK")
+    write_image_hdu(f, sky.wave, name="WAVELENGTH", cards=[("BUNIT", "Angstrom")])
+    used = {"FIBER": np.array(sky.fibers + sky.rejected, np.int32), "USED": np.arange(len(sky.fibers) + len(sky.rejected)) < len(sky.fibers)}
+    write_table_hdu(f, used, name="SKYFIBERS")
+    if sky.fiber is not None:
+        put_rows_of(f, sky.fiber, fibermap)
+
+
+def put_rows_of(f: BinaryIO, fiber: Raw, fibermap: FiberMap | None) -> None:
+    """Append FIBERMAP: the rows of these fibres, in their order, or their numbers alone where the fibre map has not all of them."""
+    rows = fibermap.of_fibers(fiber) if fibermap is not None else None
+    if rows is not None:
+        put_fibermap(f, rows)
+    else:
+        write_table_hdu(f, {"FIBER": np.asarray(fiber, np.int32)}, name="FIBERMAP")
 
 
 def read_sky(path: str | Path) -> SkyModel:
@@ -164,7 +158,18 @@ def read_sky(path: str | Path) -> SkyModel:
     fibers, rejected = _sky_fibres(hdus)
     out, error = hdus.card("LEAVEOUT", "SKY"), hdus.card("LINEERR", "SKY")
     line_error = float(error) if isinstance(error, int | float) else 0.0
-    return SkyModel(flux=flux, ivar=ivar, mask=mask, wave=wave, fibers=fibers, rejected=rejected, leave_one_out=out is True, line_error=line_error)
+    return SkyModel(
+        flux=flux, ivar=ivar, mask=mask, wave=wave, fibers=fibers, rejected=rejected, leave_one_out=out is True, line_error=line_error,
+        fiber=fiber_numbers(hdus, len(flux)),
+    )  # fmt: skip
+
+
+def fiber_numbers(hdus: Hdus, n: int) -> Raw | None:
+    """Column FIBER of FIBERMAP, int32 [n]; None where there is none. Raises BadData where it has another number of rows."""
+    fiber = hdus.table("FIBERMAP").get("FIBER") if hdus.has("FIBERMAP") else None
+    if fiber is not None and len(fiber) != n:
+        raise BadData(f"{hdus.path.name}: {n} spectra and a FIBERMAP of {len(fiber)} rows")
+    return None if fiber is None else np.asarray(fiber, np.int32)
 
 
 def _sky_fibres(hdus: Hdus) -> tuple[tuple[int, ...], tuple[int, ...]]:

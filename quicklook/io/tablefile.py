@@ -9,6 +9,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from quicklook.ccd.arrays import Raw
+from quicklook.ccd.image import Header
 from quicklook.core.errors import BadData
 from quicklook.io.cards import BLOCK, format_card, header_block
 from quicklook.io.fitswrite import Card
@@ -34,9 +35,16 @@ def read_table(path: Path, index: int) -> dict[str, Raw]:
 
 
 def _native(column: Raw) -> Raw:
-    if column.dtype.kind == "S":
-        return np.char.rstrip(np.char.decode(column, "latin-1"))
+    if column.dtype.kind == "S":  # numpy cuts texts to the longest; the width of the column is kept
+        return np.char.rstrip(np.char.decode(column, "latin-1")).astype(f"U{max(1, column.dtype.itemsize)}")
     return np.ascontiguousarray(column.astype(column.dtype.newbyteorder("=")))
+
+
+def column_units(header: Header) -> dict[str, str]:
+    """Units of the columns of a table by their names (upper case), from its header; those that have none are left out."""
+    named = {key[5:]: str(value).strip().upper() for key, value in header.items() if key.startswith("TTYPE")}
+    units = {name: str(header.get(f"TUNIT{i}") or "").strip() for i, name in named.items()}
+    return {name: unit for name, unit in units.items() if unit}
 
 
 def write_table_hdu(
@@ -66,8 +74,8 @@ def write_table_hdu(
 def _stored(key: str, values: Raw) -> tuple[Raw, str, int]:
     """A column as it is stored (big-endian), its TFORM, its TZERO (0 where it needs none)."""
     if values.dtype.kind in "US":
+        width = max(1, values.dtype.itemsize // (4 if values.dtype.kind == "U" else 1))
         values = np.char.encode(values, "ascii", "replace") if values.dtype.kind == "U" else values
-        width = max(1, values.dtype.itemsize)
         return values.astype(f"S{width}"), f"{width}A", 0
     kind, zero = values.dtype.str[1:], 0
     if kind in _SIGNED:

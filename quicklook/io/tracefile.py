@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from numpy.polynomial import legendre
@@ -132,15 +133,19 @@ def write_traces(
 
     Fibres that are not in one run get a table FIBERMAP with their numbers.
     """
-    n = traces.nfibre
+    with atomic(path, sync=sync) as f:
+        put_traces(f, traces, [*exposure_cards(exposure, camera), *cards_of(provenance or {})])
+
+
+def put_traces(f: BinaryIO, traces: TraceSet, more: Iterable[Card]) -> None:
+    """The HDUs of a trace set, see `write_traces`; `more` are cards of the first."""
     domain: list[Card] = [("WAVEMIN", float(traces.wavemin), "Angstrom"), ("WAVEMAX", float(traces.wavemax), "Angstrom")]
     cards: list[Card] = [("PSFTYPE", "boxcar"), ("NPIX_X", int(traces.npix_x)), ("NPIX_Y", int(traces.npix_y))]
     cards += [("FIBERMIN", int(traces.fiber[0])), ("FIBERMAX", int(traces.fiber[-1])), *domain]
-    with atomic(path, sync=sync) as f:
-        write_image_hdu(f, traces.x, name="XTRACE", cards=[*cards, *exposure_cards(exposure, camera), *cards_of(provenance or {})], primary=True)
-        write_image_hdu(f, traces.y, name="YTRACE", cards=domain)
-        for name, series in (("XSIG", traces.xsig), ("YSIG", traces.ysig)):
-            if series is not None:
-                write_image_hdu(f, series, name=name, cards=[("BUNIT", "pixel"), *domain])
-        if not np.array_equal(traces.fiber, traces.fiber[0] + np.arange(n)):
-            write_table_hdu(f, {"FIBER": np.asarray(traces.fiber, np.int32)}, name="FIBERMAP")
+    write_image_hdu(f, traces.x, name="XTRACE", cards=[*cards, *more], primary=True)
+    write_image_hdu(f, traces.y, name="YTRACE", cards=domain)
+    for name, series in (("XSIG", traces.xsig), ("YSIG", traces.ysig)):
+        if series is not None:
+            write_image_hdu(f, series, name=name, cards=[("BUNIT", "pixel"), *domain])
+    if not np.array_equal(traces.fiber, traces.fiber[0] + np.arange(traces.nfibre)):
+        write_table_hdu(f, {"FIBER": np.asarray(traces.fiber, np.int32)}, name="FIBERMAP")

@@ -28,6 +28,8 @@ from quicklook.core.status import Status
 from quicklook.io.reader import open_reader
 from quicklook.service import jobs
 from quicklook.service.arrivals import Arrivals
+from quicklook.service.buildqueue import BuildQueue
+from quicklook.service.builds import BuildJob
 from quicklook.service.executors import Executor, InlineExecutor, ProcessExecutor
 from quicklook.service.jobs import Job, UnitRow
 from quicklook.service.journal import EVENTS, Journal
@@ -60,7 +62,8 @@ class Daemon:
     def __init__(self, site: Site) -> None:
         site.check()
         self.site = site
-        self.recipe: Recipe = site.recipe()
+        self.recipe: Recipe = site.live_recipe()
+        self._plans = site.build_plans(self.recipe.builders)
         self.reader = open_reader(site.instrument)
         self._tag = self.recipe.tag
         self._bell, self._ring = Pipe(duplex=False)
@@ -90,8 +93,11 @@ class Daemon:
         out, params = self.site.out, self.site.file.sinks
         made = {name: make_sink(name, given, self.site.document) for name, given in params.items()}
         self._life.callback(_lock(out / "daemon.lock").close)
+        if self.recipe.adoption is not None:
+            self.recipe.adoption.prepare()
         self.journal = Journal(journal_path(out), time.time_ns)
         self._life.callback(self.journal.close)
+        self._builds = BuildQueue(self.journal, self._plans, self._tag, attempts=self.site.file.work.attempts, pauses_s=RETRY_PAUSES_S)
         context = SinkContext(out=str(out), epoch=self.journal.epoch)
         for name, sink in made.items():
             self._sinks.append(start_sink(self.journal, journal_path(out), name, sink, params[name], context))
@@ -100,7 +106,7 @@ class Daemon:
             runner.ready(_SINK_READY_S)
         self._life.callback(lambda: self.drain(self._drain_s))
         with self.journal.transaction() as connection:
-            again = jobs.release_running(connection, self._tag)
+            again = jobs.release_running(connection, self._tag) + self._builds.release(connection)
         if again:
             log.info("%d jobs that an earlier run left unfinished are done again", again)
         self.executor: Executor = self._executor()
@@ -184,7 +190,8 @@ class Daemon:
         try:
             with self.journal.reading() as connection:
                 count = jobs.counts(connection, self._tag)
-                return not (count.get(jobs.OPEN) or count.get(jobs.RUNNING) or jobs.open_units(connection, self._tag))
+                waiting = count.get(jobs.OPEN) or count.get(jobs.RUNNING) or self._builds.unfinished(connection)
+                return not (waiting or jobs.open_units(connection, self._tag))
         except Transient:
             return False
 
@@ -247,9 +254,10 @@ class Daemon:
         while self.executor.free() > 0:
             with self.journal.transaction() as connection:
                 job = jobs.take_next(connection, self._tag, time.time_ns())
-                if job is None:
-                    return
-                begun = self._begin(connection, job)
+                begun = job is not None and self._begin(connection, job)
+            if job is None:
+                self._builds.hand_out(self.executor)
+                return
             if begun:
                 self.executor.submit(job)
 
@@ -272,6 +280,8 @@ class Daemon:
             self._arrivals.take(message)
         elif isinstance(message, Ready):
             self._next_beat = 0.0
+        elif isinstance(message.job, BuildJob):
+            self._builds.take(message.job, message)
         else:
             with self.journal.transaction() as connection:
                 # as the journal has it: the message says what was known when the job was handed out
@@ -288,6 +298,7 @@ class Daemon:
         elif not job.announced:
             self.journal.append(message.events, connection)
             jobs.set_verdict(connection, job.id, message.status, message.reasons)
+            self._builds.note(connection, job)
             self._close_complete(connection, job)
             log.info("%s %s: %s", job.unit, job.part, message.status)
 

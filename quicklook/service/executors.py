@@ -15,12 +15,16 @@ from typing import Protocol
 
 from quicklook.core.errors import BadConfig
 from quicklook.core.results import Failure
+from quicklook.service.builds import BuildJob
 from quicklook.service.jobs import Job
 from quicklook.service.processing import Processor, Recipe
-from quicklook.service.worker import Broken, Message, Ready, Written, work, worker_main
+from quicklook.service.worker import Assembled, Broken, Compiled, Message, Ready, Written, work, worker_main
 
 _COLD_DEATHS = 5
 """So many workers in a row that die before they are warm mean that none will live."""
+
+BUILD_DEADLINES = 10.0
+"""A build of a group may take so many times as long as a camera."""
 
 WARM_UP_S = 180.0
 """Compiling all kernels for the first time takes a minute on a slow machine."""
@@ -43,7 +47,7 @@ class Executor(Protocol):
         """How many jobs it has."""
         ...
 
-    def submit(self, job: Job) -> None:
+    def submit(self, job: Job | BuildJob) -> None:
         """Take a job. Call only when `free` is not 0."""
         ...
 
@@ -75,7 +79,7 @@ class InlineExecutor:
         """Never any: a job is done when `submit` returns."""
         return 0
 
-    def submit(self, job: Job) -> None:
+    def submit(self, job: Job | BuildJob) -> None:
         """Run it."""
         work(self._processor, job, self._messages.append)
 
@@ -97,14 +101,15 @@ class _Worker:
     pipe: Connection
     warm: bool = False
     warms_up: bool = True
-    job: Job | None = None
+    job: Job | BuildJob | None = None
     started: float = field(default_factory=time.monotonic)
 
 
 class ProcessExecutor:
     """Warm worker processes, spawned (never forked: OpenMP does not survive it), killed at `deadline_s` and replaced.
 
-    Getting warm may take `warm_up_s`. A worker that dies of it, or takes longer, is replaced by one that does without.
+    Getting warm may take `warm_up_s`. A worker that dies of it, or takes longer, is replaced by one that does without. One that had to compile is
+    replaced once by a fresh one, which loads from the cache what it needs, in a third of the memory.
     """
 
     def __init__(
@@ -115,12 +120,12 @@ class ProcessExecutor:
         self._cold_deaths = 0
         self._workers = [self._spawn() for _ in range(workers)]
 
-    def _spawn(self, warm_up: bool = True) -> _Worker:
+    def _spawn(self, warm_up: bool = True, may_end: bool = True) -> _Worker:
         ours, theirs = self._context.Pipe()
         for name in ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
             # read when numpy and numba are first imported, so it must be set before the child starts
             os.environ[name] = str(self._threads)
-        args = (theirs, self._recipe, self._threads, warm_up)
+        args = (theirs, self._recipe, self._threads, warm_up, may_end)
         process = self._context.Process(target=worker_main, args=args, daemon=True, name="quicklook-worker")
         process.start()
         theirs.close()
@@ -143,7 +148,7 @@ class ProcessExecutor:
         """Workers with a job."""
         return sum(w.job is not None for w in self._workers)
 
-    def submit(self, job: Job) -> None:
+    def submit(self, job: Job | BuildJob) -> None:
         """Give the job to an idle worker."""
         worker = next(w for w in self._workers if w.warm and w.job is None)
         worker.job, worker.started = job, time.monotonic()
@@ -165,10 +170,13 @@ class ProcessExecutor:
         out: list[Message] = []
         try:
             while worker.pipe.poll():
-                message: Message = worker.pipe.recv()
+                message: Message | Compiled = worker.pipe.recv()
+                if isinstance(message, Compiled):
+                    self._renew(worker)
+                    return out
                 if isinstance(message, Ready):
                     worker.warm, self._cold_deaths = True, 0
-                if isinstance(message, Written | Broken):
+                if isinstance(message, Written | Assembled | Broken):
                     worker.job = None
                 out.append(message)
         except (EOFError, OSError):
@@ -176,10 +184,16 @@ class ProcessExecutor:
             out += self._replace(worker, f"its worker process ended with status {worker.process.exitcode}")
         return out
 
+    def _renew(self, worker: _Worker) -> None:
+        worker.process.join(5)
+        worker.pipe.close()
+        self._workers[self._workers.index(worker)] = self._spawn(may_end=False)
+
     def _overdue(self) -> list[Message]:
         now, out = time.monotonic(), []
         for worker in list(self._workers):
             limit_s = self._deadline_s if worker.warm else self._warm_up_s
+            limit_s *= BUILD_DEADLINES if isinstance(worker.job, BuildJob) else 1.0
             if (worker.job is not None or not worker.warm) and now - worker.started > limit_s:
                 worker.process.kill()
                 out += self._replace(worker, f"it took longer than {limit_s:g} s and was stopped")

@@ -86,6 +86,25 @@ FILES = sa.Table(
     sa.Column("lacks_until_ns", sa.BigInteger),
 )
 
+BUILDS = sa.Table(
+    "builds",
+    _metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("builder", sa.String, nullable=False),
+    sa.Column("night", sa.Integer, nullable=False),
+    sa.Column("part", sa.String, nullable=False),
+    sa.Column("tag", sa.String, nullable=False),
+    sa.Column("unit", sa.String, nullable=False),
+    sa.Column("files", sa.Text, nullable=False),
+    sa.Column("count", sa.Integer, nullable=False),
+    sa.Column("state", sa.String, nullable=False, index=True),
+    sa.Column("attempts", sa.Integer, nullable=False, default=0),
+    sa.Column("not_before_ns", sa.BigInteger, nullable=False, default=0),
+    sa.Column("status", sa.String),
+    sa.Column("failure", sa.Text),
+    sa.UniqueConstraint("builder", "night", "part", "tag"),
+)
+
 
 class Journal:
     """The journal in a file, or in memory without one. `now_ns` gives UTC in nanoseconds.

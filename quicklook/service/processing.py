@@ -10,10 +10,11 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+from quicklook.core.builder import Builder
 from quicklook.core.calibration import CalibrationSource
 from quicklook.core.chain import Chain
-from quicklook.core.errors import BadConfig
-from quicklook.core.events import Draft, PartVerdict, Payload, PlotsReady, ProductWritten, QADone, StepDone, draft
+from quicklook.core.errors import BadConfig, BadData
+from quicklook.core.events import CalibrationMade, Draft, PartVerdict, Payload, PlotsReady, ProductWritten, QADone, StepDone, draft
 from quicklook.core.judge import Judge
 from quicklook.core.keys import PartKey
 from quicklook.core.limits import LimitSet
@@ -29,6 +30,7 @@ from quicklook.io.plotfiles import save_plots
 from quicklook.io.products import WriteContext, context_of, write_product
 from quicklook.io.reader import Reader, open_reader
 from quicklook.io.revisions import of_revision, set_aside
+from quicklook.service.adopting import Adoption
 
 log = logging.getLogger("quicklook.service")
 
@@ -37,7 +39,8 @@ log = logging.getLogger("quicklook.service")
 class Recipe:
     """All that a worker needs to process any part: configuration alone, no open file; can be pickled.
 
-    `chains` by flavor; the chain under ``""`` is for every other one.
+    `chains` by flavor; the chain under ``""`` is for every other one. `adoption` takes over calibrations that chains and builders make, where
+    that is wanted (by the daemon alone); `builders` are those that the daemon uses.
     """
 
     instrument: Instrument
@@ -48,6 +51,8 @@ class Recipe:
     tag: str = "live"
     products: tuple[str, ...] = ()
     plots: bool = True
+    adoption: Adoption | None = None
+    builders: Mapping[str, Builder] = field(default_factory=dict)
 
     def chain_for(self, flavor: str) -> Chain:
         """The chain of a flavor. Raises BadConfig if none is configured."""
@@ -113,11 +118,16 @@ class Processor:
         except (Exception, SystemExit):
             log.exception("warming up failed; the first frame will be slower")
 
-    def process(self, path: Path, key: PartKey, chain: Chain, *, revision: int = 0, observer: Observer | None = None) -> Processed:
-        """Take one part through its chain, in memory. Never raises for what is wrong with data or plugins."""
-        keep = frozenset((*chain.products, *self.recipe.products))
+    def process(
+        self, path: Path, key: PartKey, chain: Chain, *, revision: int = 0, observer: Observer | None = None, spare: frozenset[str] = frozenset()
+    ) -> Processed:
+        """Take one part through its chain, in memory. Never raises for what is wrong with data or plugins.
+
+        Products of the kinds `spare` are let go when nothing takes them any more.
+        """
+        keep = frozenset((*chain.products, *self.recipe.products, *(self.recipe.adoption.kept if self.recipe.adoption else ())))
         judge = Judge(self.recipe.limits)
-        runner = ChainRunner(chain=chain, judge=judge, calibrations=self.calibrations, clock=time.perf_counter, keep=keep)
+        runner = ChainRunner(chain=chain, judge=judge, calibrations=self.calibrations, clock=time.perf_counter, keep=keep, spare=spare)
         times, start, started_ns = _Times(observer), time.perf_counter(), time.time_ns()
 
         def read() -> Reading:
@@ -168,6 +178,31 @@ class Processor:
             yield _event(done, ready)
         for label in dict.fromkeys((*chain.products, *self.recipe.products)) if latest else ():
             yield from self._write_product(done, label, qa_file.parent)
+        if latest and self.recipe.adoption is not None:
+            yield from self._adopt(done, self.recipe.adoption)
+
+    def _adopt(self, done: Processed, adoption: Adoption) -> Iterator[Draft]:
+        """Take over the calibrations of a part that is NORMAL. One that the index refuses is told, and nothing else happens."""
+        result = done.outcome.result
+        for product in adoption.wanted(done.outcome):
+            path, reasons = "", list[str]()
+            try:
+                path = str(adoption.add(product, done.key, done.outcome).path)
+            except BadData as error:
+                log.warning("%s: %s", done.key, error)
+                reasons = [str(error)]
+            yield _event(
+                done,
+                CalibrationMade(
+                    name=product.kind,
+                    by=result.provenance.chain,
+                    path=path,
+                    status=result.status,
+                    adopted=bool(path),
+                    reasons=reasons,
+                    made_from=[done.key.unit.expid],
+                ),
+            )
 
     def _write_product(self, done: Processed, label: str, folder: Path) -> Iterator[Draft]:
         product = done.outcome.kept.get(label)

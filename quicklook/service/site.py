@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from quicklook.ccd.tags import TAGS
+from quicklook.core.builder import Builder, load_builder
 from quicklook.core.chain import Chain, entry_names, load_chain, with_overrides
 from quicklook.core.document import Document
 from quicklook.core.document import Path as DocumentPath
@@ -28,6 +29,8 @@ from quicklook.io.configfiles import find_config, is_path, list_configs, read_co
 from quicklook.io.instrument import Instrument, load_instrument
 from quicklook.io.products import can_write
 from quicklook.io.reader import open_reader
+from quicklook.service.adopting import Adoption, AdoptSettings, BuildSettings
+from quicklook.service.builds import BuildPlan
 from quicklook.service.processing import Recipe
 
 log = logging.getLogger("quicklook.config")
@@ -83,6 +86,8 @@ class SiteFile(BaseModel):
     products: tuple[str, ...] = Field((), description="kinds of products written beside those of the chain (preproc, ...)")
     plots: bool = Field(True, description="whether plots are made")
     tag: str = Field("live", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", description="name of this processing")
+    adopt: AdoptSettings = Field(AdoptSettings(), description="calibrations made by the daemon that are used from then on; default: none")
+    build: dict[str, BuildSettings] = Field({}, description="calibrations that the daemon builds from groups, by builder, as in {bias: {count: 5}}")
     watch: WatchSettings = WatchSettings()
     work: WorkSettings = WorkSettings()
     sinks: dict[str, dict[str, Any]] = Field(
@@ -103,7 +108,9 @@ class Site:
     @property
     def tag_names(self) -> frozenset[str]:
         """Tags by which parameters and limits can be chosen here: the common ones, and those that the instrument declares."""
-        return frozenset(TAGS) | frozenset(re.compile(self.instrument.cameras.tags).groupindex) | frozenset(self.instrument.header.tags)
+        declared = (t for mounted in self.instrument.hardware for t in mounted.all_tags)
+        of_camera = re.compile(self.instrument.cameras.tags).groupindex
+        return frozenset((*TAGS, *of_camera, *self.instrument.header.tags, *declared))
 
     @property
     def out(self) -> Path:
@@ -126,13 +133,24 @@ class Site:
     def chain(self, name: str) -> Chain:
         """A chain by name or path, with the parameters of the site and of the command line laid over it, checked."""
         doc = self._find("chains", name, next((("chains", f) for f, n in self.file.chains.items() if n == name), None))
-        known = entry_names(doc)
-        doc = with_overrides(doc, [o for o in _site_overrides(self) if o.target in known])
-        doc = with_overrides(doc, self.overrides)
-        chain = load_chain(doc, provides=open_reader(self.instrument).provides, tag_names=self.tag_names)
+        chain = load_chain(self._overridden(doc), provides=open_reader(self.instrument).provides, tag_names=self.tag_names)
         _check_products(chain.products, doc.where(("products",)))
         _check_products(self.file.products, f"{self.source} (products)")
         return chain
+
+    def builder(self, name: str) -> Builder:
+        """A builder of calibrations by name or path, with the parameters of the site and of the command line laid over it, checked.
+
+        The instrument may name another one for a kind, as for a slit in place of fibres.
+        """
+        doc = self._overridden(self._find("builders", self.instrument.builders.get(name, name), None))
+        return load_builder(doc, provides=open_reader(self.instrument).provides, tag_names=self.tag_names)
+
+    def _overridden(self, doc: Document) -> Document:
+        """With the parameters of the site, as far as they are for its steps and QAs, and with those of the command line."""
+        known = entry_names(doc)
+        doc = with_overrides(doc, [o for o in _site_overrides(self) if o.target in known])
+        return with_overrides(doc, self.overrides)
 
     def chains(self) -> dict[str, Chain]:
         """Chains by flavor; ``""`` for every other one."""
@@ -177,6 +195,31 @@ class Site:
             if pattern and not re.fullmatch(pattern, self.instrument.camera_name(camera)):
                 where = self.document.where(("cameras", i))
                 raise BadConfig(f"{where}: {self.instrument.name} has no camera {camera!r}; its cameras are named as {pattern}")
+
+    def live_recipe(self) -> Recipe:
+        """What workers of the daemon need: as `recipe`, with the builders, and with the index that takes over calibrations.
+
+        Raises BadConfig where calibrations are to be taken over and no folder for them is named, or a builder cannot be used.
+        """
+        adoption, where = None, self.document.where(("adopt",))
+        if self.file.adopt.kinds:
+            if not self.file.calib:
+                raise BadConfig(f"{where}: calibrations can only be adopted into a folder; name it under `calib`")
+            adoption = Adoption(settings=self.file.adopt, folder=Path(self.file.calib))
+        return replace(self.recipe(), adoption=adoption, builders={name: self.builder(name) for name in self.file.build})
+
+    def build_plans(self, builders: Mapping[str, Builder]) -> tuple[BuildPlan, ...]:
+        """When which of these builders is started. Raises BadConfig where a group would be smaller than its builder needs."""
+        plans = []
+        for name, settings in self.file.build.items():
+            builder, where = builders[name], self.document.where(("build", name))
+            flavor = settings.flavor or builder.flavors[0]
+            if flavor not in builder.flavors:
+                raise BadConfig(f"{where}: builder {name} is for {' or '.join(builder.flavors)}, not for {flavor}")
+            if settings.count < builder.at_least:
+                raise BadConfig(f"{where}: builder {name} needs {builder.at_least} exposures at least, count is {settings.count}")
+            plans.append(BuildPlan(builder=name, flavor=flavor, count=settings.count))
+        return tuple(plans)
 
     def recipe(self, chains: Mapping[str, Chain] | None = None) -> Recipe:
         """What workers need."""

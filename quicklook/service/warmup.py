@@ -16,7 +16,7 @@ from quicklook.ccd.exposure import Arrival, Exposure
 from quicklook.ccd.geometry import Amplifier, Section
 from quicklook.ccd.image import RawImage
 from quicklook.ccd.spectra import TraceSet
-from quicklook.core.calibration import CalibrationSource, CalibrationUsed
+from quicklook.core.calibration import Absence, CalibrationSource, CalibrationUsed
 from quicklook.core.chain import Chain
 from quicklook.core.contract import contract_of
 from quicklook.core.judge import Judge
@@ -48,6 +48,10 @@ class _Made:
         }
         make = made.get(wanted)
         return (make(), CalibrationUsed(kind=wanted.kind, source="made up")) if make else None
+
+    def absence(self, wanted: type[Calibration], part: PartKey, tags: Mapping[str, str]) -> Absence:
+        del wanted, part, tags
+        return Absence(why="none is made up", what_next="nothing")
 
 
 def _reading(dtype: str, flavor: str) -> Reading:

@@ -12,11 +12,12 @@ from __future__ import annotations
 
 from quicklook.sim.calibrations import write_calibrations
 from quicklook.sim.exposure import ExposureTruth, SimulatedCamera, simulate_exposure
-from quicklook.sim.faults import FAULTS, Fault, FaultKind
+from quicklook.sim.faults import FAULTS, Fault, FaultKind, parse_fault
 from quicklook.sim.files import WriteOptions, fault_summary, raw_path, simulate_night, write_exposure
 from quicklook.sim.geometry import SCALES, Scale
 from quicklook.sim.instrument import DEFAULT_SEED, Hardware, SimInstrument, sim_instruments
 from quicklook.sim.plan import FLAVORS, Flavor, PlannedExposure, plan_exposure, plan_night
+from quicklook.sim.series import check_faults, plan_series, with_faults
 
 __all__ = [
     "DEFAULT_SEED",
@@ -33,13 +34,17 @@ __all__ = [
     "SimInstrument",
     "SimulatedCamera",
     "WriteOptions",
+    "check_faults",
     "fault_summary",
+    "parse_fault",
     "plan_exposure",
     "plan_night",
+    "plan_series",
     "raw_path",
     "sim_instruments",
     "simulate_exposure",
     "simulate_night",
+    "with_faults",
     "write_calibrations",
     "write_exposure",
 ]

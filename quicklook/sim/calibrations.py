@@ -135,10 +135,13 @@ def _perfibre_hdus(instrument: SimInstrument, wave: Floats) -> list[Any]:
 
 
 def _write_yaml(path: Path, instrument: SimInstrument) -> None:
-    broken = 500 * instrument.spectrograph + instrument.layout.dead_fibre
+    first = 500 * instrument.spectrograph
+    low = ",".join(str(first + i) for i in instrument.low_fibres)
     kinds = ("bias", "dark", "pixflat", "mask", "psf", "fiberflat", "fluxcalib")
     entries = {kind.upper(): f"spec/sm{instrument.specid}/{kind}-{instrument.camera}.fits" for kind in kinds}
-    entries |= {"DETECTOR": instrument.detector, "CCDCFG": CCD_CONFIG, "CCDTMING": CCD_TIMING, "BROKENFIBERS": f"'{broken}'"}
+    entries |= {"DETECTOR": instrument.detector, "CCDCFG": CCD_CONFIG, "CCDTMING": CCD_TIMING}
+    entries |= {"BROKENFIBERS": f"'{first + instrument.layout.dead_fibre}'"}
+    entries |= {"LOWTRANSMISSIONFIBERS": f"'{low}'"} if low else {}
     entries |= {"DATE-OBS-BEGIN": "'20200101'", "DATE-OBS-END": "'20391231'"}
     entries |= {"SATURLEV" + name: str(SATURATION_ADU) for name in instrument.amp_names}
     listed = "".join(f"    {key}: {entries[key]}\n" for key in sorted(entries))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from quicklook.core.errors import BadConfig
 from quicklook.sim.detector import cosmic_rays, detect, read_noise, read_out
-from quicklook.sim.faults import find_fault
+from quicklook.sim.faults import Fault, find_fault
 from quicklook.sim.headers import Cards, camera_cards
 from quicklook.sim.instrument import SimInstrument
 from quicklook.sim.light import LightPath, image_of, light_path
@@ -18,6 +19,9 @@ from quicklook.sim.streams import Purpose, stream
 from quicklook.sim.targets import Targets, fibre_throughput, targets_of
 from quicklook.sim.traces import Flexure, Floats, Traces
 
+FIBRE_FAULTS = ("dead_fibers", "low_fibers")
+FAULTY_FIBRES = 6
+"""How many fibres a fault of fibres hits at least, where it names none (one in forty of a full camera)."""
 SATURATED_FIBRES = 3
 """How many fibres the fault `saturated` makes too bright (one in eighty of a full camera)."""
 
@@ -79,6 +83,8 @@ def simulate_exposure(instrument: SimInstrument, planned: PlannedExposure) -> Si
     targets = targets_of(instrument, planned.tileid)
     spectra = spectra_of(instrument, planned, path, targets) if planned.flavor in LIT_FLAVORS else no_light(instrument)
     spectra, bad_fibres = _saturate(instrument, planned, spectra)
+    too_bright = bad_fibres.copy()
+    spectra = _dim(instrument, planned, spectra, bad_fibres)
     bad_fibres[lost_sky_fibres(instrument, planned, targets)] = 1
     expected = expected_image(instrument, planned, path, spectra.counts)
     cosmics, n_cosmics = cosmic_rays(instrument, planned.expid, planned.exptime, planned.faults)
@@ -91,7 +97,7 @@ def simulate_exposure(instrument: SimInstrument, planned: PlannedExposure) -> Si
         wave=path.on_image(path.wave), xcen=path.on_image(path.x),
         sigma_x=path.on_image(path.sigma_x), sigma_y=path.on_image(path.sigma_y),
         fiberflat=fibre_throughput(instrument, path.on_image(path.wave)), traces=traces, flexure=flexure, targets=targets,
-        rdnoise=noise, faults=hit, fault_info=_fault_info(instrument, planned, raw, noise, bad_fibres), bad_fibres=bad_fibres,
+        rdnoise=noise, faults=hit, fault_info=_fault_info(instrument, planned, raw, noise, too_bright, targets), bad_fibres=bad_fibres,
     )  # fmt: skip
     return SimulatedCamera(instrument=instrument, planned=planned, raw=raw, cards=camera_cards(instrument, planned), truth=truth)
 
@@ -133,12 +139,41 @@ def _saturate(instrument: SimInstrument, planned: PlannedExposure, spectra: Spec
     return spectra.scaled(factor[:, np.newaxis]), bad
 
 
+def faulty_fibres(instrument: SimInstrument, fault: Fault) -> NDArray[np.int64]:
+    """Rows of the fibres that have a fault of fibres: those that it names, else some of the sound ones, the same in all arms and exposures.
+
+    Raises BadConfig where it names one that there is not.
+    """
+    layout = instrument.layout
+    if strange := [i for i in fault.fibers if not 0 <= i < layout.nfibre]:
+        raise BadConfig(f"fault {fault.name}: {instrument.camera} has no fibre {strange[0]}; its rows are 0 to {layout.nfibre - 1}")
+    if fault.fibers:
+        return np.array(fault.fibers, np.int64)
+    sound = np.setdiff1d(np.arange(layout.nfibre), [layout.dead_fibre, *instrument.low_fibres])
+    rng = stream(instrument.seed, Purpose.FIBRES, instrument.spectrograph, 1 + FIBRE_FAULTS.index(fault.name))
+    return np.sort(rng.permutation(sound)[: max(FAULTY_FIBRES, layout.nfibre // 40)])
+
+
+def _dim(instrument: SimInstrument, planned: PlannedExposure, spectra: Spectra, bad: NDArray[np.int16]) -> Spectra:
+    """With less light in the fibres that a fault has hit, or none; the true flux of their targets stays."""
+    for name in FIBRE_FAULTS:
+        fault = find_fault(planned.faults, name, instrument.camera)
+        if fault is None:
+            continue
+        factor = np.ones((len(bad), 1))
+        factor[rows := faulty_fibres(instrument, fault)] = fault.value
+        bad[rows] = 1
+        spectra = replace(spectra.scaled(factor), flux=spectra.flux)
+    return spectra
+
+
 def _fault_info(
     instrument: SimInstrument,
     planned: PlannedExposure,
     raw: NDArray[np.int32],
     noise: dict[str, float],
-    bad_fibres: NDArray[np.int16],
+    too_bright: NDArray[np.int16],
+    targets: Targets,
 ) -> dict[str, dict[str, float | str | list[int]]]:
     """What the faults of this camera did, for the truth file."""
     info: dict[str, dict[str, float | str | list[int]]] = {}
@@ -153,9 +188,11 @@ def _fault_info(
         if fault.name == "hot_noise_amp":
             entry["rdnoise"] = noise[instrument.amp_names[fault.amp_index]]
         if fault.name == "saturated":
-            entry["fibres"] = np.flatnonzero(bad_fibres).tolist()
+            entry["fibres"] = np.flatnonzero(too_bright).tolist()
             entry["n_saturated_pixels"] = int((raw == 65535).sum())
         if fault.name == "lost_sky":
-            entry["fibres"] = np.flatnonzero(bad_fibres).tolist()
+            entry["fibres"] = lost_sky_fibres(instrument, planned, targets).tolist()
+        if fault.kind.of_fibers:
+            entry["fibres"] = faulty_fibres(instrument, fault).tolist()
         info[fault.name] = entry
     return info

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from quicklook.ccd.mask import PixelMask
 from quicklook.core.errors import BadConfig
+from quicklook.sim.atlas import is_fits, lamp_file, sky_spectrum
 from quicklook.sim.geometry import Layout, Scale, camera_code, layout_of, parse_camera
 from quicklook.sim.realtraces import read_traces_of
 from quicklook.sim.streams import Purpose, stream
@@ -18,6 +19,8 @@ from quicklook.sim.traces import Traces, nominal_traces
 
 Floats = NDArray[np.float64]
 DEFAULT_SEED = 20220101
+LOW_FACTOR = 0.3
+"""Light of a low fibre, of that of a sound one."""
 SATURATION_ADU = 65535
 FULL_WELL_E = 2.0e5
 """Electrons that a pixel holds; above it the charge is lost (it does not bleed into its neighbours)."""
@@ -31,7 +34,9 @@ class SimInstrument:
     the bias of each amplifier drifts along the rows of an exposure; `amp_names`: letters in the header cards, for
     amplifiers lower left, lower right, upper left, upper right ('1234' in old files); `sky_gradient`: relative difference of
     the sky between the centre of the focal plane and its edge at +x; `trace_file`: a PSF file of a full camera, from which the
-    traces are taken, or a window of them at smaller scales. Raises BadConfig.
+    traces are taken, or a window of them at smaller scales; `sky_file`, `arc_file`: the emission of the sky and the lines of the lamp, in place
+    of the simulator's own (see `quicklook.sim.atlas`); `nsky`, `nstd`: number of sky fibres and of standard stars, where it is not that of the
+    scale; `nlow`: number of fibres that the calibrations know to be low. Raises BadConfig.
     """
 
     camera: str
@@ -42,6 +47,11 @@ class SimInstrument:
     amp_names: str = "ABCD"
     sky_gradient: float = 0.0
     trace_file: str = ""
+    sky_file: str = ""
+    arc_file: str = ""
+    nsky: int | None = None
+    nstd: int | None = None
+    nlow: int = 0
 
     def __post_init__(self) -> None:
         parse_camera(self.camera)
@@ -54,8 +64,25 @@ class SimInstrument:
             raise BadConfig(f"bias_drift {self.bias_drift} ADU is negative")
         if not -1.0 < self.sky_gradient < 1.0:
             raise BadConfig(f"sky_gradient {self.sky_gradient} is not between -1 and 1")
+        self._check_counts()
+        if self.sky_file:
+            sky_spectrum(self.sky_file, is_fits(self.sky_file))
+        if self.arc_file:
+            lamp_file(self.arc_file, self.seed)
         if len(set(self.amp_names)) != 4:
             raise BadConfig(f"amp_names {self.amp_names!r} are not four different letters, such as ABCD or 1234")
+
+    def _check_counts(self) -> None:
+        counts = {"sky fibres": self.nsky, "standard stars": self.nstd, "low fibres": self.nlow}
+        if wrong := [f"{count} {what}" for what, count in counts.items() if count is not None and count < 0]:
+            raise BadConfig(f"{self.camera}: {', '.join(wrong)}: give a number from 0")
+        live, kinds = self.layout.nfibre - 1, dict(self.layout.kinds)
+        if (total := sum(kinds.values())) > live or self.nlow > live // 2:
+            most = live - total + kinds["SKY"] + kinds["STD"]
+            raise BadConfig(
+                f"{self.camera}: {kinds['SKY']} sky fibres, {kinds['STD']} standard stars and {self.nlow} low fibres are too many: "
+                f"of {live} live fibres {most} at most can be sky or standard stars, and {live // 2} low"
+            )
 
     @property
     def arm(self) -> str:
@@ -85,12 +112,21 @@ class SimInstrument:
     @property
     def layout(self) -> Layout:
         """Pixels, sections, fibres."""
-        return layout_of(self.arm, self.scale)
+        layout = layout_of(self.arm, self.scale)
+        own = {kind: n for kind, n in (("SKY", self.nsky), ("STD", self.nstd)) if n is not None}
+        return replace(layout, kinds=tuple((kind, own.get(kind, n)) for kind, n in layout.kinds)) if own else layout
+
+    @property
+    def low_fibres(self) -> tuple[int, ...]:
+        """Rows of the fibres that the calibrations know to be low: the same in the three arms of a spectrograph."""
+        live = np.delete(np.arange(self.layout.nfibre), self.layout.dead_fibre)
+        rows = stream(self.seed, Purpose.FIBRES, self.spectrograph).permutation(live)[: self.nlow]
+        return tuple(sorted(int(i) for i in rows))
 
     @property
     def hardware(self) -> Hardware:
         """Truth of the detector and fibres (kept in memory for the few cameras used last)."""
-        return _hardware(self.camera, self.scale, self.seed, self.trace_file)
+        return _hardware(self.camera, self.scale, self.seed, self.trace_file, self.low_fibres)
 
 
 def sim_instruments(
@@ -103,6 +139,11 @@ def sim_instruments(
     amp_names: str = "ABCD",
     sky_gradient: float = 0.0,
     trace_files: Mapping[str, str] | None = None,
+    sky_file: str = "",
+    arc_file: str = "",
+    nsky: int | None = None,
+    nstd: int | None = None,
+    nlow: int = 0,
 ) -> tuple[SimInstrument, ...]:
     """One SimInstrument for each camera name; `trace_files` by camera. Raises BadConfig for names that are unknown, given twice, or none."""
     if not cameras or len(set(cameras)) != len(cameras):
@@ -113,7 +154,7 @@ def sim_instruments(
     return tuple(
         SimInstrument(
             camera=camera, scale=scale, seed=seed, wings=wings, bias_drift=bias_drift, amp_names=amp_names,
-            sky_gradient=sky_gradient, trace_file=files.get(camera, ""),
+            sky_gradient=sky_gradient, trace_file=files.get(camera, ""), sky_file=sky_file, arc_file=arc_file, nsky=nsky, nstd=nstd, nlow=nlow,
         )
         for camera in cameras
     )
@@ -126,7 +167,7 @@ class Hardware:
     Per amplifier (4,): `gain` electron/ADU, `rdnoise` electron, `pedestal` ADU. Images: `bias` ADU [raw shape], float32,
     without the pedestal; `dark` electron/s, `pixflat` (dimensionless), `mask` (PixelMask bits, int32) [ny, nx].
     `throughput` [nfibre, 3]: each fibre relative to the mean of the live ones, as 1, t, t^2 with t = -1..1 along the
-    arm's wavelengths; zero for the dead fibre.
+    arm's wavelengths; zero for the dead fibre; low fibres have LOW_FACTOR of what they would have.
     """
 
     gain: tuple[float, ...]
@@ -142,13 +183,14 @@ class Hardware:
 
 
 @lru_cache(maxsize=3)  # about 230 MB each at full scale
-def _hardware(camera: str, scale: Scale, seed: int, trace_file: str) -> Hardware:
+def _hardware(camera: str, scale: Scale, seed: int, trace_file: str, low: tuple[int, ...]) -> Hardware:
     layout = layout_of(camera[0], scale)
     rng = stream(seed, Purpose.HARDWARE, camera_code(camera))
     gain = tuple(round(float(v), 3) for v in rng.uniform(1.20, 1.36, 4))
     rdnoise = tuple(round(float(v), 3) for v in rng.uniform(2.3, 3.2, 4))
     pedestal = tuple(round(float(v), 1) for v in rng.uniform(985.0, 1035.0, 4))
     throughput = _fibre_throughput(layout, rng)
+    throughput[list(low)] *= LOW_FACTOR
     dark, pixflat, mask, columns = _pixels(layout, rng)
     bias = _bias(layout, rng)
     for array in (bias, dark, pixflat, mask, throughput):

@@ -19,6 +19,8 @@ EXPTIMES = {"zero": 0.0, "dark": 300.0, "arc": 5.0, "flat": 120.0, "science": 90
 LIT_FLAVORS = ("arc", "flat", "science")
 DEFAULT_FAULT = Fault(name="dead_amp")
 """The fault of the one faulty exposure of a planned night."""
+_POSSIBLE = {"airmass": (1.0, 40.0, ""), "seeing": (0.05, 20.0, " arcsec"), "sky_factor": (0.0, 1e6, "")}
+"""What conditions can be: the horizon is at airmass 40."""
 _OVERHEAD_S = 60.0
 _AFTERNOON, _EVENING = timedelta(hours=22, minutes=30), timedelta(days=1, hours=2)
 """UTC of the first calibration and of the first science exposure, from midnight UTC of the date of the night."""
@@ -51,6 +53,11 @@ class PlannedExposure:
             raise BadConfig(f"exposure {self.expid}: the number must have at most eight digits and no sign")
         if not 0.0 <= self.exptime < 1e5:
             raise BadConfig(f"exposure {self.expid}: exposure time {self.exptime} s is not possible")
+        if self.flavor == "science" and self.exptime == 0.0:
+            raise BadConfig(f"exposure {self.expid}: a science exposure of 0 s has no flux; give an exposure time")
+        for name, (low, high, unit) in _POSSIBLE.items():
+            if not low <= (value := float(getattr(self, name))) <= high:
+                raise BadConfig(f"exposure {self.expid}: {name} {value:g} is not between {low:g} and {high:g}{unit}")
         if self.start.tzinfo is None:
             raise BadConfig(f"exposure {self.expid}: its start {self.start} has no time zone; give UTC")
         night_start(self.night)

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from quicklook.sim.atlas import is_fits, lamp_file, sky_spectrum
 from quicklook.sim.faults import find_fault
 from quicklook.sim.geometry import layout_of
 from quicklook.sim.instrument import SimInstrument
 from quicklook.sim.light import LightPath, spread_continuum, spread_lines
 from quicklook.sim.lines import lamp_lines, sky_lines
-from quicklook.sim.plan import PlannedExposure
+from quicklook.sim.plan import PlannedExposure, plan_exposure
 from quicklook.sim.streams import Purpose, stream
 from quicklook.sim.targets import FOCAL_RADIUS_MM, Targets, ab_flux, fibre_throughput, focal_plane, target_continuum, target_lines
 from quicklook.sim.traces import Floats
@@ -26,6 +27,8 @@ AIRMASS_TERM, SEEING_TERM = 0.12, 0.15
 """Magnitudes lost per airmass and per arcsec of seeing."""
 REFERENCE_AIRMASS, REFERENCE_SEEING = 1.0, 1.1
 FLAT_E_PER_ANGSTROM_S = 150.0
+_AT_ONCE = 500
+"""Lines whose light is spread at a time: of 500 fibres 40 MB."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +72,7 @@ def spectra_of(instrument: SimInstrument, planned: PlannedExposure, path: LightP
 
 
 def _arc(instrument: SimInstrument, planned: PlannedExposure, path: LightPath) -> Spectra:
-    wave, rate = lamp_lines(path.traces.wave_min, path.traces.wave_max)
+    wave, rate = _lamp(instrument, path)
     electrons = rate * planned.exptime
     throughput = fibre_throughput(instrument, wave[np.newaxis, :])
     return Spectra(counts=spread_lines(path, wave, electrons * throughput), line_wave=wave, line_electrons=electrons)
@@ -97,11 +100,37 @@ def _sky(instrument: SimInstrument, planned: PlannedExposure, path: LightPath) -
     relative = fibre_throughput(instrument, path.wave)
     seconds = planned.sky_factor * planned.exptime
     sky = spread_continuum(path, sky_continuum(instrument.arm, path.wave) * seconds * relative)
-    wave, lines = sky_lines(path.traces.wave_min, path.traces.wave_max)
-    electrons = lines * band_shape(instrument.arm, wave) * seconds
-    sky += spread_lines(path, wave, electrons * fibre_throughput(instrument, wave[np.newaxis, :]))
+    wave, electrons = _emission(instrument, path)
+    for part in np.array_split(np.arange(len(wave)), 1 + len(wave) // _AT_ONCE):
+        light = electrons[part] * seconds * fibre_throughput(instrument, wave[np.newaxis, part])
+        sky += spread_lines(path, wave[part], light)
     x, _ = focal_plane(instrument.spectrograph, instrument.layout)
     return np.asarray(sky * (1.0 + instrument.sky_gradient * x / FOCAL_RADIUS_MM)[:, np.newaxis])
+
+
+def _inside(path: LightPath, wave: Floats, light: Floats) -> tuple[Floats, Floats]:
+    inside = (wave > path.traces.wave_min) & (wave < path.traces.wave_max)
+    return wave[inside], light[inside]
+
+
+def _lamp(instrument: SimInstrument, path: LightPath) -> tuple[Floats, Floats]:
+    """Wavelengths and electrons per second of the lines of the lamp."""
+    if instrument.arc_file:
+        return _inside(path, *lamp_file(instrument.arc_file, instrument.seed))
+    return lamp_lines(path.traces.wave_min, path.traces.wave_max)
+
+
+def _emission(instrument: SimInstrument, path: LightPath) -> tuple[Floats, Floats]:
+    """Wavelengths and electrons per second, in a fibre of unit throughput, of the emission of the sky: lines, or the samples of a spectrum."""
+    if not instrument.sky_file:
+        wave, lines = sky_lines(path.traces.wave_min, path.traces.wave_max)
+        return wave, lines * band_shape(instrument.arm, wave)
+    flux = is_fits(instrument.sky_file)
+    wave, light = _inside(path, *sky_spectrum(instrument.sky_file, flux))
+    if not flux:
+        return wave, light * band_shape(instrument.arm, wave)
+    reference = plan_exposure("science", 0, exptime=1.0, airmass=REFERENCE_AIRMASS, seeing=REFERENCE_SEEING)
+    return wave, light * calibration(instrument.arm, reference, wave)
 
 
 def lost_sky_fibres(instrument: SimInstrument, planned: PlannedExposure, targets: Targets) -> NDArray[np.int64]:
@@ -129,7 +158,7 @@ def _flux(instrument: SimInstrument, planned: PlannedExposure, path: LightPath, 
     wave, dwave = path.on_image(path.wave), path.on_image(path.dwave)
     relative = fibre_throughput(instrument, wave)
     per_flux = dwave * relative * calibration(instrument.arm, planned, wave)
-    flux: Floats = np.divide(target, per_flux, out=np.zeros_like(target), where=relative > 0.0)
+    flux: Floats = np.divide(target, per_flux, out=np.zeros_like(target), where=per_flux > 0.0)
     return flux
 
 

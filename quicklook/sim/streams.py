@@ -18,6 +18,8 @@ class Purpose(IntEnum):
     FLEXURE = 6
     PLAN = 7
     DRIFT = 8
+    LINES = 9
+    FIBRES = 10
 
 
 def stream(seed: int, purpose: Purpose, *key: int) -> np.random.Generator:

@@ -16,6 +16,8 @@ from quicklook.sim.instrument import SimInstrument
 from quicklook.sim.spectra import AIRMASS_TERM, SEEING_TERM
 from quicklook.sim.traces import Traces
 
+_SAME = ("seed", "scale", "wings", "sky_gradient", "traces", "rdnoise", "sky_lines", "arc_lines", "nsky", "nstd", "low_fibres")
+"""What the exposures of one simulation have in common."""
 EDGE_ANGSTROM = 40.0
 """Wavelengths this near to the ends of an image are left out of scores."""
 
@@ -84,7 +86,7 @@ def _add_to_json(path: Path, camera: SimulatedCamera) -> None:
     content = _camera_summary(camera.instrument)
     if path.exists():
         old = json.loads(path.read_text(encoding="utf-8"))
-        other = [key for key in ("seed", "scale", "wings", "sky_gradient", "traces", "rdnoise") if old.get(key) != content[key]]
+        other = [key for key in _SAME if key in old and old[key] != content[key]]
         if other:
             what = ", ".join(other)
             raise BadConfig(f"{path} is of another simulation (its {what} differ): write to another folder or remove it")
@@ -131,7 +133,11 @@ def _camera_summary(instrument: SimInstrument) -> dict[str, Any]:
         "wings": instrument.wings,
         "sky_gradient": instrument.sky_gradient,
         "traces": Path(instrument.trace_file).name,
+        "sky_lines": Path(instrument.sky_file).name or "own",
+        "arc_lines": Path(instrument.arc_file).name or "own",
         "nsky": dict(layout.kinds)["SKY"],
+        "nstd": dict(layout.kinds)["STD"],
+        "low_fibres": list(instrument.low_fibres),
         "badcols": list(hardware.bad_columns),
         "shifts": {},
         "exposures": {},

@@ -86,12 +86,27 @@ def test_scores_of_the_stages_add_up() -> None:
     frame, _ = made.frame()
     first = ComputeScores().run(frame, None)
     assert set(first.columns) == {"SUM_RAW_COUNT_R", "MEAN_RAW_COUNT_R", "MEDIAN_RAW_COUNT_R"}
-    np.testing.assert_allclose(first.columns["SUM_RAW_COUNT_R"], frame.flux.sum(axis=1, dtype=float))
+    electrons = (frame.flux * np.gradient(frame.wave, axis=1)).sum(axis=1)
+    np.testing.assert_allclose(first.columns["SUM_RAW_COUNT_R"], electrons)
+    assert {n.split("_")[0]: u for n, u in first.units.items()} == {"SUM": "electron", "MEAN": frame.unit, "MEDIAN": frame.unit}
     calibrated = ApplyFluxcal().run(frame, made.fluxcalib(), made.exposure())
     both = ComputeScores().run(calibrated, first)
     assert {"SUM_RAW_COUNT_R", "MEDIAN_CALIB_COUNT_R", "TSNR2_ELG_R", "TSNR2_STD_R"} <= set(both.columns)
-    assert both.units["SUM_CALIB_COUNT_R"] == FLUX_UNIT
+    assert both.units["MEAN_CALIB_COUNT_R"] == FLUX_UNIT
+    assert both.units["SUM_CALIB_COUNT_R"] == "1e-17 erg/(s cm2)"
     assert both.units["TSNR2_LRG_R"] == ""
+
+
+def test_the_sum_does_not_depend_on_the_sampling() -> None:
+    frame, _ = made.frame(noise=False)
+    every = np.s_[:, ::2]
+    half = replace(frame, **{k: np.ascontiguousarray(getattr(frame, k)[every]) for k in ("flux", "ivar", "mask", "wave", "sigma")})
+    smooth = replace(frame, flux=np.full_like(frame.flux, 7.0)), replace(half, flux=np.full_like(half.flux, 7.0))
+    sums = [stage_scores(f)[0]["SUM_RAW_COUNT_R"] for f in smooth]
+    span = frame.wave[:, -1] - frame.wave[:, 0]
+    # half a sample beyond each end counts: of 1000 samples a part in a thousand
+    np.testing.assert_allclose(sums[0], 7.0 * span, rtol=3.0 / frame.wave.shape[1])
+    np.testing.assert_allclose(sums[1], sums[0], rtol=3.0 / frame.wave.shape[1])
 
 
 def test_template_snr_grows_with_exposure_and_prefers_features() -> None:

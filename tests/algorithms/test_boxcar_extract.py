@@ -20,7 +20,7 @@ from quicklook.ccd.geometry import Amplifier, Section
 from quicklook.ccd.image import Image, RawImage
 from quicklook.ccd.mask import PixelMask
 from quicklook.ccd.spectra import Frame, SpecMask, TraceSet
-from quicklook.core.errors import BadData, MissingCalibration
+from quicklook.core.errors import BadConfig, BadData, MissingCalibration
 from quicklook.core.keys import Unit
 
 DEAD = 13
@@ -218,10 +218,34 @@ def test_fibres_are_matched_by_number() -> None:
     assert found.fiber.tolist() == [7, 3, 5]
     assert found.objtype == ("SKY", "TGT", "TGT")
     assert found.columns["N"].tolist() == [7, 3, 5]
-    petal = replace(traces, fiber=np.arange(3, dtype=np.int32))
-    assert matched(fibermap(3, first=1500, dead=None), petal).fiber.tolist() == [1500, 1501, 1502]
     with pytest.raises(BadData, match=r"no row for 1 of 3 fibres, first 7"):
         matched(FiberMap(fiber=np.arange(6, dtype=np.int32), objtype=("TGT",) * 6, source="x"), traces)
+
+
+@pytest.mark.parametrize(("first", "missing"), [(1, 1), (-1, 1), (100, 100), (500, 100)])
+def test_fibres_are_never_matched_by_row(first: int, missing: int) -> None:
+    """A fibre map, or traces, off by some fibres are of other fibres, though there are as many of them."""
+    zero = np.zeros((100, 2))
+    traces = TraceSet(x=zero, y=zero, wavemin=1.0, wavemax=2.0, npix_x=9, npix_y=9, fiber=np.arange(500, 600, dtype=np.int32))
+    with pytest.raises(
+        BadData, match=rf"no row for {missing} of 100 fibres.*it is of fibres {500 + first} to {599 + first}, the traces of 500 to 599"
+    ):
+        matched(fibermap(100, first=500 + first, dead=None), traces)
+
+
+@pytest.mark.parametrize("width", [14.0, 40.0])
+def test_a_window_that_reaches_into_the_next_fibres_is_refused(simulated: Simulated, width: float) -> None:
+    with pytest.raises(
+        BadConfig, match=rf"boxcar_extract.width is {width:g} pixel: windows reach into the next fibres, 7\.\d\d pixel away; .* allow 10"
+    ):
+        extract(simulated.images[102], simulated.traces[102], fibermap(50), width=width)
+
+
+@pytest.mark.parametrize("width", [3.0, 10.0])
+def test_other_windows_are_right_too(simulated: Simulated, width: float) -> None:
+    found = measures(simulated, 102, extract(simulated.images[102], simulated.traces[102], fibermap(50), width=width))
+    assert found["chi2"] == pytest.approx(1.0, abs=0.03)  # at 10 the light of neighbours in cut pixels counts by w, not w^2: 2 %
+    assert found["ratio"] == pytest.approx(1.0, abs=4e-3)  # a tenth of the light in half of the wings that a window of 3 pixels loses
 
 
 def test_real_traces(shared_data: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 import sky_frames as made
 
 from algorithms.compute_sky import ComputeSky, SkyParams
+from algorithms.kernels import skyterms
 from algorithms.subtract_sky import SubtractSky, SubtractSkyParams
 from quicklook.ccd.spectra import Frame, SkyModel, SpecMask
 from quicklook.core.errors import BadData
@@ -230,6 +231,70 @@ def test_a_model_from_a_file_on_other_wavelengths() -> None:
     with pytest.raises(BadData, match="the sky model has 3 rows, the frame 40"):
         rows = {k: np.repeat(getattr(sky, k), 3, axis=0) for k in ("flux", "ivar", "mask", "wave")}
         SubtractSky().run(frame, replace(sky, **rows))
+
+
+def test_rows_of_a_model_are_matched_by_fibre() -> None:
+    frame, _ = made.frame()
+    sky = ComputeSky().run(frame)
+    right = SubtractSky().run(frame, sky)
+    order = np.random.default_rng(2).permutation(made.NFIBRE)
+    assert sky.fiber is not None
+    moved = replace(sky, fiber=sky.fiber[order], **{k: getattr(sky, k)[order] for k in ("flux", "ivar", "mask", "wave")})
+    got = SubtractSky().run(frame, moved)
+    np.testing.assert_array_equal(got.flux, right.flux)
+    np.testing.assert_array_equal(got.ivar, right.ivar)
+    with pytest.raises(BadData, match="no row for 40 fibres"):
+        SubtractSky().run(frame, replace(moved, fiber=np.asarray(moved.fiber) + 10_000))
+
+
+@pytest.mark.parametrize("lines", [True, False])
+def test_scales_are_not_smaller_for_the_errors_of_the_model(lines: bool) -> None:
+    """A model with half of the noise of the spectra: taken for true, it would make every scale smaller by 2.5 % (lines) or 1 %."""
+    rng = np.random.default_rng(21)
+    n, m = 300, 800
+    true = np.full(m, 60.0)
+    for centre in range(40, m, 60):
+        true += 90 * np.exp(-0.5 * ((np.arange(m) - centre) / 2.0) ** 2)
+    variance = true + 50
+    flux, model = (true + rng.normal(size=(n, m)) * np.sqrt(v) for v in (variance, 0.5 * variance))
+    flux[5] *= 1.04
+    scale, weight = np.ones(n, np.float32), np.broadcast_to((1 / variance).astype(np.float32), (n, m)).copy()
+    arrays = (flux.astype(np.float32), weight, np.zeros((n, m), np.uint32), model.astype(np.float32), 2 * weight)
+    rows = np.arange(1, n)
+    skyterms.scales(*arrays, 0.0, 0.5, lines, rows, scale)
+    own = float(scale[rows[rows != 5]].std())
+    assert own < 0.05
+    assert scale[rows[rows != 5]].mean() == pytest.approx(1.0, abs=max(4 * own / np.sqrt(n), 0.004))  # n is known to a tenth: a tenth of the effect
+    assert scale[5] == pytest.approx(1.04, abs=4 * own)
+    assert scale[0] == 1.0
+
+
+def test_the_whole_spectrum_scales_sky_fibres_alone() -> None:
+    frame, _ = made.frame()
+    sky = ComputeSky().run(frame)
+    plain, scaled = SubtractSky().run(frame, sky), SubtractSky(SubtractSkyParams(throughput="all")).run(frame, sky)
+    targets, rows = list(range(1, made.NFIBRE, 2)), list(made.SKY)
+    np.testing.assert_array_equal(scaled.flux[targets], plain.flux[targets])
+    assert not np.array_equal(scaled.flux[rows], plain.flux[rows])
+
+
+@pytest.mark.parametrize("scatter", [0.0, 0.01, 0.1])
+def test_levels_are_free_where_there_is_no_fibre_flat(scatter: float) -> None:
+    """Without a choice by hand: levels that scatter by a tenth are those of fibres; by 1 % they are within the errors of a flat."""
+    level = 1 + scatter * np.random.default_rng(22).normal(size=(made.NFIBRE, 1))
+    frame, truth = made.frame(level=level)
+    names = replace(frame.fibermap, columns={})
+    bare = replace(frame, fibermap=names)
+    found, free, fixed = (ComputeSky(SkyParams(free_levels=f)).run(bare) for f in ("auto", True, False))
+    np.testing.assert_array_equal(found.flux, (free if scatter == 0.1 else fixed).flux)
+    assert found.rejected == (free if scatter == 0.1 else fixed).rejected
+    if scatter == 0.1:
+        rows = list(made.SKY)
+        got = SubtractSky().run(bare, found)
+        assert np.mean(made.pulls(got.flux[rows], 0.0, got.ivar[rows]) ** 2) == pytest.approx(1.0, abs=CHI2)
+        assert np.median(found.flux[rows] / truth.sky[rows]) == pytest.approx(1.0, abs=0.02)
+    placed = ComputeSky().run(frame)
+    np.testing.assert_array_equal(placed.flux, ComputeSky(SkyParams(free_levels=False)).run(frame).flux)
 
 
 def test_throughput_from_the_lines() -> None:

@@ -82,8 +82,19 @@ def test_a_wrong_wavelength_does_not_bend_the_solution() -> None:
 def test_without_lamps_it_says_so() -> None:
     with pytest.raises(BadData, match="check the lamps"):
         run(tf.traces(), tf.traces(), tf.Light(line=0.0, continuum=0.0))
-    with pytest.raises(BadData, match="4 are needed"):
-        run(tf.traces(), tf.traces(), replace(LAMP, waves=tf.LINES[:2]), tf.LINES[:2])
+    with pytest.raises(BadData, match="1 arc lines stand alone .* 2 are needed at least"):
+        run(tf.traces(), tf.traces(), replace(LAMP, waves=tf.LINES[:1]), tf.LINES[:1])
+
+
+@pytest.mark.parametrize("lines", [(1, 7), (1, 4, 7)])
+def test_few_lines_shift_and_tilt_the_given_solution_and_say_so(lines: tuple[int, ...]) -> None:
+    true = tf.shifted(tf.traces(), (0.1, 0.0, 0.0), (-0.4, 0.03, 0.03))
+    wave = tf.LINES[list(lines)]
+    got, fit = run(true, tf.traces(), replace(LAMP, waves=wave), wave)
+    assert tf.errors(got, true)[1] < 0.01  # lines of 20000 electrons in 30 fibres
+    assert fit.used.sum() == len(lines)
+    assert f"{len(lines)} lines alone" in fit.remark
+    assert not run(true, tf.traces())[1].remark
 
 
 def test_elements_choose_lines() -> None:

@@ -83,6 +83,58 @@ def test_wrong_lines_of_the_list_are_left_out() -> None:
     assert tf.errors(got, true)[1] < 0.012
 
 
+@pytest.mark.parametrize("brighter", [0.0, 1.0, 2.5])
+def test_neighbours_do_not_move_lines_whatever_their_light(brighter: float) -> None:
+    """A line of another name 1.2 Angstrom (2 pixel) beside each of the list, a third as bright or not: centroids would move by up to 0.8 pixel."""
+    beside = tf.LINES + 1.2
+    true = tf.shifted(tf.traces(), DX, DY)
+    light, neighbours = tf.Light(), tf.Light(line=1000.0 * brighter, continuum=0.0, noise=0.1, seed=2, waves=beside)
+    clean, more = tf.image(true, light), tf.image(true, neighbours)
+    both = tf.as_image(clean.pixels + more.pixels, (1.0 / (1.0 / clean.ivar + np.maximum(more.pixels, 0))).astype(np.float32))
+    wave = np.concatenate([tf.LINES, beside])
+    order = np.argsort(wave)
+    known = tf.line_list(SkyLines, tf.LINES)
+    full = replace(
+        known, wave=wave[order], sigma=np.where(order < 9, 0.003, 0.3), window=np.full(18, 2.9), strength=np.where(order < 9, 100.0, 33.0),
+        name=tuple("OH" if i < 9 else "O2" for i in order),
+    )  # fmt: skip
+    got, shift = Flexure().run(both, tf.traces(), tf.exposure(), full, None)
+    assert shift.y.measured
+    assert tf.errors(got, true)[1] < 0.012
+    assert shift.y.mean == pytest.approx(-0.16, abs=0.01)
+
+
+@pytest.mark.parametrize("dy", [-40.0, -14.0, 9.0, 25.0])
+def test_lines_that_are_far_off_are_not_taken_for_others(dy: float) -> None:
+    got, shift = measure(tf.shifted(tf.traces(), (0, 0, 0), (dy, 0, 0)))
+    assert not shift.y.measured
+    assert "pixel" in shift.y.remark
+    np.testing.assert_array_equal(got.y, tf.traces().y)
+
+
+def test_a_list_of_which_nothing_bright_is_seen_gives_no_shift() -> None:
+    """Of ten lines that the list calls equally bright one is there: whatever it is, it is no zero point."""
+    wave = np.sort(np.append(tf.LINES[4] + np.arange(-5, 5) * 33.0 + 11.0, tf.LINES[4]))
+    _, shift = measure(tf.traces(), tf.Light(waves=tf.LINES[4:5]), skylines=tf.line_list(SkyLines, wave))
+    assert not shift.y.measured
+    assert "9 % alone of what is bright" in shift.y.remark
+
+
+def test_bundles_that_are_off_by_a_fibre_are_told() -> None:
+    """Two bundles of 15 with a gap: one pitch aside every trace but two lies on the light of a neighbour."""
+    start = tf.traces()
+    x = start.x.copy()
+    x[:, 0] += np.where(np.arange(30) < 15, -5.2, 5.2)
+    light = tf.image(replace(start, x=x), tf.Light(line=0.0, continuum=3000.0))
+    assert Flexure().run(light, replace(start, x=x), tf.exposure("flat"), None, None)[1].x.measured
+    for step in (-tf.PITCH, tf.PITCH):
+        off = replace(start, x=x + np.array([step, 0, 0, 0]))
+        got, shift = Flexure().run(light, off, tf.exposure("flat"), None, None)
+        assert not shift.x.measured
+        assert "off by a fibre" in shift.x.remark
+        np.testing.assert_array_equal(got.x, off.x)
+
+
 def test_one_line_alone_fixes_the_zero_point_and_nothing_else() -> None:
     true = tf.shifted(tf.traces(), (0.0, 0.0, 0.0), (0.3, 0.0, 0.0))
     got, shift = measure(true, tf.Light(waves=tf.LINES[4:5]), skylines=tf.line_list(SkyLines, tf.LINES[4:5]))

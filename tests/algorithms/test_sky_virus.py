@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from algorithms.compute_sky import ComputeSky, SkyParams
+from algorithms.compute_sky import ComputeSky
 from algorithms.subtract_sky import SubtractSky
 from quicklook.ccd.exposure import FiberMap
 from quicklook.ccd.spectra import Frame
@@ -45,7 +45,7 @@ def test_pulls_of_faint_fibres(shared_data: Path, name: str) -> None:
     if not folder.is_dir():
         pytest.skip("no extracted VIRUS spectra")
     frame, faint = read(folder, name)
-    got = SubtractSky().run(frame, ComputeSky(SkyParams(free_levels=True)).run(frame))
+    got = SubtractSky().run(frame, ComputeSky().run(frame))
     inside = np.zeros(frame.flux.shape, bool)
     inside[:, ENDS:-ENDS] = True
     good = inside[faint] & (got.ivar[faint] > 0)

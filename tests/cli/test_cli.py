@@ -29,6 +29,7 @@ def night(tmp_path_factory):
     write_exposure(folder, plan_exposure("zero", 101, faults=(Fault(name="dead_amp", camera="r0"),)), CAMERAS)
     write_exposure(folder, plan_exposure("science", 102, faults=(Fault(name="missing_fibermap"),)), CAMERAS)
     write_exposure(folder, plan_exposure("flat", 103), CAMERAS)
+    write_exposure(folder, plan_exposure("science", 104, faults=(Fault(name="missing_fibermap"), Fault(name="wrong_night"))), CAMERAS)
     return folder
 
 
@@ -67,6 +68,13 @@ def test_a_missing_fibre_map_is_unknown_and_exit_status_3(night, tmp_path):
     done = run(night, tmp_path, "raw", raw(night, 102), "--no-plots", "-q")
     assert done.returncode == 3
     assert "UNKNOWN: companion_missing" in done.stdout
+
+
+def test_a_step_that_failed_is_exit_status_3_although_the_verdict_is_a_warning(night, tmp_path):
+    done = run(night, tmp_path, raw(night, 104), "--camera", "r0", "--no-plots", "-q")
+    assert "WARNING" in done.stdout.splitlines()[0]
+    assert "UNKNOWN: step compute_sky failed" in done.stdout
+    assert done.returncode == 3
 
 
 def test_an_exposure_by_its_number(night, tmp_path):
@@ -117,7 +125,7 @@ def test_badamps_are_masked_and_left_out_of_every_sum(night, tmp_path):
     done = run(night, tmp_path, "raw", raw(night, 100), "--camera", "b0", "--badamps", "b0D", "--no-plots", "--write", "preproc")
     result = json.loads((tmp_path / "run/exposures/20220101/00000100/qa-b0-00000100.json").read_text())
     assert (done.returncode, result["status"]) == (0, "NORMAL"), done.stdout
-    metrics = [m for q in result["qas"] for m in q["metrics"] if m["coords"]]
+    metrics = [m for q in result["qas"] for m in q["metrics"] if "amp" in m["coords"]]
     assert {m["name"] for m in metrics} >= {"dead_amp", "read_noise", "bias_level", "saturated_fraction", "lit_fraction", "masked_fraction"}
     for metric in metrics:
         at = metric["coords"]["amp"].index("D")

@@ -11,15 +11,19 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
+import lamp_factories
 import numpy as np
 import shift_factories
+import slit_factories
 import spectra_factories
+import trace_factories
 
 from quicklook.ccd.calibs import BadPixelMask, Bias, Dark, KnownFibers, PixelFlat
 from quicklook.ccd.exposure import Arrival, Companion, Exposure, FiberMap
 from quicklook.ccd.geometry import Amplifier, Section
 from quicklook.ccd.image import Header, Image, RawImage
 from quicklook.ccd.mask import PixelMask
+from quicklook.core.calibration import Absence, CalibrationsUsed, CalibrationUsed
 from quicklook.core.contract import Requirement, contract_of
 from quicklook.core.group import Streamed
 from quicklook.core.keys import Unit
@@ -180,6 +184,13 @@ def fibermap(case: Case, number: int) -> FiberMap:
     return FiberMap(fiber=np.arange(n, dtype=np.int32), objtype=types, columns=columns, source="simulated")
 
 
+def calibrations_used(case: Case, number: int) -> CalibrationsUsed:
+    """A fresh one, a stale one, one without a night; and one that is lacking."""
+    made = (("bias", 2.5, 30.0), ("psf", 40.0, 7.0), ("fiberflat", None, None))
+    used = tuple(CalibrationUsed(kind=k, source=f"/calib/{k}.fits", age_days=age, stale_days=stale) for k, age, stale in made)
+    return CalibrationsUsed(used=used, absent={"dark": Absence(why="none holds on that night", what_next="make one", expected=True)})
+
+
 FACTORIES: dict[type[Product], Callable[[Case, int], Product]] = {
     RawImage: raw_image,
     Image: image,
@@ -191,8 +202,12 @@ FACTORIES: dict[type[Product], Callable[[Case, int], Product]] = {
     PixelFlat: lambda case, n: PixelFlat(pixels=INSTRUMENT.hardware.pixflat.copy()),
     BadPixelMask: lambda case, n: BadPixelMask(pixels=INSTRUMENT.hardware.mask.astype(np.uint16)),
     KnownFibers: lambda case, n: KnownFibers(broken=(3,), low=(5,)),
+    CalibrationsUsed: calibrations_used,
+    **lamp_factories.FACTORIES,
     **shift_factories.FACTORIES,
+    **slit_factories.FACTORIES,
     **spectra_factories.FACTORIES,
+    **trace_factories.FACTORIES,
 }
 
 

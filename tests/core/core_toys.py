@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import Field
 
-from quicklook.core.calibration import CalibrationUsed
+from quicklook.core.calibration import Absence, CalibrationUsed
 from quicklook.core.errors import BadData, NotApplicable
 from quicklook.core.keys import PartKey, Unit
 from quicklook.core.metrics import Measures, MetricDef, measured, not_applicable
@@ -221,6 +221,9 @@ class Index:
         if self.offset is None or wanted is not Offset:
             return None
         return self.offset, CalibrationUsed(kind="offset", source="calib/offset.fits", age_days=3.0)
+
+    def absence(self, wanted: type[Calibration], part: PartKey, tags: Mapping[str, str]) -> Absence:
+        return Absence(why="the index is empty", what_next="`make offset` makes one")
 
 
 @dataclass

@@ -99,6 +99,21 @@ def test_a_change_in_a_kernel_that_is_called_is_noticed(tmp_path: Path) -> None:
     assert run_module(tmp_path)[0] == "121"
 
 
+def test_a_change_of_a_constant_two_files_away_is_noticed(tmp_path: Path) -> None:
+    package = tmp_path / "package"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "constants.py").write_text("FACTOR = 2\n")
+    kernel = "from quicklook.core.compiled import jit\nfrom package.{source} import {name}\n@jit\ndef {made}(x):\n    return {body}\n"
+    (package / "inner.py").write_text(kernel.format(source="constants", name="FACTOR", made="once", body="FACTOR * x"))
+    (package / "outer.py").write_text(kernel.format(source="inner", name="once", made="double", body="once(x)"))
+    (tmp_path / "m.py").write_text("from package.outer import double\n")
+    assert run_module(tmp_path)[0] == "42"
+    assert run_module(tmp_path)[1].endswith(" 1")
+    (package / "constants.py").write_text("FACTOR = 100\n")
+    assert run_module(tmp_path)[0] == "2100"
+
+
 def test_numba_cache_dir_wins_and_an_unwritable_folder_does_no_harm(tmp_path: Path) -> None:
     write_module(tmp_path)
     assert run_module(tmp_path, NUMBA_CACHE_DIR=str(tmp_path / "own"))[1].startswith(str(tmp_path / "own"))

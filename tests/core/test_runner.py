@@ -222,7 +222,7 @@ def test_a_required_calibration_that_is_absent(run: Run) -> None:
     failure = outcome.result.steps[1].failure
     assert failure is not None
     assert failure.error == "MissingCalibration"
-    assert failure.message == "no offset for 20220101/00000007/r0; add one to the calibration index that is valid on that night"
+    assert failure.message == "no offset for 20220101/00000007/r0: the index is empty; `make offset` makes one"
     assert failure.what_next == MissingCalibration.what_next
     assert outcome.result.status is Status.UNKNOWN
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quicklook.core.status import EXIT_STATUS, Status, total, worst
+from quicklook.core.status import EXIT_STATUS, Status, exit_status, total, worst
 
 N, W, A, U = Status.NORMAL, Status.WARNING, Status.ALARM, Status.UNKNOWN
 
@@ -47,6 +47,21 @@ def test_sums_of_sums_are_sums(left: list[Status | None], right: list[Status | N
 def test_exit_status_2_is_kept_for_what_could_not_run() -> None:
     assert EXIT_STATUS == {N: 0, W: 0, A: 1, U: 3}
     assert set(EXIT_STATUS) == set(Status)
+
+
+@pytest.mark.parametrize(
+    ("judged", "code"),
+    [
+        ([(N, False), (W, False)], 0),
+        ([(W, True)], 3),  # a step failed, so products are absent, although the sum of the statuses is a WARNING
+        ([(N, False), (U, False), (W, False)], 3),  # one of three was not judged
+        ([(A, True), (U, True)], 1),
+        ([(A, False), (W, True)], 1),
+        ([], 3),
+    ],
+)
+def test_exit_status_over_parts(judged: list[tuple[Status, bool]], code: int) -> None:
+    assert exit_status(judged) == code
 
 
 def test_statuses_are_their_names_in_text() -> None:

@@ -76,7 +76,8 @@ def fiberflat() -> FiberFlat:
 def traces(widths: bool = True, fiber: np.ndarray | None = None) -> TraceSet:
     rng = np.random.default_rng(5)
     x, y = rng.normal(size=(NFIBRE, 4)), rng.normal(size=(NFIBRE, 4))
-    y[:, 1] += 50.0
+    x[:, 0] += 8.0 + 8.0 * np.arange(NFIBRE)
+    y[:, :2] += (55.0, 50.0)
     return TraceSet(
         x=x,
         y=y,

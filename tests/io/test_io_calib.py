@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from io_frames import write_plain
 
-from quicklook.ccd.calibs import BadPixelMask, Bias, Dark, PixelFlat
+from quicklook.ccd.calibs import BadPixelMask, Bias, Dark, KnownFibers, PixelFlat
 from quicklook.ccd.mask import PixelMask
 from quicklook.core.calibration import CalibrationUsed, NoCalibrations
 from quicklook.core.errors import BadConfig, MissingCalibration
@@ -220,6 +220,32 @@ def test_a_desi_tree(tmp_path: Path, night: int, detector: str, chosen: str | No
     assert found is None or found[1].valid_from
 
 
+TWO = """sm4-r:
+  V{0}: {{BIAS: {0}.fits, PSF: psf.fits, {more0}BROKENFIBERS: '{0}', DATE-OBS-BEGIN: '{0}'}}
+  V{1}: {{BIAS: {1}.fits, PSF: psf.fits, {more1}BROKENFIBERS: '{1}', DATE-OBS-BEGIN: '{1}'}}
+"""
+
+
+@pytest.mark.parametrize("order", [(20200101, 20211201), (20211201, 20200101)])
+def test_versions_of_a_desi_tree_are_not_mixed(tmp_path: Path, order: tuple[int, int]) -> None:
+    """Both hold: the later one counts for the known fibres too, and what it leaves out is not taken from the older one."""
+    folder = tmp_path / "spec" / "sm4"
+    folder.mkdir(parents=True)
+    old = order.index(20200101)
+    more = {"more0": "", "more1": "", f"more{old}": "DARK: dark.fits, "}
+    (folder / "sm4-r.yaml").write_text(TWO.format(*order, **more))
+    for name in ("20200101", "20211201", "dark"):
+        image(tmp_path, f"{name}.fits", 0)
+    tree, tags = DesiCalibTree(tmp_path), {"arm": "r", "specid": "4", "image_shape": "10,10"}
+    known, bias = (must(tree.find(kind, part(20220101), tags)) for kind in (KnownFibers, Bias))
+    assert known[0].broken == (20211201,)
+    assert (known[1].valid_from, Path(bias[1].source).stem) == ("20211201", "20211201")
+    assert tree.find(Dark, part(20220101), tags) is None
+    assert "dark.fits is of V20200101, which V20211201 replaces" in tree.absence(Dark, part(20220101), tags).why
+    assert must(tree.find(KnownFibers, part(20210101), tags))[0].broken == (20200101,)
+    assert tree.find(Dark, part(20210101), tags) is not None
+
+
 def test_a_desi_tree_without_what_is_asked_for(tmp_path: Path) -> None:
     tree = desi_tree(tmp_path)
     assert tree.find(Dark, part(), {"arm": "r", "specid": "4"}) is None
@@ -259,4 +285,4 @@ def test_the_example_is_a_good_index(repo_root: Path, tmp_path: Path) -> None:
     assert open_calibrations(repo_root / "configs" / "calib" / "example").find(Bias, part(), TAGS) is None
     filled = "\n".join(line.removeprefix("# ") for line in example[example.index("# calibrations:") :].splitlines() if line.startswith("# "))
     (tmp_path / "calib.yaml").write_text(filled)
-    assert [e.kind for e in CalibFolder(tmp_path).entries()] == ["bias", "mask"]
+    assert [e.kind for e in CalibFolder(tmp_path).entries()] == ["bias", "mask", "pixflat"]

@@ -116,7 +116,7 @@ print(json.dumps({
     'frame': frame.flux.shape, 'wave': frame.wave.ndim, 'fibers': [int(f) for f in frame.fibers], 'resolution': frame.resolution_data.shape[0],
     'objtype': [str(t) for t in frame.fibermap['OBJTYPE']], 'sky': sky.flux.shape, 'flat': [flat.fiberflat.shape, float(flat.fiberflat[2, 3])],
     'quick': [quick.flux.shape, quick.wave.shape, float(quick.flux[1, 2]), float(quick.ivar[1, 2])],
-    'bunit': frame.meta['BUNIT'], 'scores': 'SUM_CALIB_COUNT_R' in frame.scores.dtype.names,
+    'bunit': frame.meta['BUNIT'], 'scores': 'TSNR2_ELG_R' in frame.scores.dtype.names,
 }))
 """
 
@@ -140,7 +140,7 @@ def test_the_field_reads_our_products(tmp_path: Path, desispec: Path) -> None:
     """Frames as they are with read_qframe, on the common grid with read_frame; fibre flats and skies."""
     native, common = tmp_path / "native", tmp_path / "common"
     frame, flat = made.frame("cframe", "10**-17 erg/(s cm2 Angstrom)"), made.fiberflat()
-    write_frame(native / "cframe.fits", frame, made.EXPOSURE)
+    write_frame(native / "cframe.fits", frame, made.EXPOSURE, scores=made.scores())
     write_sky(native / "sky.fits", made.sky(), made.EXPOSURE, "r0", fibermap=made.fibermap())
     write_fiberflat(native / "fiberflat.fits", flat, made.EXPOSURE, "r0", fibermap=made.fibermap())
     _as_arm(native / "cframe.fits", native / "sky.fits")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,11 +10,13 @@ import pytest
 import spectra_made as made
 from astropy.io import fits
 
-from quicklook.ccd.spectra import Frame
+from quicklook.ccd.image import Image
+from quicklook.ccd.spectra import Scores
 from quicklook.core.errors import BadConfig, BadData, NotReadyYet
+from quicklook.io.fibermap import read_fibermap
 from quicklook.io.flatfile import read_fiberflat, read_fluxcalib, write_fiberflat
-from quicklook.io.products import WriteContext, can_write, context_of, write_product
-from quicklook.io.spectrafile import basic_scores, read_frame, read_sky, write_frame, write_sky
+from quicklook.io.products import WriteContext, can_write, context_of, write_preproc, write_product
+from quicklook.io.spectrafile import read_frame, read_sky, write_frame, write_sky
 from quicklook.io.tablefile import read_table, write_table_hdu
 
 
@@ -38,7 +41,7 @@ def test_a_frame_in_the_data_model(tmp_path: Path) -> None:
         assert f["FIBERMAP"].header["FMAPSRC"] == "fibermap-00000102.fits"
         assert list(f["SCORES"].data["TSNR2_ELG_R"]) == list(range(6))
         assert f["SCORES"].columns["SUM_RAW"].unit == "electron"
-        assert f["SCORES"].columns.names == ["TARGETID", "TSNR2_ELG_R", "SUM_RAW"]
+        assert f["SCORES"].columns.names == ["TARGETID", "FIBER", "TSNR2_ELG_R", "SUM_RAW"]
 
 
 def test_a_frame_comes_back(tmp_path: Path) -> None:
@@ -82,29 +85,80 @@ def test_what_is_no_frame(tmp_path: Path) -> None:
         read_frame(tmp_path / "image.fits")
 
 
-def test_scores_count_good_samples_alone() -> None:
-    frame = made.frame()
-    flux, ivar = frame.flux.copy(), frame.ivar.copy()
-    flux[0, 20], ivar[0, 20] = np.nan, 0.0
-    flux[1, 21], ivar[1, 21] = 1e9, 0.0
-    ivar[3] = 0.0
-    scores = basic_scores(Frame(**{**_fields(frame), "flux": flux, "ivar": ivar}))
-    good = (ivar[1] > 0) & (frame.mask[1] == 0)
-    # a sum of 34 float32 numbers near 10: 1e-5 of it is a hundred times their rounding
-    assert scores["SUM_RAW_COUNT_R"][1] == pytest.approx(0.6 * flux[1][good].sum(), rel=1e-5)
-    assert scores["MEDIAN_RAW_COUNT_R"][1] == pytest.approx(np.median(flux[1][good]))
-    assert scores["MEDIAN_RAW_SNR_R"][1] == pytest.approx(np.median(flux[1][good]) * 0.5, rel=1e-6)
-    assert all(scores[name][3] == 0 for name in scores)
-    assert all(np.isfinite(column).all() for column in scores.values())
+def test_scores_of_this_stage_and_of_those_before(tmp_path: Path) -> None:
+    names = ("SUM_RAW_COUNT_R", "MEDIAN_FFLAT_SNR_R", "SUM_SKYSUB_COUNT_R", "MEAN_CALIB_COUNT_R", "TSNR2_ELG_R", "OWN_MEASURE")
+    scores = Scores(camera="r0", fiber=np.arange(made.NFIBRE, dtype=np.int32), columns={n: np.arange(6.0) for n in names})
+    columns = {}
+    for stage in ("frame", "fframe", "sframe", "cframe"):
+        write_frame(tmp_path / f"{stage}.fits", made.frame(stage), made.EXPOSURE, scores=scores)
+        columns[stage] = fits.getdata(tmp_path / f"{stage}.fits", "SCORES").names[2:]
+    assert columns == {
+        "frame": ["SUM_RAW_COUNT_R", "OWN_MEASURE"],
+        "fframe": ["SUM_RAW_COUNT_R", "MEDIAN_FFLAT_SNR_R", "OWN_MEASURE"],
+        "sframe": ["SUM_RAW_COUNT_R", "MEDIAN_FFLAT_SNR_R", "SUM_SKYSUB_COUNT_R", "OWN_MEASURE"],
+        "cframe": list(names),
+    }
 
 
-def _fields(frame: Frame) -> dict[str, object]:
-    return {name: getattr(frame, name) for name in ("camera", "flux", "ivar", "mask", "wave", "sigma", "fibermap", "unit", "stage")}
+def test_what_nobody_scored_has_no_columns(tmp_path: Path) -> None:
+    others = Scores(camera="r0", fiber=np.arange(9, dtype=np.int32), columns={"SUM_RAW_COUNT_R": np.ones(9)})
+    for name, scores in (("none.fits", None), ("others.fits", others)):
+        write_frame(tmp_path / name, made.frame(), made.EXPOSURE, scores=scores)
+        assert fits.getdata(tmp_path / name, "SCORES").names == ["TARGETID", "FIBER"]
+
+
+def test_a_fibre_map_keeps_units_widths_and_cards(tmp_path: Path) -> None:
+    n = made.NFIBRE
+    columns = [
+        fits.Column(name="FIBER", format="J", array=np.arange(n)), fits.Column(name="OBJTYPE", format="3A", array=["TGT"] * n),
+        fits.Column(name="FLUX_R", format="D", unit="nanomaggies", array=np.ones(n)), fits.Column(name="BRICKNAME", format="8A", array=[""] * n),
+        fits.Column(name="TARGET_RA", format="D", unit="deg", array=np.ones(n)),
+    ]  # fmt: skip
+    table = fits.BinTableHDU.from_columns(columns, name="FIBERMAP")
+    table.header.update(TILEID=1000, TILERA=180.5, FLAVOR="science")
+    fits.HDUList([fits.PrimaryHDU(), table]).writeto(tmp_path / "fibermap.fits", checksum=True)
+    given, _ = read_fibermap(tmp_path / "fibermap.fits", "FIBERMAP", {})
+    image = Image(
+        camera="r0", pixels=np.zeros((4, 5), np.float32), ivar=np.ones((4, 5), np.float32), mask=np.zeros((4, 5), np.uint16), read_noise={"A": 3.0},
+        amplifiers=(),
+    )  # fmt: skip
+    write_frame(tmp_path / "frame.fits", replace(made.frame(), fibermap=given), made.EXPOSURE)
+    write_sky(tmp_path / "sky.fits", replace(made.sky(), fiber=given.fiber), made.EXPOSURE, "r0", fibermap=given)
+    write_fiberflat(tmp_path / "flat.fits", made.fiberflat(), made.EXPOSURE, "r0", fibermap=given)
+    write_preproc(tmp_path / "preproc.fits", image, made.EXPOSURE, fibermap=given)
+    again = replace(made.frame(), fibermap=read_frame(tmp_path / "frame.fits").fibermap)
+    write_frame(tmp_path / "again.fits", again, made.EXPOSURE)
+    for name in ("frame", "sky", "flat", "preproc", "again"):
+        with fits.open(tmp_path / f"{name}.fits") as f:
+            f.verify("exception")
+            got = f["FIBERMAP"]
+            assert {c.name: c.unit for c in got.columns if c.unit} == {"FLUX_R": "nanomaggies", "TARGET_RA": "deg"}
+            assert {c.name: c.format for c in got.columns}["BRICKNAME"] == "8A"
+            assert [got.header[k] for k in ("TILEID", "TILERA", "FLAVOR", "FMAPSRC")] == [1000, 180.5, "science", "fibermap.fits"]
+            assert "CHECKSUM" not in got.header  # that of another file
+
+
+def test_rows_of_a_sky_model_keep_their_fibres(tmp_path: Path) -> None:
+    """Its rows stand as the traces do, the fibre map in the order of FIBER."""
+    order = np.array([3, 0, 5, 1, 4, 2])
+    fibermap = made.fibermap()
+    sky = replace(made.sky(), fiber=np.asarray(fibermap.fiber)[order])
+    context = context_of([made.EXPOSURE, fibermap], "r0", {}, sync=False)
+    path = write_product(sky, tmp_path, context)
+    with fits.open(path) as f:
+        assert f["FIBERMAP"].data["FIBER"].tolist() == order.tolist()
+        assert f["FIBERMAP"].data["OBJTYPE"].tolist() == [fibermap.objtype[i] for i in order]
+        assert (f["IVAR"].header["BUNIT"], f["SKY"].header["BUNIT"]) == ("1/(electron/Angstrom)**2", "electron/Angstrom")
+    back = read_sky(path).fiber
+    assert back is not None
+    assert back.tolist() == order.tolist()
+    alone = write_product(sky, tmp_path, context_of([made.EXPOSURE, made.fibermap(500)], "r0", {}, sync=False))
+    assert fits.getdata(alone, "FIBERMAP").names == ["FIBER"]
 
 
 def test_a_sky_model_comes_back(tmp_path: Path) -> None:
     sky = made.sky()
-    write_sky(tmp_path / "sky.fits", sky, made.EXPOSURE, "r0", fibermap=made.fibermap())
+    write_sky(tmp_path / "sky.fits", replace(sky, fiber=made.fibermap().fiber), made.EXPOSURE, "r0", fibermap=made.fibermap())
     back = read_sky(tmp_path / "sky.fits")
     for name in ("flux", "ivar", "mask", "wave"):
         np.testing.assert_array_equal(getattr(back, name), getattr(sky, name), err_msg=name)
@@ -181,7 +235,8 @@ def test_products_by_label(tmp_path: Path) -> None:
     products = (made.frame(), made.frame("cframe"), made.traces(), made.sky(), made.fiberflat())
     names = [write_product(p, tmp_path, context).name for p in products]
     assert names == [f"{n}-r0-00000102.fits" for n in ("frame", "cframe", "psf", "sky", "fiberflat")]
-    assert "TSNR2_ELG_R" in fits.getdata(tmp_path / "frame-r0-00000102.fits", "SCORES").names
+    has = ["TSNR2_ELG_R" in fits.getdata(tmp_path / f"{n}-r0-00000102.fits", "SCORES").names for n in ("frame", "cframe")]
+    assert has == [False, True]
     with pytest.raises(BadConfig, match="no Exposure is known for r0"):
         context_of([made.frame()], "r0", {})
     assert isinstance(context, WriteContext)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from qa.cosmic_rays import CosmicRays, CosmicRaysParams
 from qa.unusable_pixels import UnusablePixels
@@ -51,10 +52,38 @@ def test_the_rate_is_the_fraction_over_the_time_with_the_read_out() -> None:
     np.testing.assert_allclose(got["cosmic_rate"].values, [fraction, 0.0], rtol=1e-12)  # 940 s and 60 s of read-out are one ks
 
 
-@pytest.mark.parametrize(("exptime", "applied"), [(5.0, ("cosmics",)), (float("nan"), ("cosmics",)), (900.0, ("bias",))])
-def test_where_it_does_not_apply_it_says_so(exptime: float, applied: tuple[str, ...]) -> None:
-    with pytest.raises(NotApplicable):
-        CosmicRays().measure(image(hit(1), applied), exposure(exptime))
+def tracks(seed: int, n: int) -> tuple[np.ndarray, int]:
+    """Long and short tracks, and the number of connected ones among them."""
+    mask, rng = np.zeros((NY, NX), np.uint16), np.random.default_rng(seed)
+    for _ in range(n):
+        y, x, angle, length = rng.uniform(0, NY), rng.uniform(0, NX), rng.uniform(0, 6.3), rng.exponential(12.0) + 1
+        s = np.arange(0, length, 0.3)
+        row, column = (np.floor(p).astype(int) for p in (y + s * np.sin(angle), x + s * np.cos(angle)))
+        inside = (row >= 0) & (row < NY) & (column >= 0) & (column < NX)
+        mask[row[inside], column[inside]] = PixelMask.COSMIC
+    halves = (mask[:, : NX // 2], mask[:, NX // 2 :])
+    return mask, sum(ndimage.label(h, np.ones((3, 3)))[1] for h in halves)
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_tracks_are_counted_whatever_their_length(seed: int) -> None:
+    mask, n = tracks(seed, 60)
+    got = CosmicRays().measure(image(mask), exposure(0.0))["cosmic_track_rate"]
+    rate = 1e6 * n / (NY * NX) / 0.06  # 60 s of read-out
+    assert got.values == pytest.approx(rate, rel=0.05)  # tracks that cross may enclose a hole, which counts less one
+    assert "tracks" in got.remarks[()]
+
+
+def test_a_short_exposure_has_no_rate_of_amplifiers_but_tracks() -> None:
+    got = CosmicRays().measure(image(hit(1)), exposure(5.0))
+    assert "too short" in str(got["cosmic_rate"].not_applicable)
+    assert got["cosmic_track_rate"].values == pytest.approx(1e6 / (NY * NX) / 0.065)
+    assert np.isnan(CosmicRays().measure(image(hit(1)), exposure(float("nan")))["cosmic_track_rate"].values)
+
+
+def test_where_it_does_not_apply_it_says_so() -> None:
+    with pytest.raises(NotApplicable, match="not looked for"):
+        CosmicRays().measure(image(hit(1), ("bias",)), exposure(900.0))
     with pytest.raises(NotApplicable, match="too small"):
         CosmicRays(CosmicRaysParams(least_pixels=NY * NX + 1)).measure(image(hit(1)), exposure(900.0))
 

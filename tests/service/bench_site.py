@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from astropy.io import fits
 
 from quicklook.core.errors import BadData
-from quicklook.core.events import PartVerdict, ProductWritten, draft
+from quicklook.core.events import Event, PartVerdict, ProductWritten, draft
 from quicklook.core.results import Failure
 from quicklook.core.status import Status
+from quicklook.service.builds import BuildJob
 from quicklook.service.daemon import Daemon
 from quicklook.service.jobs import Job
-from quicklook.service.site import load_site
+from quicklook.service.site import Site, load_site
 from quicklook.service.worker import Broken, Judged, Message, Written
 
 NIGHT = 20220101
@@ -34,7 +36,7 @@ companions: [{role: notes, file: "notes-{expid:04d}.txt", required_for: [science
 WATCH = {"settle_s": 0.0, "patience_s": 0.3, "companion_s": 0.2, "gather_s": 60.0, "rescan_s": 0.2, "mode": "polling", "poll_s": 0.1}
 
 
-def bench_site(folder: Path, **options):
+def bench_site(folder: Path, **options: Any) -> Site:
     """A site on that bench: cameras a and b, chain raw, events to files."""
     (folder / "raw").mkdir(exist_ok=True)
     (folder / "bench.yaml").write_text(BENCH)
@@ -60,19 +62,23 @@ class ByHand:
 
     def __init__(self) -> None:
         self.jobs: list[Job] = []
+        self.builds: list[BuildJob] = []
         self.messages: deque[Message] = deque()
 
     def warm(self) -> int:
         return 1
 
     def free(self) -> int:
-        return 8 - len(self.jobs)
+        return 8 - self.running()
 
     def running(self) -> int:
-        return len(self.jobs)
+        return len(self.jobs) + len(self.builds)
 
-    def submit(self, job: Job) -> None:
-        self.jobs.append(job)
+    def submit(self, job: Job | BuildJob) -> None:
+        if isinstance(job, BuildJob):
+            self.builds.append(job)
+        else:
+            self.jobs.append(job)
 
     def wait(self, timeout_s: float, others: Sequence[Connection] = ()) -> list[Message]:
         if not self.messages:
@@ -94,12 +100,15 @@ class ByHand:
         product = ProductWritten(name="qa", path="x.json", sha256="", size=1)
         self.messages.append(Written(job, (draft(product, unit=job.unit, part=job.part, tag=job.tag, revision=job.revision),)))
 
-    def broken(self, job: Job, error: Exception | None = None, *, retry: bool = False) -> None:
-        self.jobs.remove(job)
+    def broken(self, job: Job | BuildJob, error: Exception | None = None, *, retry: bool = False) -> None:
+        if isinstance(job, BuildJob):
+            self.builds.remove(job)
+        else:
+            self.jobs.remove(job)
         self.messages.append(Broken(job, Failure.of(error or BadData("it broke")), retry))
 
 
-def by_hand(site) -> tuple[Daemon, ByHand]:
+def by_hand(site: Site) -> tuple[Daemon, ByHand]:
     """A daemon that has started, with such an executor."""
     daemon, hand = Daemon(site), ByHand()
     daemon._executor = lambda: hand  # type: ignore[method-assign]
@@ -107,7 +116,7 @@ def by_hand(site) -> tuple[Daemon, ByHand]:
     return daemon, hand
 
 
-def turn(daemon: Daemon, until, seconds: float = 10.0) -> None:
+def turn(daemon: Daemon, until: Callable[[], object], seconds: float = 10.0) -> None:
     """Turn until something holds."""
     end = time.monotonic() + seconds
     while not until():
@@ -115,6 +124,6 @@ def turn(daemon: Daemon, until, seconds: float = 10.0) -> None:
         daemon.step()
 
 
-def said(daemon: Daemon, kind: str):
+def said(daemon: Daemon, kind: str) -> list[Event]:
     """Events of a kind."""
     return daemon.journal.events(limit=10_000, kinds=(kind,))

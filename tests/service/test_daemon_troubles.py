@@ -97,9 +97,10 @@ def test_a_full_disk_under_the_journal_is_told_once_and_nothing_is_lost(tmp_path
         write_frame(tmp_path, "a", expid=expid)
     turn(daemon, lambda: len(hand.jobs) == 8)
     full["pages"] = 1
-    with pytest.raises(NoSpace, match=r"journal .*journal.sqlite cannot be used now: database or disk is full"):
-        for _ in range(2000):
-            daemon._say(daemon_module.Started(chain="x" * 4000), hand.jobs[0], None)  # fill up what pages there are
+    for size in (4000, 400, 1):  # fill up what pages there are, and what room is left in the last one
+        with pytest.raises(NoSpace, match=r"journal .*journal.sqlite cannot be used now: database or disk is full"):
+            for _ in range(2000):
+                daemon._say(daemon_module.Started(chain="x" * size), hand.jobs[0], None)
     caplog.clear()
     for job in list(hand.jobs):
         hand.judge(job)

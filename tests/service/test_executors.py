@@ -48,6 +48,21 @@ def test_the_deadline_of_a_job_is_not_that_of_getting_warm(tmp_path, monkeypatch
         executor.stop()
 
 
+def test_a_worker_that_had_to_compile_is_renewed_once(tmp_path, monkeypatch):
+    compiles = "__import__('quicklook.core.compiled', fromlist=['x'])._state.update(compiled=1)"
+    (tmp_path / "sitecustomize.py").write_text(SITE.replace("WHAT", compiles))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    executor = ProcessExecutor(bench_site(tmp_path).recipe(), workers=1)
+    try:
+        (first,) = executor.pids
+        assert wait_for(executor, worker.Ready)
+        (second,) = executor.pids
+        assert second != first
+        assert executor.warm() == 1
+    finally:
+        executor.stop()
+
+
 def wait_for(executor: ProcessExecutor, kind: type, seconds: float = 60.0) -> bool:
     end = time.monotonic() + seconds
     while time.monotonic() < end:

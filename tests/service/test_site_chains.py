@@ -11,13 +11,22 @@ from quicklook.io.configfiles import list_configs
 from quicklook.service.site import load_site
 
 
-@pytest.mark.parametrize("instrument", ["kast_blue", "virus", "vis_bench"])
+@pytest.mark.parametrize("instrument", ["virus", "vis_bench"])
 def test_a_detector_without_traces_stays_at_the_raw_level(instrument: str) -> None:
     site = load_site(None, options={"instrument": instrument})
     assert {flavor: site.chain_name(flavor) for flavor in ("science", "flat", "arc", "dark", "zero", "odd")} == {
         "science": "raw", "flat": "raw", "arc": "raw", "dark": "raw", "zero": "zero", "odd": "raw",
     }  # fmt: skip
     assert {chain.name for chain in site.chains().values()} == {"raw", "zero"}
+
+
+def test_a_long_slit_has_chains_of_its_own() -> None:
+    site = load_site(None, options={"instrument": "kast_blue"})
+    assert {flavor: site.chain_name(flavor) for flavor in ("science", "flat", "arc", "dark", "zero", "odd")} == {
+        "science": "slit-science", "flat": "slit-flat", "arc": "slit-arc", "dark": "dark", "zero": "zero", "odd": "raw",
+    }  # fmt: skip
+    assert {"slit-science", "slit-flat", "slit-arc"} <= {chain.name for chain in site.chains().values()}
+    assert (site.builder("fluxcal").name, site.builder("fiberflat").name, site.builder("bias").name) == ("slit-fluxcal", "slit-fiberflat", "bias")
 
 
 def test_the_chains_of_an_instrument_are_those_that_it_names() -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import numpy as np
 import pytest
 
 from quicklook.core.errors import BadConfig
-from quicklook.sim import FAULTS, Fault, SimInstrument, SimulatedCamera, fault_summary, plan_exposure, simulate_exposure
+from quicklook.sim import FAULTS, Fault, SimInstrument, SimulatedCamera, fault_summary, parse_fault, plan_exposure, simulate_exposure
 
 Slices = Callable[[str], tuple[slice, slice]]
 
@@ -30,7 +31,7 @@ def test_registry_has_every_fault_with_words() -> None:
     expected = {
         "dead_amp", "saturated_amp", "hot_noise_amp", "bias_step", "light_leak", "saturated", "missing_fibermap", "wrong_night",
         "truncated_file", "missing_camera", "missing_keywords", "cosmics_storm", "trace_shift", "wavelength_shift", "lost_sky",
-        "low_throughput", "nan_calib",
+        "low_throughput", "nan_calib", "dead_fibers", "low_fibers",
     }  # fmt: skip
     assert expected == set(FAULTS)
     assert all(kind.description and bool(kind.strength_doc) == (kind.strength is not None) for kind in FAULTS.values())
@@ -117,11 +118,43 @@ def test_fault_of_another_camera_changes_nothing(tiny: SimInstrument) -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"name": "dead_apm"}, {"name": "dead_amp", "amp": "E"}, {"name": "dead_amp", "keys": ("A",)}, {"name": "truncated_file", "strength": 1.5}],
-)
+    [
+        {"name": "dead_apm"}, {"name": "dead_amp", "amp": "E"}, {"name": "dead_amp", "keys": ("A",)}, {"name": "truncated_file", "strength": 1.5},
+        {"name": "light_leak", "amp": "A"}, {"name": "dead_amp", "fibers": (3,)}, {"name": "dead_amp", "strength": 2.0},
+        {"name": "wrong_night", "strength": 0.5}, {"name": "wrong_night", "strength": 1.5}, {"name": "low_fibers", "strength": 1.1},
+    ],
+)  # fmt: skip
 def test_bad_fault(wrong: dict) -> None:
     with pytest.raises(BadConfig, match=wrong["name"]):
         Fault(**wrong)
+
+
+@pytest.mark.parametrize("name", [name for name, kind in FAULTS.items() if kind.strength is not None])
+@pytest.mark.parametrize("strength", [float("nan"), float("inf"), float("-inf"), 1e30])
+def test_strengths_are_numbers_that_can_be(name: str, strength: float) -> None:
+    with pytest.raises(BadConfig, match=re.escape(f"fault {name}: strength {strength:g} is not between")):
+        Fault(name=name, strength=strength)
+
+
+@pytest.mark.parametrize("name", [name for name, kind in FAULTS.items() if kind.strength is not None and kind.level == "pixels"])
+@pytest.mark.parametrize("end", [0, 1])
+def test_the_strongest_and_the_weakest_can_be_simulated(tiny: SimInstrument, name: str, end: int) -> None:
+    faulty = simulate_exposure(tiny, plan_exposure("science", 20, faults=(Fault(name=name, strength=FAULTS[name].limits[end]),)))
+    assert faulty.raw.min() >= 0
+    assert faulty.raw.max() <= 65535
+    assert np.isfinite(faulty.truth.image_e).all()
+    assert np.isfinite(faulty.truth.wave).all()
+    assert np.isfinite(faulty.truth.spectra.flux).all()  # type: ignore[arg-type]
+
+
+def test_text_of_a_fault() -> None:
+    assert parse_fault("dead_amp") == Fault(name="dead_amp")
+    assert parse_fault("hot_noise_amp:4.5, camera=b1, amp=D") == Fault(name="hot_noise_amp", strength=4.5, camera="b1", amp="D")
+    assert parse_fault("low_fibers:0.3,fibers=5+17") == Fault(name="low_fibers", strength=0.3, fibers=(5, 17))
+    assert parse_fault("missing_keywords,keys=EXPTIME+FLAVOR").keys == ("EXPTIME", "FLAVOR")
+    for wrong, words in (("light_leak:much", "are numbers"), ("dead_amp,amplifier=C", "'amplifier' is not one of"), ("low_fibers,fibers=a", "are numbers")):
+        with pytest.raises(BadConfig, match=words):
+            parse_fault(wrong)
 
 
 def test_summary_names_camera_and_fault() -> None:

@@ -61,7 +61,9 @@ def test_usual_values() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [({"night": 20221301}, "YYYYMMDD"), ({"exptime": -1.0}, "not possible"), ({"expid": -1}, "eight digits"),
-     ({"flavor": "sience"}, "flavor"), ({"start": datetime(2022, 1, 1)}, "time zone")],
+     ({"flavor": "sience"}, "flavor"), ({"start": datetime(2022, 1, 1)}, "time zone"), ({"airmass": 0.5}, "airmass 0.5 is not between"),
+     ({"airmass": float("nan")}, "airmass nan"), ({"seeing": -3.0}, "seeing -3"), ({"seeing": float("inf")}, "seeing inf"),
+     ({"sky_factor": -1.0}, "sky_factor"), ({"exptime": float("nan")}, "not possible"), ({"flavor": "science"}, "has no flux")],
 )  # fmt: skip
 def test_bad_exposure(change: dict, message: str) -> None:
     good = {"expid": 1, "night": 20220101, "flavor": "zero", "program": "x", "exptime": 0.0, "start": datetime(2022, 1, 1, tzinfo=UTC)}

@@ -41,11 +41,6 @@ ONLY_FULL_SCALE = ("STD_ratio.median",)
 """Three standards of 1900 samples allow 0.15 %; the goal is 0.1 %."""
 
 
-SMALL_COSMICS = 0.0005
-"""A small frame has some 5000 pixels above 100 electron: one of them is 0.0002, and the goal of 0.999 leaves room for five. Three sigma of such
-a count are 0.0013; less than half of that is allowed."""
-
-
 def missed(truth: ModuleType, scores: Scores, tag: str) -> list[str]:
     """Names and values of the numbers that do not reach their goals; one that is absent has not reached it."""
     out = []
@@ -55,8 +50,6 @@ def missed(truth: ModuleType, scores: Scores, tag: str) -> list[str]:
         value, n = truth.value_of(scores[tag], measure)
         if measure.path == "flux_ALL.masked_frac":
             value = None if value is None else max(0.0, value - LOST_TO_A_COLUMN)
-        if measure.path == "cosmics.completeness_gt100e" and value is not None:
-            value += SMALL_COSMICS
         goal = truth.SELF_GOALS.get(measure.path, measure.goal) if tag == "self" else measure.goal
         if value is None or not goal.met(value, n):
             out.append(f"{measure.name}: {value}, must be {goal.text()}")
@@ -74,19 +67,32 @@ def test_dead_fibres_are_flagged(small: Scores) -> None:
         assert small["given"][kind, "science"]["dead"]["other_fibres_lost"] <= 1  # the one on the bad column
 
 
-REAL = pytest.mark.xfail(
-    strict=True,
-    reason="on the traces of psf-r0-00051060 with the sky of our simulator the wavelengths are right within 0.008 Angstrom (dy 0.015 pixel); the goal is "
-    "0.006 (0.010). The simulated OH lines are single features, the shipped list has centroids of blends",
-)
+@pytest.mark.long
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("case", ["r0", "r0-uves", "r0-real"])
+def test_full_scale(truth: ModuleType, tmp_path: Path, case: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(globals(), "LOST_TO_A_COLUMN", 0.0)
+    monkeypatch.setitem(globals(), "ONLY_FULL_SCALE", ())
+    scores = truth.process(case, tmp_path, tmp_path, None)
+    assert [m for tag in ("given", "self") for m in missed(truth, scores, tag)] == []
+
+
+POSITIONS = ("trace.dx_rms_px", "trace.dy_rms_px", "wavelength.rms_A")
 
 
 @pytest.mark.long
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize("case", ["r0", "r0-uves", pytest.param("r0-real", marks=REAL)])
-def test_full_scale(truth: ModuleType, tmp_path: Path, case: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(globals(), "LOST_TO_A_COLUMN", 0.0)
-    monkeypatch.setitem(globals(), "SMALL_COSMICS", 0.0)
-    monkeypatch.setitem(globals(), "ONLY_FULL_SCALE", ())
-    scores = truth.process(case, tmp_path, tmp_path, None)
-    assert [m for tag in ("given", "self") for m in missed(truth, scores, tag)] == []
+@pytest.mark.parametrize(("case", "seed"), [("b0-real", None), ("z0-real", None), ("b0", 7), ("b0-uves", 7), ("z0-uves", 7)])
+def test_positions(truth: ModuleType, tmp_path: Path, case: str, seed: int | None) -> None:
+    """The real traces of the other arms, with curvature, dispersion and widths that no simulator of ours has thought of; both skies in b.
+
+    In b the noise of the few blue lines alone makes a dy of 0.006 pixel: one seed of ten misses the goal whatever is done.
+    """
+    truth.simulate(truth.CASES[case], tmp_path / case, seed)
+    truth.run(tmp_path / case, truth.SCIENCE, tmp_path / case / "calib", tmp_path / "out", "given")
+    scores = truth.score(tmp_path / "out" / "given", tmp_path / case)
+    for measure in truth.MEASURES:
+        if measure.flavor == "science" and measure.path in POSITIONS:
+            value, n = truth.value_of(scores, measure)
+            assert value is not None, measure.name
+            assert measure.goal.met(value, n), f"{measure.name}: {value}, must be {measure.goal.text()}"

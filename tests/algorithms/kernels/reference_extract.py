@@ -65,7 +65,7 @@ def boxcar(image: Array, ivar: Array, place: Array, sigma: Array, width: float, 
 
 
 def model_variance(values: Array, own: Array, base: Array) -> Array:
-    """Variance of one fibre from a model of its light: see `algorithms.kernels.lightmodel`."""
+    """Variance of one fibre from a model of its light: see `algorithms.kernels.lightrows`."""
     n = len(values)
     index = np.abs(np.arange(-10, n + 10))
     b = values[np.where(index >= n, 2 * (n - 1) - index, index)]

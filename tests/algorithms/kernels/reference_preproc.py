@@ -31,7 +31,7 @@ def _source_signal(raw: Array, bias: Array | None, amps: Sequence[Amp], index: i
 
 
 def signal_model(electrons: Array, usable: Array, noise_variance: float, base: Array) -> tuple[Array, Array]:
-    """(variance from the model, whether the near model was a close decision) of one amplifier, both [ny, nx]."""
+    """(variance from the model, whether a limit on the near model was nearly met) of one amplifier, both [ny, nx]."""
     filled = electrons.copy()
     last = np.zeros(electrons.shape[1])
     ny = electrons.shape[0]
@@ -41,18 +41,23 @@ def signal_model(electrons: Array, usable: Array, noise_variance: float, base: A
         last = np.where(usable[y], electrons[y], last)
         rows.append(last)
     filled = np.array(rows)
-    at = lambda k: filled[10 + k : 10 + k + ny]  # noqa: E731
+
+    def at(k: int) -> Array:
+        return filled[10 + k : 10 + k + ny]
+
     groups = [(-10, -9, -8, -7), (-6, -5, -4, -3), (-2, -1, 1, 2), (3, 4, 5, 6), (7, 8, 9, 10)]
-    far = np.median([np.mean([at(k) for k in g], axis=0) for g in groups], axis=0)
+    means = np.array([np.mean([at(k) for k in g], axis=0) for g in groups])
+    ordered = np.sort(means, axis=0)
+    far, spread = ordered[2], ordered[3] - ordered[0]
     x = np.array([-2, -1, 1, 2.0])
     weights = np.linalg.inv(np.vander(x, 4, increasing=True))[0]  # the cubic through four points, at 0
     cubic = sum(w * at(int(k)) for w, k in zip(weights, x, strict=True))
-    near = np.maximum(cubic, np.sqrt(np.maximum(at(-1), 0) * np.maximum(at(1), 0)))
-    lowest = -2 * np.sqrt(noise_variance / 13.9)
-    low = base + np.maximum(far, lowest)
-    excess = (near - far) ** 2 / ((17 / 18 + 1 / 13.9) * low)
-    variance = np.where(excess > 9, base + np.maximum(near, lowest) + 17 / 18, low + 1 / 13.9)
-    return variance, np.abs(excess - 9) < 0.02
+    sigma = np.sqrt(noise_variance)
+    near = np.maximum(cubic, np.sqrt(np.maximum(at(-1), 0) * np.maximum(at(1), 0)) - 2 * sigma)
+    low = base + np.maximum(far, -2 * sigma / np.sqrt(13.9))
+    excess, width = (near - far) ** 2 / ((17 / 18 + 1 / 13.9) * low), spread**2 / low
+    variance = np.where((excess > 9) | (width > 5), base + np.maximum(near, -4 * sigma / np.sqrt(13.9)) + 17 / 18, low + 1 / 13.9)
+    return variance, (np.abs(excess - 9) < 0.02) | (np.abs(width - 5) < 0.02)
 
 
 def correct(

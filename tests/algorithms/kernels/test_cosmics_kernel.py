@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.special import ndtr
 
-from algorithms.kernels import tracks
+from algorithms.kernels import pixelmodels, trackrepair, tracks
 from algorithms.kernels.cosmics import collect, limits, seek
 from algorithms.kernels.preproc import Amp, correct_and_search, noise_of
 
@@ -27,7 +27,10 @@ def fibres(electrons: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 def lines(peaks: list[tuple[float, float]], continuum: float) -> np.ndarray:
     y = np.arange(NY)
-    return np.full(NY, continuum) + sum(total * np.exp(-0.5 * ((y - centre) / 1.1) ** 2) / (1.1 * np.sqrt(2 * np.pi)) for centre, total in peaks)
+    light = np.full(NY, continuum)
+    for centre, total in peaks:
+        light += total * np.exp(-0.5 * ((y - centre) / 1.1) ** 2) / (1.1 * np.sqrt(2 * np.pi))
+    return light
 
 
 def found(light: np.ndarray, hits: np.ndarray, seed: int = 2, bad: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -65,13 +68,13 @@ def slow_seek(a: np.ndarray, b: np.ndarray, c: np.ndarray, far: np.ndarray, var:
     for x in range(1, len(b) - 1):
 
         def pair(p: float, q: float, ratio: float, value: float, x: int = x) -> bool:
-            return (ratio * value - 0.5 * (p + q)) / np.sqrt(ratio**2 + 0.5) > 3.4 * np.sqrt(var[x])
+            return bool((ratio * value - 0.5 * (p + q)) / np.sqrt(ratio**2 + 0.5) > 3.4 * np.sqrt(var[x]))
 
         level = 4.8 * np.sqrt(var[x]) + (4.8**2 - 1) / 6
         above = b[x] - far[x]
-        d = lambda row, k: row[k] - far[k]  # noqa: E731
-        one, other = (d(a, x - 1), d(c, x + 1)), (d(c, x - 1), d(a, x + 1))
-        sharp = pair(d(b, x - 1), d(b, x + 1), r, above) or pair(d(a, x), d(c, x), r, above) or pair(*one, r * r, above) or pair(*other, r * r, above)
+        da, db, dc = a - far, b - far, c - far
+        sharp = pair(db[x - 1], db[x + 1], r, above) or pair(da[x], dc[x], r, above)
+        sharp = sharp or pair(da[x - 1], dc[x + 1], r * r, above) or pair(dc[x - 1], da[x + 1], r * r, above)
         out[x] = (above > level and sharp) or (b[x] > level and pair(b[x - 1], b[x + 1], r, b[x]))
     return out
 
@@ -82,8 +85,8 @@ def test_seek_equals_the_slow_version() -> None:
     far = rng.uniform(0, 300, n).astype(np.float32)
     var = (far + NOISE2).astype(np.float32)
     rows = [(far + np.sqrt(var) * rng.normal(size=n) + 150 * rng.exponential(size=n) * (rng.random(n) < 0.2)).astype(np.float32) for _ in range(3)]
-    hits, scratch = np.zeros(n, np.float32), np.empty((3, n), np.float32)
-    seek(*rows, far, var, LIMITS, scratch, hits)
+    hits = np.zeros(n, np.float32)
+    seek(*rows, far, var, LIMITS, hits)
     expected = slow_seek(*(r.astype(float) for r in (*rows, far, var)))
     assert 50 < expected.sum() < 1000
     assert np.count_nonzero((hits > 0) != expected) <= 1  # float32: one may lie within rounding of the limit
@@ -100,11 +103,77 @@ def test_expected_equals_the_slow_version(line: bool) -> None:
         changed = image.copy()
         if line:
             changed[[abs(y + k) if y + k < 40 else 78 - y - k for k in (3, 4, 5)], 1] += 80
-        rows = lambda g, y=y: [abs(y + k) if y + k < 40 else 78 - y - k for k in g]  # noqa: E731
-        means = [changed[rows(g), 1].astype(float).mean() for g in groups]
-        value, group = tracks.expected(changed, y, 1, np.float32(100.0))
+        rows = [[abs(y + k) if y + k < 40 else 78 - y - k for k in g] for g in groups]
+        means = [changed[np.array(r), 1].astype(float).mean() for r in rows]
+        value, group = pixelmodels.expected(changed, y, 1, np.float32(100.0))
         assert value == pytest.approx(min(means) if line else np.median(means), rel=1e-5)
         assert means[group] == pytest.approx(float(value), rel=1e-5)
+
+
+def test_spread_and_near_model_equal_the_slow_version() -> None:
+    image = np.random.default_rng(6).normal(20, 15, (40, 3)).astype(np.float32)
+    groups = [(-10, -9, -8, -7), (-6, -5, -4, -3), (-2, -1, 1, 2), (3, 4, 5, 6), (7, 8, 9, 10)]
+    for y in range(10, 30):
+        column = image[:, 1].astype(float)
+        means = sorted(column[[y + k for k in g]].mean() for g in groups)
+        median, spread = pixelmodels.median_and_spread(image, y, 1)
+        assert (median, spread) == (pytest.approx(means[2], rel=1e-5), pytest.approx(means[3] - means[0], rel=1e-5))
+        a, b, c, d = column[[y - 2, y - 1, y + 1, y + 2]]
+        geometric = np.sqrt(max(b, 0) * max(c, 0)) - 3.0
+        assert pixelmodels.near_model(image, y, 1, np.float32(3.0)) == pytest.approx(max((4 * (b + c) - (a + d)) / 6, geometric), rel=1e-4, abs=1e-4)
+
+
+def test_the_repair_makes_the_variance_of_the_fused_pass() -> None:
+    rng = np.random.default_rng(4)
+    light = fibres(lines([(y, 3000.0) for y in (30, 41, 100)], 60.0), rng)
+    raw = (rng.poisson(light) + 3.0 * rng.normal(size=light.shape)).astype(np.float32)
+    box, level = (0, NY, 0, NX), np.zeros(NY, np.float32)
+    amps = [Amp(data=box, ccd=box, gain=1.0, saturation=np.inf, noise_variance=NOISE2, row_level=level, row_variance=level)]
+    flat, dark = np.full(light.shape, 0.9, np.float32), np.full(light.shape, 0.01, np.float32)
+    image, ivar, _, _ = correct_and_search(raw, amps, (NY, NX), flat=flat, dark=dark, exptime=100.0)
+    noise = noise_of(amps, flat=flat, dark=dark, exptime=100.0)
+    again = np.array([[trackrepair.remade(image, noise, y, x) for x in range(NX)] for y in range(NY)])
+    close = np.isclose(again, ivar, rtol=1e-4)  # in float32 a few lie within rounding of the decision between the models
+    assert close.mean() > 0.999
+    assert ((again * (light + NOISE2 + 1.0))[30:32] > 0.2).all()
+
+
+def test_tracks_along_the_edges_are_found() -> None:
+    light, hits = fibres(lines([], 60.0), np.random.default_rng(3)), np.zeros((NY, NX))
+    hits[0, 20:26], hits[NY - 1, 60:64], hits[70:80, 0], hits[100:106, NX - 1], hits[NY - 1, NX - 1] = 400.0, 400.0, 300.0, 300.0, 500.0
+    mask = found(light, hits)[2]
+    assert (mask[hits > 0] & BIT != 0).all()
+    assert np.count_nonzero(mask & BIT) <= 3 * np.count_nonzero(hits) + 30
+
+
+def test_tracks_go_on_behind_a_bad_column() -> None:
+    light, bad = fibres(lines([], 60.0), np.random.default_rng(3)), np.zeros((NY, NX), np.uint16)
+    bad[:, 60] = 1
+    level, steep = a_track(40, 48, 0.3, 25, 300.0), a_track(90, 58.0, np.pi / 2 - 0.12, 30, 300.0)
+    mask = found(light, level + steep, bad=bad)[2]
+    assert (mask[(level + steep > 20) & (bad == 0)] & BIT != 0).all()
+    assert np.count_nonzero(mask[:, 60] & BIT) < 45  # the column itself is no track
+
+
+def test_a_single_pixel_must_exceed_the_noise_of_the_light_beside_it() -> None:
+    """The same excess of one pixel, in the dark and on a bright row whose light its neighbours along the row hold."""
+    image, ivar = np.zeros((40, 40), np.float32), np.full((40, 40), 1 / NOISE2, np.float32)
+    image[20, 20] = 22.0
+    seeds = np.array([20 * 40 + 20])
+    assert tracks.follow(image, ivar, np.zeros((40, 40), np.uint16), seeds, LIMITS, np.uint16(BIT)).size == 9
+    image[20, 10:20] = image[20, 21:30] = 11.0  # too faint for a track
+    assert tracks.follow(image, ivar, np.zeros((40, 40), np.uint16), seeds, LIMITS, np.uint16(BIT)).size == 0
+
+
+def test_borders_are_the_bright_pixels_of_the_outer_columns() -> None:
+    rng = np.random.default_rng(8)
+    image, ivar = rng.normal(0, 6, (30, 24)).astype(np.float32), np.full((30, 24), 1 / NOISE2, np.float32)
+    ivar[3] = 0
+    boxes = np.array([(0, 15, 0, 10), (0, 15, 10, 24), (15, 30, 0, 24)])
+    bright = (image * np.sqrt(ivar) > 4.0) & np.isin(np.arange(24), (0, 9, 10, 23))[None, :]
+    bright[15:, 9:11] = False
+    assert bright.sum() > 2
+    assert np.array_equal(np.sort(tracks.borders(image, ivar, boxes, np.float32(4.0))), np.flatnonzero(bright))
 
 
 @pytest.mark.parametrize("angle", [0.0, 0.4, 0.8, 1.2, np.pi / 2])

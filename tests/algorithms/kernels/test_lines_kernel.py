@@ -31,10 +31,12 @@ def fit(spectrum: np.ndarray, var: np.ndarray | float, y: float, sigma: float = 
     return out[:, 0, 0]
 
 
-def terms(spectrum: np.ndarray, var: np.ndarray | float, y: float) -> np.ndarray:
+def terms(spectrum: np.ndarray, var: np.ndarray | float, y: float, half: int = 3, neighbours: tuple[tuple[float, float], ...] = ()) -> np.ndarray:
     out = np.empty((4, 1, 1))
     flux, variance = one(spectrum, var)
-    lines.shift_terms(flux, variance, np.zeros((1, 1)), np.full((1, 1), y), np.full((1, 1), SIGMA), np.array([3]), out)
+    offset, ratio = np.array(neighbours).reshape(-1, 2).T.copy()
+    beside = (np.array([0, len(offset)]), offset[:, None].copy(), ratio)
+    lines.shift_terms(flux, variance, np.zeros((1, 1)), np.full((1, 1), y), np.full((1, 1), SIGMA), np.array([half]), *beside, out)
     return out[:, 0, 0]
 
 
@@ -102,6 +104,44 @@ def test_terms_without_a_lost_row_and_with_two() -> None:
     assert (terms(spectrum, var, 7.0) == 0).all()
 
 
+def test_a_neighbour_that_is_known_does_not_move_a_line() -> None:
+    k = np.arange(N)
+    spectrum = 3000.0 * profile(k, 7.1, SIGMA) + 900.0 * profile(k, 8.7, SIGMA) + 100.0
+    alone, known = terms(spectrum, 50.0, 7.1, 5), terms(spectrum, 50.0, 7.1, 5, ((1.6, 0.3),))
+    assert alone[1] / alone[0] > 0.2
+    assert known[1] / known[0] == pytest.approx(0.0, abs=1.5e-3)
+    assert known[0] == pytest.approx(3000.0, rel=0.005)
+
+
+def test_terms_are_those_of_least_squares() -> None:
+    """Level and slope, which the kernel eliminates by hand, as columns of a matrix; one row is lost."""
+    rng = np.random.default_rng(4)
+    k = np.arange(N)
+    spectrum = rng.normal(3000.0 * profile(k, 7.2, SIGMA) + 20.0 * k + 100.0, 8.0)
+    var = rng.uniform(30.0, 90.0, N)
+    var[4] = lines._BIG
+    got = terms(spectrum, var, 7.1, 5)
+    s2 = SIGMA**2 + lines.PIXEL
+    rows = np.array([2, 3, 5, 6, 7, 8, 9, 10, 11, 12])
+    g = np.exp(-0.5 * (rows - 7.1) ** 2 / s2) / np.sqrt(2.0 * np.pi * s2)
+    basis = np.stack([g, g * (rows - 7.1) / s2, np.ones(10), 0.2 * (rows - 7.1)], axis=1)
+    normal = (basis.T / var[rows]) @ basis
+    normal[3, 3] += lines.slope_weight(spectrum[rows].mean())
+    want = np.linalg.solve(normal, (basis.T / var[rows]) @ spectrum[rows])
+    cov = np.linalg.inv(normal)
+    np.testing.assert_allclose(got, [want[0], want[1], cov[0, 0], cov[1, 1]], rtol=2e-5)  # float32 data, Gaussians cut at 5 sigma
+
+
+def test_profile_is_a_sum_of_gaussians() -> None:
+    g, d = np.empty(15), np.empty(15)
+    s2, offset, ratio = SIGMA**2, np.array([1.7, -40.0]), np.array([0.4, 3.0])
+    lines.profile(7.2, lines.gaussian_form(s2), 1, 13, offset, ratio, g, d)
+    z = np.arange(1, 14)[:, None] - 7.2 - np.array([0.0, 1.7])
+    want = np.exp(-0.5 * z**2 / s2) / np.sqrt(2 * np.pi * s2) * np.array([1.0, 0.4])
+    np.testing.assert_allclose(g[:13], want.sum(axis=1), atol=2e-6)  # Gaussians are cut at 5 sigma
+    np.testing.assert_allclose(d[:13], (want * z / s2).sum(axis=1), atol=1e-5)
+
+
 def test_a_cosmic_ray_is_no_line() -> None:
     spectrum = 300.0 * profile(np.arange(N), 7.1, SIGMA)
     spectrum[9] += 800.0
@@ -148,6 +188,31 @@ def test_cross_terms_find_the_trace_among_neighbours() -> None:
     bad[1, 31] = 0
     flexure.cross_terms(pixels, bad, *args, 3, 9.0, out)
     assert (out == 0).all()
+
+
+def test_light_of_faint_lines_is_expected_from_the_others() -> None:
+    """In the noise A / B of single groups is biased where errors of A and B belong together; with an expected A it is not."""
+    rng = np.random.default_rng(9)
+    true, n, starts = 30.0, 500, np.arange(0, 500, 25)
+    noise = rng.multivariate_normal([0, 0], [[900.0, 600.0], [600.0, 900.0]], size=(40, n))
+    amp, moved = true + noise[..., 0], 0.1 * true + noise[..., 1]
+    var = np.full(amp.shape, 900.0)
+    light, mean, error = flexure.expected_light(amp, var, starts)
+    np.testing.assert_allclose(mean, true, atol=4 * 30 / np.sqrt(n))
+    np.testing.assert_allclose(error, 30 / np.sqrt(n), rtol=1e-6)
+    shift, spread = flexure.group_shifts(light, moved, var, starts, 0.01)
+    naive, _ = flexure.group_shifts(amp, moved, var, starts, 0.01)
+    assert np.mean(shift) == pytest.approx(0.1, abs=0.03)  # 0.2 each over 28: 0.007; what is left of the correlation: 0.01
+    assert np.mean(naive) > 0.3
+    assert np.std(shift) == pytest.approx(np.mean(spread), rel=0.15)
+
+
+def test_bright_fibres_have_their_own_light() -> None:
+    amp = np.full((1, 50), 1000.0)
+    amp[0, 7], amp[0, 9] = 0.0, 2000.0
+    light, _, _ = flexure.expected_light(amp, np.full(amp.shape, 1.0), np.array([0, 25]))
+    np.testing.assert_allclose(light, amp, atol=1.0)
+    assert (flexure.expected_light(amp, np.zeros(amp.shape), np.array([0, 25]))[0] == 0).all()
 
 
 def test_smooth_fit_against_the_full_matrix() -> None:

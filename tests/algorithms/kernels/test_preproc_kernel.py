@@ -52,7 +52,8 @@ def frame(rng: np.random.Generator, dtype: Any = np.uint16) -> np.ndarray:
     raw = 1000 + rng.poisson(light) + 2 * rng.normal(size=shape)
     raw[rng.integers(0, shape[0], 20), rng.integers(0, shape[1], 20)] = 65000 if np.dtype(dtype) != np.int16 else 32000
     raw[rng.integers(0, shape[0], 20), rng.integers(0, shape[1], 20)] += 3000
-    return np.round(raw).astype(dtype)
+    out: np.ndarray = np.round(raw).astype(dtype)
+    return out
 
 
 def calibrations(rng: np.random.Generator, raw: np.ndarray, trimmed: bool) -> dict[str, Any]:

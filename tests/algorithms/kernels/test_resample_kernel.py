@@ -32,7 +32,7 @@ def test_fibre_flat_agrees_with_numpy() -> None:
     var[2, 40:45] = np.inf
     out = resample.empty_like(flux)
     rows = np.array([1, 0, 2, 3, -1])
-    resample.divide_flat(flux, ivar, mask, wave, rows, 4990.0, 0.8, flat, var, np.float32(0.1), LOW, BAD, *out)
+    resample.divide_flat(flux, ivar, mask, wave, rows, 4990.0, 0.8, flat, var, np.float32(0.1), LOW, BAD, resample.new_room(flux.shape[1]), *out)
     for i, row in enumerate(rows[:4]):
         q = np.interp(wave[i], grid, flat[row])
         k = ((wave[i] - 4990) / 0.8).astype(int)
@@ -53,7 +53,7 @@ def test_flux_calibration_agrees_with_numpy() -> None:
     grid = 5005 + 0.8 * np.arange(60)
     calib = (50 + np.arange(60.0)).astype(np.float32)[None, :]
     out = resample.empty_like(flux)
-    resample.divide_calibration(flux, ivar, mask, wave, np.array([0, 0, 0, 0, -1]), 5005.0, 0.8, calib, BAD, *out)
+    resample.divide_calibration(flux, ivar, mask, wave, np.array([0, 0, 0, 0, -1]), 5005.0, 0.8, calib, BAD, resample.new_room(flux.shape[1]), *out)
     c = np.interp(wave, grid, calib[0])
     inside = (wave > 5005 - 0.4) & (wave < grid[-1] + 0.4)
     inside[4] = False
@@ -70,7 +70,7 @@ def test_a_calibration_that_is_no_positive_number_is_flagged(bad: float) -> None
     calib = np.full((1, 200), 2.0, np.float32)
     calib[0, 50] = bad
     out = resample.empty_like(flux)
-    resample.divide_calibration(flux, ivar, mask, wave, np.zeros(N, np.int64), 4990.0, 0.8, calib, BAD, *out)
+    resample.divide_calibration(flux, ivar, mask, wave, np.zeros(N, np.int64), 4990.0, 0.8, calib, BAD, resample.new_room(flux.shape[1]), *out)
     assert np.isfinite(out[0]).all()
     assert np.isfinite(out[1]).all()
     if not np.isfinite(bad):
@@ -115,8 +115,10 @@ def test_what_is_no_number_goes_no_further(value: float) -> None:
     table, rows, sky = np.ones((1, 200), np.float32), np.zeros(N, np.int64), np.ones_like(flux)
     zero = np.zeros_like(mask)
     made = [resample.empty_like(flux) for _ in range(3)]
-    resample.divide_flat(flux, ivar, mask, wave, rows, 4990.0, 0.8, table, 0.01 * table, np.float32(0.1), LOW, BAD, *made[0])
-    resample.divide_calibration(flux, ivar, mask, wave, rows, 4990.0, 0.8, table, BAD, *made[1])
+    resample.divide_flat(
+        flux, ivar, mask, wave, rows, 4990.0, 0.8, table, 0.01 * table, np.float32(0.1), LOW, BAD, resample.new_room(flux.shape[1]), *made[0]
+    )
+    resample.divide_calibration(flux, ivar, mask, wave, rows, 4990.0, 0.8, table, BAD, resample.new_room(flux.shape[1]), *made[1])
     resample.subtract(flux, ivar, mask, sky, sky, zero, np.ones(N, np.float32), BAD, *made[2])
     for out in made:
         assert np.isfinite(out[0]).all()
@@ -139,17 +141,45 @@ def test_cubic_interpolation_is_exact_for_cubics() -> None:
 def test_scores_agree_with_numpy() -> None:
     flux, ivar, mask, wave = spectra()
     ivar[4] = 0
-    total, mean, median, snr2 = (np.empty(N) for _ in range(4))
-    scores.moments(flux, ivar, mask, total, mean, median)
-    template = np.linspace(1, 3, 100)
-    scores.template_snr2(ivar, mask, wave, 4990.0, 1.0, template, snr2)
+    made = np.empty((3, N))
+    scores.moments(flux, ivar, mask, wave, np.empty(flux.shape[1], np.float32), made)
+    total, mean, median = made
+    templates, snr2 = np.stack([np.linspace(1, 3, 100), np.linspace(2, 0, 100)]), np.empty((2, N))
+    scores.template_snr2(ivar, mask, wave, 4990.0, 1.0, templates, np.zeros(100), snr2)
     for i in range(4):
         good = (ivar[i] > 0) & (mask[i] == 0)
-        assert total[i] == pytest.approx(flux[i][good].sum(dtype=float))
+        assert total[i] == pytest.approx((flux[i].astype(float) * np.gradient(wave[i]))[good].sum())
         assert mean[i] == pytest.approx(flux[i][good].mean(dtype=float))
         assert median[i] == pytest.approx(np.median(flux[i][good]))
-        assert snr2[i] == pytest.approx(np.sum((ivar[i] * np.interp(wave[i], 4990 + np.arange(100.0), template))[good]))
-    assert np.isnan([total[4], mean[4], median[4], snr2[4]]).all()
+        for k in range(2):
+            assert snr2[k, i] == pytest.approx(np.sum((ivar[i] * np.interp(wave[i], 4990 + np.arange(100.0), templates[k]))[good]))
+    assert np.isnan([*made[:, 4], *snr2[:, 4]]).all()
+
+
+@pytest.mark.parametrize("size", [1, 2, 5, 31, 400, 4127, 4128])
+def test_medians_are_exact(size: int) -> None:
+    """Of smooth and of spiky spectra, with ties, two heaps, outliers of any size, and samples that do not count."""
+    rng = np.random.default_rng(size)
+    heaps = np.where(rng.random(size) < 0.5, -1e4, 1e4)
+    shapes = (
+        rng.normal(50, 9, size),
+        rng.normal(50, 9, size) + 1e30 * (rng.random(size) < 0.3),
+        rng.integers(0, 3, size),
+        np.zeros(size),
+        heaps,
+        heaps + rng.normal(size=size),
+        np.exp(rng.normal(0, 20, size)),
+        np.sort(rng.normal(size=size)),
+    )
+    for values in shapes:
+        for part in (1.0, 0.6, 0.01):
+            used = rng.random(size) < part
+            row = np.where(used, values, np.inf).astype(np.float32)
+            found = scores.median(row, int(used.sum()))
+            if used.any():
+                assert found == np.median(row[used].astype(float))
+            else:
+                assert np.isnan(found)
 
 
 def test_blocks_cover_all_rows_once() -> None:

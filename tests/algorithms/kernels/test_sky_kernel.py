@@ -7,6 +7,7 @@ import pytest
 from scipy.interpolate import BSpline
 
 from algorithms.kernels import sky, skyfit
+from algorithms.kernels.resample import new_room
 
 FIRST, STEP, INTERVALS = 10.0, 0.8, 30
 SIZE = INTERVALS + sky.ORDER - 1
@@ -123,9 +124,8 @@ def test_evaluation_agrees_with_the_spline() -> None:
     ref, level = np.array([0.2, 0.01, 0.0, 0.0]), np.array([1.0, 2.0, 1.0])
     information = np.full(INTERVALS, 4.0, np.float32)
     information[5] = 0
-    sky.evaluate(
-        wave, sigma, np.arange(3), FIRST, STEP, ref, 22.0, 0.1, pieces.astype(np.float32), information, level, np.uint32(64), flux, ivar, mask
-    )
+    places = (FIRST, STEP, ref, 22.0, 0.1)
+    sky.evaluate(wave, sigma, np.arange(3), *places, pieces.astype(np.float32), information, level, np.uint32(64), new_room(40), flux, ivar, mask)
     k = np.floor((wave - FIRST) / STEP).astype(int)
     known = (k >= 0) & (k < INTERVALS) & (k != 5)
     np.testing.assert_array_equal(mask == 0, known)

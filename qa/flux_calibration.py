@@ -1,0 +1,49 @@
+"""What a flux calibration was carried over from: the air and the seeing of the exposure, and what had to be assumed."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from qa.values import scalar
+from quicklook.ccd.exposure import Exposure
+from quicklook.ccd.spectra import FluxCalib, Frame
+from quicklook.core.metrics import Measured, Measures, MetricDef, not_applicable
+from quicklook.core.plugin import MonitoringAlg, NoParams
+
+ASSUMED = MetricDef("assumptions", "", doc="1 where something had to be assumed for the spectra, because nobody stated it; else 0.", flag=True)
+CHANGE = MetricDef(
+    "fluxcal_change", "mag",
+    doc="Median change of the flux calibration by the airmass and the seeing that the exposure states; fainter is positive.",
+)  # fmt: skip
+
+
+class FluxCalibration(MonitoringAlg[NoParams]):
+    """Says what was assumed for the flux calibration, and measures how far airmass and seeing carry it."""
+
+    name = "flux_calibration"
+    group = "Spectra"
+    metrics = (ASSUMED, CHANGE)
+
+    def measure(self, frame: Frame, fluxcal: FluxCalib, exposure: Exposure) -> Measures:
+        """Of calibrated spectra; no change is stated for a calibration without terms."""
+        assumed = scalar(ASSUMED, float(bool(frame.assumed)), "assumed " + "; ".join(frame.assumed) if frame.assumed else "")
+        facts = {"airmass": exposure.airmass, "seeing": exposure.seeing, "pairmass": fluxcal.pairmass, "pseeing": fluxcal.pseeing}
+        return Measures((assumed, _change(fluxcal, exposure)), facts=facts)
+
+
+def _change(fluxcal: FluxCalib, exposure: Exposure) -> Measured:
+    """sterm (SEEING - pseeing) + aterm (AIRMASS - pairmass), of what the exposure states (DESI data model, fluxcalib files)."""
+    terms = ((fluxcal.aterm, exposure.airmass, fluxcal.pairmass), (fluxcal.sterm, exposure.seeing, fluxcal.pseeing))
+    told = [(np.asarray(t, np.float64), v - at) for t, v, at in terms if t is not None and v is not None]
+    if not told:
+        return not_applicable(CHANGE.name, "the calibration has no terms of airmass and seeing, or the exposure states neither")
+    total = sum((t * by for t, by in told), np.zeros(fluxcal.wave.shape))
+    known = total[np.isfinite(total)]
+    where = f"airmass {_words(exposure.airmass)}, seeing {_words(exposure.seeing)}; the calibration is of {fluxcal.pairmass:g}, {fluxcal.pseeing:g}"
+    return scalar(CHANGE, float(np.median(known)) if known.size else math.nan, where)
+
+
+def _words(value: float | None) -> str:
+    return "not stated" if value is None else f"{value:g}"

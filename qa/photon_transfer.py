@@ -1,0 +1,85 @@
+"""Gain, read noise, linearity and full well as photon transfer gave them, against what the instrument states."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from qa.figures import bars
+from qa.values import per_amp
+from quicklook.ccd.arrays import Float64
+from quicklook.ccd.calibs import PhotonTransfer
+from quicklook.ccd.geometry import Amplifier
+from quicklook.ccd.image import Image
+from quicklook.core.metrics import Measured, Measures, MetricDef, not_applicable
+from quicklook.core.plots import Axis, Line, Panel, Plot, Scatter
+from quicklook.core.plugin import MonitoringAlg, NoParams
+
+GAIN = MetricDef("gain", "electron/adu", dims=("amp",), doc="Gain of the amplifier, from the variance of differences of flats against their level.")
+GAIN_RATIO = MetricDef("gain_ratio", "", dims=("amp",), doc="Gain over the one that the instrument states.")
+GAIN_ERROR = MetricDef("gain_error", "", dims=("amp",), doc="Relative error of the gain.")
+NOISE = MetricDef("ptc_read_noise", "electron", dims=("amp",), doc="Read noise: standard deviation of differences of zeros over sqrt(2).")
+NOISE_RATIO = MetricDef("ptc_read_noise_ratio", "", dims=("amp",), doc="That read noise over the one that the instrument states.")
+LINEARITY = MetricDef("linearity_error", "", dims=("amp",), doc="Largest relative departure of the level of flats from a straight line against time.")
+FULL_WELL = MetricDef("full_well", "electron", dims=("amp",), doc="Highest level at which the variance still follows the line.")
+_NO_GAIN = "no line of variance against level: there is too little light, or the amplifier is dead"
+
+
+class PhotonTransferQa(MonitoringAlg[NoParams]):
+    """Compares gain and read noise from photon transfer with those that the instrument states, and shows the curves."""
+
+    name = "photon_transfer_curve"
+    metrics = (GAIN, GAIN_RATIO, GAIN_ERROR, NOISE, NOISE_RATIO, LINEARITY, FULL_WELL)
+
+    def measure(self, ptc: PhotonTransfer, images: Sequence[Image]) -> Measures:
+        """By amplifier; linearity and full well do not apply where the exposures cannot tell them."""
+        amps = images[0].amplifiers
+        place = {name: i for i, name in enumerate(ptc.amp)}
+        names = [a.name for a in amps]
+        of = {w: {k: float(getattr(ptc, w)[place[k]]) if k in place else math.nan for k in names} for w in ("gain", "gain_error", "read_noise")}
+        stated = {a.name: a.read_noise or math.nan for a in amps}
+        none = {k: _NO_GAIN for k in names if not math.isfinite(of["gain"][k])}
+        said = {a.name: f"stated: {a.gain:g} electron/adu" for a in amps} | none
+        noise = {k: f"stated: {v:g} electron" for k, v in stated.items() if v > 0}
+        unknown = {k: "neither zeros nor overscan give a read noise" for k in names if not math.isfinite(of["read_noise"][k])} | none
+        metrics = (
+            per_amp(GAIN, amps, of["gain"], said),
+            per_amp(GAIN_RATIO, amps, {a.name: of["gain"][a.name] / a.gain for a in amps}, said),
+            per_amp(GAIN_ERROR, amps, {k: of["gain_error"][k] / of["gain"][k] for k in names}, none),
+            per_amp(NOISE, amps, of["read_noise"], noise | unknown),
+            _against(amps, of["read_noise"], stated, unknown),
+            _known(LINEARITY, amps, ptc, ptc.linearity, "the flats have one exposure time"),
+            _known(FULL_WELL, amps, ptc, ptc.full_well, "no pixel was saturated"),
+        )
+        top = ptc.level[np.isfinite(ptc.level)]
+        panels = (_curves(ptc), bars(GAIN, metrics[0], title="Gain", label="gain"), bars(NOISE, metrics[3], title="Read noise", label="read noise"))
+        plot = Plot(name="photon_transfer_curve", title=f"Photon transfer, camera {images[0].camera}", panels=panels, columns=2)
+        return Measures(metrics, plots=(plot,), facts={"exposures": len(images), "highest_level_adu": float(top.max()) if top.size else math.nan})
+
+
+def _against(amps: Sequence[Amplifier], found: Mapping[str, float], stated: Mapping[str, float], unknown: Mapping[str, str]) -> Measured:
+    if not any(v > 0 for v in stated.values()):
+        return not_applicable(NOISE_RATIO.name, "the instrument states no read noise")
+    return per_amp(NOISE_RATIO, amps, {k: found[k] / v for k, v in stated.items() if v > 0}, unknown)
+
+
+def _known(definition: MetricDef, amps: Sequence[Amplifier], ptc: PhotonTransfer, values: Float64, otherwise: str) -> Measured:
+    """Where the exposures tell nothing of any amplifier the metric does not apply; of single ones it is not asked."""
+    there = {a.name for a in amps}
+    known = {k: float(v) for k, v in zip(ptc.amp, values, strict=True) if math.isfinite(v) and k in there}
+    return per_amp(definition, amps, known) if known else not_applicable(definition.name, otherwise)
+
+
+def _curves(ptc: PhotonTransfer) -> Panel:
+    layers: list[Scatter | Line] = []
+    for i, name in enumerate(ptc.amp):
+        seen = np.isfinite(ptc.level[i]) & np.isfinite(ptc.variance[i])
+        level, variance = ptc.level[i][seen], ptc.variance[i][seen]
+        layers.append(Scatter(x=level.copy(), y=variance.copy(), label=name))
+        if math.isfinite(ptc.gain[i]) and level.size:
+            ends = np.array([0.0, level.max()])
+            noise = (ptc.read_noise[i] / ptc.gain[i]) ** 2 if math.isfinite(ptc.read_noise[i]) else 0.0
+            layers.append(Line(x=ends, y=noise + ends / ptc.gain[i]))
+    return Panel(x=Axis(label="level", unit="adu"), y=Axis(label="variance", unit="adu^2"), layers=tuple(layers), title="Variance of an exposure")

@@ -1,0 +1,46 @@
+"""How complete a reference arc and a reference flat are."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from qa.values import numbered, scalar
+from quicklook.ccd.calibs import ReferenceArc, ReferenceFlat
+from quicklook.core.metrics import Measures, MetricDef
+from quicklook.core.plugin import MonitoringAlg, NoParams
+
+LINES = MetricDef("reference_lines", "", doc="Number of lines in a reference arc.")
+MEASURED = MetricDef("reference_lines_measured", "", doc="Part of the lines of a reference arc that is measured, median over the fibres.")
+FIBERS = MetricDef("reference_fibers", "", doc="Part of the fibres that have a level in a reference flat, or lines in a reference arc.")
+
+
+class ReferenceArcLines(MonitoringAlg[NoParams]):
+    """Counts the lines of a reference arc, and the fibres that have them."""
+
+    name = "reference_arc_lines"
+    group = "Spectra"
+    metrics = (LINES, MEASURED, FIBERS)
+
+    def measure(self, arc: ReferenceArc) -> Measures:
+        """Of a reference arc."""
+        known = np.isfinite(arc.area)
+        dark = ~known.any(axis=1)
+        metrics = (
+            scalar(LINES, len(arc.wave)),
+            scalar(MEASURED, float(np.median(known.mean(axis=1)))),
+            scalar(FIBERS, float(1.0 - dark.mean()), numbered("none in fibre", arc.fiber[dark])),
+        )
+        return Measures(metrics)
+
+
+class ReferenceFlatFibers(MonitoringAlg[NoParams]):
+    """Counts the fibres that have a level in a reference flat."""
+
+    name = "reference_flat_fibers"
+    group = "Fibres"
+    metrics = (FIBERS,)
+
+    def measure(self, flat: ReferenceFlat) -> Measures:
+        """Of a reference flat."""
+        dark = ~np.isfinite(flat.level)
+        return Measures((scalar(FIBERS, float(1.0 - dark.mean()), numbered("none in fibre", flat.fiber[dark])),))

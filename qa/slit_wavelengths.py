@@ -1,0 +1,52 @@
+"""How far the wavelengths of a slit were off the sky lines."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from qa.values import scalar
+from quicklook.ccd.slit import SlitShift
+from quicklook.core.metrics import Measures, MetricDef, not_applicable
+from quicklook.core.params import Params
+from quicklook.core.plots import Axis, Line, Panel, Plot, Scatter
+from quicklook.core.plugin import MonitoringAlg
+
+SHIFT = MetricDef("slit_wave_shift", "pixel", doc="Shift of the sky lines of a slit against its wavelengths, taken off by `slit_flexure`.")
+LINES = MetricDef("slit_wave_lines", "", doc="Number of sky lines that the shift rests on.")
+
+
+class SlitWavelengthsParams(Params):
+    """Nothing to set."""
+
+
+class SlitWavelengths(MonitoringAlg[SlitWavelengthsParams]):
+    """Reports the shift of the sky lines of a slit; where there are too few lines to tell, it does not apply."""
+
+    name = "slit_wavelengths"
+    group = "Spectra"
+    metrics = (SHIFT, LINES)
+
+    def measure(self, shift: SlitShift) -> Measures:
+        """Of what `slit_flexure` has measured."""
+        if not math.isfinite(shift.shift):
+            why = shift.remark or "it could not be measured"
+            return Measures((not_applicable(SHIFT.name, why), not_applicable(LINES.name, why)), plots=(_plot(shift),))
+        lines = int(np.count_nonzero(shift.used))
+        metrics = (scalar(SHIFT, shift.shift, f"known to {shift.error:.3f} pixel, by {lines} lines"), scalar(LINES, lines))
+        return Measures(metrics, plots=(_plot(shift),), facts={"error": shift.error})
+
+
+def _plot(shift: SlitShift) -> Plot:
+    layers: list[Line | Scatter] = []
+    for name, own in (("used", shift.used), ("left out", ~shift.used)):
+        seen = own & np.isfinite(shift.off)
+        if seen.any():
+            layers.append(Scatter(x=shift.line[seen], y=shift.off[seen], label=name))
+    if layers and math.isfinite(shift.shift):
+        layers.append(Line(x=np.array([shift.line.min(), shift.line.max()]), y=np.full(2, shift.shift), label=f"shift {shift.shift:+.3f} pixel"))
+    title = "Sky lines" if math.isfinite(shift.shift) else f"Sky lines: {shift.remark}"
+    x, y = Axis(label="wavelength", unit="Angstrom"), Axis(label="shift", unit="pixel")
+    panel = Panel(x=x, y=y, layers=tuple(layers), title=title, metric=SHIFT.name)
+    return Plot(name="slit_wavelengths", title=f"Wavelengths of the slit, camera {shift.camera}", panels=(panel,))

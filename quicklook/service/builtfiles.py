@@ -1,0 +1,157 @@
+"""What was built, as files: the calibrations, the result beside them, the plots, and the entries in the index."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from quicklook.ccd.image import HeaderValue
+from quicklook.core.events import Event, PlotsReady, draft
+from quicklook.core.group import MemberVerdict
+from quicklook.core.keys import Unit
+from quicklook.core.results import SCHEMA_VERSION, PartResult, Record
+from quicklook.core.sink import SinkContext
+from quicklook.io.atomic import write_json
+from quicklook.io.calibadd import add_calibration
+from quicklook.io.calibentry import CalibEntry, belonging
+from quicklook.io.calibwrite import calibration_name, write_calibration
+from quicklook.io.headercards import provenance_cards
+from quicklook.io.plotfiles import save_plots
+from quicklook.service.building import Built
+from quicklook.service.sinks import make_sink
+
+_MOST_CARDS = 99
+
+
+class BuildRecord(Record):
+    """The contents of ``calib-<builder>-<camera>-<first exposure>.json``.
+
+    `quality` good, provisional or bad; `files` names of the calibration files by kind; `members` what was found of each exposure;
+    `result` the judged result of the group.
+    """
+
+    schema_version: int = SCHEMA_VERSION
+    builder: str
+    instrument: str
+    camera: str
+    quality: str
+    made_from: list[int]
+    files: dict[str, str]
+    members: list[MemberVerdict]
+    result: PartResult
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """What was written: the calibrations by kind, the result, and the entries that were added to the index."""
+
+    calibrations: dict[str, Path]
+    result: Path
+    entries: tuple[CalibEntry, ...]
+
+
+def write_built(built: Built, folder: Path, *, add: bool | Collection[str] = True, plots: bool = True) -> Written:
+    """Write calibrations, result and plots into `folder`; enter them, or those of the kinds `add`, into its index (made if need be).
+
+    One of bad quality is written and entered too, and never chosen. An earlier file is never overwritten: the index has its checksum. Raises
+    BadConfig, BadData (a calibration that the index refuses; its files stay, for a look at them), Transient.
+    """
+    unit = built.group.outcome.result
+    first = built.made_from[0] if built.made_from else unit.expid
+    files: dict[str, Path] = {}
+    for kind, product in built.products.items():
+        path = unused(folder / calibration_name(kind, built.camera, built.night, first))
+        files[kind] = write_calibration(product, path, _cards(built))
+    result = folder / f"calib-{built.builder.name}-{built.camera}-{first:08d}.json"
+    record = BuildRecord(
+        builder=built.builder.name,
+        instrument=built.instrument,
+        camera=built.camera,
+        quality=built.quality,
+        made_from=list(built.made_from),
+        files={kind: path.name for kind, path in files.items()},
+        members=list(built.members),
+        result=unit,
+    )
+    write_json(result, record.model_dump(mode="json"), sync=False)
+    if plots and built.group.outcome.plots:
+        _draw(built, folder, Unit(built.night, first))
+    kinds = set(files) if add is True else set(add or ())
+    entries = tuple(add_calibration(folder, _entry(built, kind, path), unit.tags) for kind, path in files.items() if kind in kinds)
+    return Written(calibrations=files, result=result, entries=entries)
+
+
+def unused(path: Path) -> Path:
+    """The path, or the first with a number behind it that is no file."""
+    number, out = 1, path
+    while out.exists():
+        number += 1
+        out = path.with_name(f"{path.stem}-{number}{path.suffix}")
+    return out
+
+
+def _entry(built: Built, kind: str, path: Path) -> CalibEntry:
+    return CalibEntry(
+        kind=kind,
+        instrument=(built.instrument,),
+        valid_from=built.night or None,
+        valid_to=last_night(built.night, built.builder.valid_days),
+        night=built.night or None,
+        path=path.name,
+        quality=built.quality,
+        made_from=built.made_from,
+        **belonging(built.camera, built.group.outcome.result.tags),
+    )
+
+
+def last_night(first: int, days: int | None) -> int | None:
+    """The last of so many nights from `first` (YYYYMMDD) on; None without end."""
+    if days is None or not first:
+        return None
+    return int((datetime.strptime(str(first), "%Y%m%d") + timedelta(days=days - 1)).strftime("%Y%m%d"))
+
+
+def _cards(built: Built) -> dict[str, HeaderValue]:
+    """What the header says of how it was made: camera, night, builder, exposures (MADEnn), quality, and the usual provenance."""
+    result = built.group.outcome.result
+    cards: dict[str, HeaderValue] = {
+        "INSTRUME": built.instrument,
+        "CAMERA": built.camera,
+        "NIGHT": built.night,
+        "BUILDER": built.builder.name,
+        "NMADE": len(built.made_from),
+        "QUALITY": built.quality,
+        "STATUS": str(result.status),
+    }
+    cards |= {f"MADE{i:02d}": expid for i, expid in enumerate(built.made_from[: _MOST_CARDS + 1])}
+    cards |= provenance_cards(tuple(result.provenance.calibrations), result.provenance.config_sha256)
+    return {k: v for k, v in cards.items() if v is not None}
+
+
+def save_plots_of(built: Built, folder: Path, root: Path) -> PlotsReady:
+    """Write the plots as data into `folder`/plots; the event that has them drawn names the file relative to `root`."""
+    first, plots = built.made_from[0] if built.made_from else built.group.outcome.result.expid, built.group.outcome.plots
+    path = folder / "plots" / f"plots-{built.builder.name}-{built.camera}-{first:08d}.npz"
+    save_plots(path, plots)
+    status_of = {name: qa.status for qa in built.group.outcome.result.qas for name in qa.plots}
+    return PlotsReady(path=str(path.relative_to(root)), names=[p.name for p in plots], statuses=[status_of.get(p.name) for p in plots])
+
+
+def _draw(built: Built, folder: Path, unit: Unit) -> None:
+    said = draft(save_plots_of(built, folder, folder), unit=unit, part=built.camera, tag=built.group.outcome.result.tag)
+    sink = make_sink("render", {})
+    sink.open(SinkContext(out=str(folder)))
+    sink.accept(Event(**said.model_dump(), epoch="", seq=1, time=0))
+    sink.close()
+
+
+def left_out_words(members: Iterable[MemberVerdict]) -> list[str]:
+    """A sentence for each exposure that was left out."""
+    out = []
+    for m in members:
+        if not m.taken:
+            name = m.file or str(m.expid)
+            out.append(f"{name} was left out ({m.status or 'not looked at'}): {'; '.join(m.reasons[:2]) or 'its status is not accepted'}")
+    return out

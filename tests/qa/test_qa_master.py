@@ -1,0 +1,107 @@
+"""QAs of master bias and master dark: what they measure is what was put in."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import qa_frames as f
+
+from qa.bias_structure import BiasStructure
+from qa.dark_current import DarkCurrent
+from quicklook.ccd.arrays import Float32
+from quicklook.ccd.calibs import BadPixelMask, Bias, Dark
+from quicklook.ccd.image import Image, RawImage
+from quicklook.ccd.mask import PixelMask
+from quicklook.core.errors import NotApplicable
+from quicklook.core.group import Streamed
+
+AMPS = tuple(f.amplifier(i) for i in range(4))
+RAW = RawImage(camera="r0", pixels=f.pixels(), amplifiers=AMPS)
+SHAPE = RAW.image_shape
+
+
+def bias(values: np.ndarray, sigma: float = 0.5) -> Bias:
+    return Bias(pixels=values.astype(np.float32), variance=np.full(values.shape, sigma**2, np.float32))
+
+
+def noise(sigma: float = 0.5) -> np.ndarray:
+    return np.random.default_rng(1).normal(0.0, sigma, RAW.shape)
+
+
+def measured(one: Bias) -> dict[str, np.ndarray]:
+    return {m.name: m.values for m in BiasStructure().measure(one, Streamed([lambda: RAW])).metrics}
+
+
+def test_noise_alone_has_no_structure() -> None:
+    found = measured(bias(noise()))
+    assert found["bias_row_structure"].max() < 0.02  # electron; a row mean scatters by 0.055
+    assert found["bias_column_structure"].max() < 0.02
+    np.testing.assert_allclose(found["bias_noise_ratio"], 1.0, rtol=0.02)  # 32768 pixels: 0.6 % of a MAD
+    assert not found["bias_missing_fraction"].any()
+
+
+def test_rows_and_columns_are_told_apart() -> None:
+    rows, columns = (np.random.default_rng(s).normal(0.0, 1.0, n) for s, n in ((2, RAW.shape[0]), (3, RAW.shape[1])))
+    by_row, by_column = measured(bias(noise() + 2.0 * rows[:, None])), measured(bias(noise() + 3.0 * columns[None, :]))
+    for i, amp in enumerate(AMPS):
+        assert by_row["bias_row_structure"][i] == pytest.approx(2.0 * amp.gain * np.std(rows[amp.data.slices[0]]), rel=0.03)
+        assert by_column["bias_column_structure"][i] == pytest.approx(3.0 * amp.gain * np.std(columns[amp.data.slices[1]]), rel=0.03)
+    assert by_row["bias_column_structure"].max() < 0.05
+    np.testing.assert_allclose(by_row["bias_noise_ratio"], 1.0, rtol=0.03)
+
+
+def test_structure_from_pixel_to_pixel_shows_in_the_ratio() -> None:
+    np.testing.assert_allclose(measured(bias(noise(1.5)))["bias_noise_ratio"], 3.0, rtol=0.03)
+
+
+def test_missing_pixels_are_counted_and_spoil_nothing() -> None:
+    values = noise()
+    values[AMPS[0].data.slices][:, :32] = np.nan
+    values[AMPS[1].data.slices] = np.nan
+    found = BiasStructure().measure(bias(values), [RAW])
+    np.testing.assert_allclose(found["bias_missing_fraction"].values, [0.25, 1, 0, 0])
+    assert np.isnan(found["bias_noise_ratio"].values[1])
+    assert found["bias_noise_ratio"].remarks["B",] == "no pixel has a value"
+    assert found["bias_row_structure"].values[0] < 0.05
+
+
+def test_single_hot_pixels_are_no_structure() -> None:
+    values = noise()
+    values[5, 10] = 60000.0
+    assert measured(bias(values))["bias_row_structure"].max() < 0.05
+
+
+def test_a_bias_of_the_trimmed_shape_is_left_alone() -> None:
+    with pytest.raises(NotApplicable, match="shape"):
+        BiasStructure().measure(Bias(pixels=np.zeros(SHAPE, np.float32)), [RAW])
+
+
+def image() -> Image:
+    zeros = np.zeros(SHAPE, np.float32)
+    return Image(camera="r0", pixels=zeros, ivar=zeros.copy(), mask=np.zeros(SHAPE, np.uint16), amplifiers=AMPS, read_noise={})
+
+
+def test_dark_current_in_electrons_an_hour() -> None:
+    pixels: Float32 = np.full(SHAPE, 0.001, np.float32)
+    mask = np.zeros(SHAPE, np.uint16)
+    pixels[AMPS[2].ccd.slices] = 0.004
+    pixels[AMPS[3].ccd.slices][:, :64] = np.nan
+    mask[AMPS[1].ccd.slices][0, :10] = PixelMask.HOT
+    mask[AMPS[1].ccd.slices][1, :10] = PixelMask.DEAD
+    dark = Dark(pixels=pixels, variance=np.full(SHAPE, 1e-6, np.float32), temperature_c=-110.0)
+    exposures = [f.exposure("dark", 600.0), f.exposure("dark", 1200.0)]
+    found = DarkCurrent().measure(dark, BadPixelMask(pixels=mask), Streamed([image]), exposures)
+    np.testing.assert_allclose(found["dark_current"].values, [3.6, 3.6, 14.4, 3.6], rtol=1e-5)
+    np.testing.assert_allclose(found["dark_error"].values, 3.6, rtol=1e-5)
+    np.testing.assert_allclose(found["hot_fraction"].values, [0, 10 / AMPS[1].ccd.shape[0] / AMPS[1].ccd.shape[1], 0, 0])
+    np.testing.assert_allclose(found["dark_missing_fraction"].values, [0, 0, 0, 0.5])
+    assert found["dark_seconds"].values == 1800.0
+    assert found.facts["temperature_c"] == -110.0
+
+
+def test_a_dark_that_states_no_error_is_not_measured_for_it() -> None:
+    dark = Dark(pixels=np.full(SHAPE, np.nan, np.float32))
+    found = DarkCurrent().measure(dark, BadPixelMask(pixels=np.zeros(SHAPE, np.uint16)), [image()], [f.exposure("dark", 600.0)])
+    assert np.isnan(found["dark_error"].values).all()
+    assert np.isnan(found["dark_current"].values).all()
+    assert found["dark_current"].remarks["A",] == "no pixel has a value"
