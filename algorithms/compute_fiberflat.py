@@ -52,7 +52,8 @@ class ComputeFiberFlat(PipelineAlg[FiberFlatParams]):
     def run(self, frame: Frame) -> FiberFlat:
         """The fibre flat: mean over the good fibres 1 at every wavelength, smooth in wavelength.
 
-        A fibre without light, or without usable samples, has flat 1, ivar 0 and BADFIBERFLAT; so have wavelengths that a fibre does not reach.
+        A fibre without light, or without usable samples, has flat 1, ivar 0 and BADFIBERFLAT; so have wavelengths that a fibre does not reach, and
+        those that lie farther than half a distance of the knots from a usable sample (saturated stretches): a spline says nothing there.
         Raises BadData where the exposure is too faint to be a flat.
         """
         from algorithms.kernels import fiberflat as kernel
@@ -75,7 +76,8 @@ class ComputeFiberFlat(PipelineAlg[FiberFlatParams]):
         kernel.ratios(*spectra, grids.wave[0], grids.step, mean, grids.first, grids.length, self.params.clip, _ROUNDS, 1, pieces, variance)
         flat, flat_var = np.ones((n, grids.wave.size), np.float32), np.full((n, grids.wave.size), np.inf, np.float32)
         kernel.sample(grids.wave, use, grids.first, grids.length, pieces, variance, flat, flat_var)
-        return self._product(frame, use, grids, mean, flat, flat_var)
+        variance_near = np.where(_near(frame.wave, ivar > 0, grids, self.params.knots / 2), flat_var, np.float32(0))
+        return self._product(frame, use, grids, mean, flat, variance_near)
 
     def _product(self, frame: Frame, use: Raw, grids: _Grids, mean: Float64, flat: Float32, variance: Float32) -> FiberFlat:
         pixel = grids.step / self.params.step
@@ -116,6 +118,25 @@ class ComputeFiberFlat(PipelineAlg[FiberFlatParams]):
         grid = low + step * np.arange(math.ceil((high - low) / step) + 1)
         intervals = max(1, math.ceil((high - low) / (self.params.knots * pixel)))
         return _Grids(wave=grid, step=step, first=low, length=(grid[-1] - low) / intervals, intervals=intervals)
+
+
+def _near(wave: Float64, usable: Raw, grids: _Grids, pixels: float) -> Raw:
+    """Which of the common wavelengths have a usable sample of their fibre within so many pixels, [nfibre, nwave]."""
+    near = np.ones((len(wave), grids.wave.size), np.bool_)
+    for row in np.flatnonzero(_longest_gap(usable) > pixels):
+        known = wave[row, usable[row]]
+        if known.size:
+            reach = pixels * abs(wave[row, -1] - wave[row, 0]) / (wave.shape[1] - 1)
+            after = np.searchsorted(known, grids.wave).clip(1, known.size - 1) if known.size > 1 else np.zeros(grids.wave.size, np.int64)
+            near[row] = np.minimum(np.abs(known[after] - grids.wave), np.abs(known[after - 1] - grids.wave)) <= reach
+    return near
+
+
+def _longest_gap(usable: Raw) -> Raw:
+    """Number of samples in the longest stretch without a usable one, by fibre; one at an end counts as well."""
+    at = np.arange(usable.shape[1])
+    last = np.maximum.accumulate(np.where(usable, at, -1), axis=1)
+    return np.asarray((at - last).max(axis=1))
 
 
 def _mean(spectra: tuple[Raw, Raw, Raw, Raw], grids: _Grids, pieces: Float64) -> Float64:

@@ -29,7 +29,8 @@ BALMER = (3722.9, 3735.4, 3751.2, 3771.7, 3799.0, 3836.5, 3890.2, 3971.2, 4102.9
 """Lines of hydrogen, vacuum Angstrom (NIST)."""
 TELLURIC = ((6860.0, 6960.0), (7160.0, 7340.0), (7590.0, 7720.0), (8120.0, 8350.0), (8930.0, 9800.0))
 """Bands of O2 and H2O, Angstrom (as in Smette et al. 2015, A&A 576, A77)."""
-_AIRMASS = (0.9, 40.0)
+_AIRMASS = (0.9, 6.0)
+"""What can be believed: less does not exist, more is within nine degrees of the horizon, or a fill value."""
 
 
 class FitFluxcalParams(Params):

@@ -81,7 +81,7 @@ class IdentifyArc(PipelineAlg[IdentifyArcParams]):
         tracks = follow_lines(image, traces, self.params.detect)
         place, _, sound = _at_reference(tracks)
         limits = self._limits(known)
-        lines, strongest = resolved(lines, 2.355 * float(np.nanmedian(tracks.sigma[tracks.good])) * limits.dispersion)
+        lines, strongest = resolved(lines, 2.355 * _typical(tracks.sigma[tracks.good]) * limits.dispersion)
         scale = self._identified(place, tracks.height[sound], image.shape[0], lines, limits)
         made, report = _Solution(image, traces, tracks, sound, scale, lines, strongest, self.params).run()
         return (made if traces.slit else _onto_lines(image, made, scale, lines)), report
@@ -129,6 +129,12 @@ def lamp_lines(lines: LampLines, elements: Sequence[str]) -> LampLines:
     kept = [i for i, e in enumerate(own) if not elements or e in elements]
     names = tuple(lines.name[i] for i in kept)
     return replace(lines, wave=lines.wave[kept], sigma=lines.sigma[kept], window=lines.window[kept], strength=lines.strength[kept], name=names)
+
+
+def _typical(values: Array) -> float:
+    """Median of those that are known; NaN where none is."""
+    known = values[np.isfinite(values)]
+    return float(np.median(known)) if known.size else math.nan
 
 
 def _summed(images: Sequence[Image]) -> Image:

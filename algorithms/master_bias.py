@@ -12,6 +12,7 @@ from pydantic import Field
 
 from quicklook.ccd.arrays import Float32, Raw
 from quicklook.ccd.calibs import Bias
+from quicklook.ccd.exposure import Exposure
 from quicklook.ccd.geometry import Amplifier, Section
 from quicklook.ccd.health import health
 from quicklook.ccd.image import RawImage
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 _PRIOR_WEIGHT = 10.0
 """The scatter of a pixel is drawn towards that of its amplifier with the weight of so many exposures."""
+_BOX = 32
+_FEWEST = 3
 
 
 class MasterBiasParams(Params):
@@ -33,6 +36,9 @@ class MasterBiasParams(Params):
     overscan_smooth: int = Field(51, ge=0, description="rows of the Savitzky-Golay window over the row levels; 0: each row its own mean")
     clip: float = Field(5.0, gt=2, description="values farther than this from the median of the pixel are left out, sigma")
     head: int = Field(7, ge=3, le=15, description="exposures that the median is made from (an odd number)")
+    odd: float = Field(
+        1.0, gt=0.2, description="a zero of which the median of some box of 32 pixels is off that of the others by more is left out, sigma of a pixel"
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,20 +55,24 @@ class MasterBias(PipelineAlg[MasterBiasParams]):
 
     Overscan and prescan are part of it: when the preprocessing subtracts it, the structure goes out of the overscan before the level is
     measured there. Pixels of no section are 0. The memory is that of `head` exposures and six more, whatever their number.
+
+    A zero that differs from most of the others over whole boxes of pixels (light, a step of the level) is left out and named in the log: clipping
+    pixel by pixel cannot tell it, where two of five have it.
     """
 
     name = "master_bias"
 
-    def run(self, raws: Sequence[RawImage]) -> Bias:
-        """The bias. Raises BadData for fewer than three exposures, or where they differ in shape or sections."""
+    def run(self, raws: Sequence[RawImage], exposures: Sequence[Exposure]) -> Bias:
+        """The bias. Raises BadData for fewer than three exposures that agree, or where they differ in shape or sections."""
         from algorithms.kernels import stacking
 
         if len(raws) < 3:
             raise BadData(f"a master bias is made from three zeros at least, these are {len(raws)}", what_next="Take more zeros.")
         size = stacking.head_size(len(raws), self.params.head)
         stack: _Stack | None = None
-        for index, raw in enumerate(raws):
+        for index, (raw, exposure) in enumerate(zip(raws, exposures, strict=True)):
             stack = stack or _Stack(raw, self.params, size)
+            stack.names.append(str(exposure.unit.expid))
             if index < size:
                 stack.put(index, raw)
             if index == size - 1:
@@ -70,6 +80,8 @@ class MasterBias(PipelineAlg[MasterBiasParams]):
             if index >= size:
                 stack.add(raw)
         assert stack is not None
+        for why in stack.left_out:
+            self.log.warning("%s: left out of the master bias", why)
         return stack.result()
 
 
@@ -80,6 +92,9 @@ class _Stack:
         self.params = params
         self.shape, self.amplifiers, self.layout = first.shape, first.amplifiers, _layout(first)
         self.head: Float32 = np.zeros((size, *first.shape), np.float32)
+        self.names: list[str] = []
+        self.left_out: list[str] = []
+        self.usual: dict[str, Float32] = {}
         self.noise: dict[str, float] = {}
         self.centre, self.scale, self.total, self.square = (np.zeros(first.shape, np.float32) for _ in range(4))
         self.count = np.zeros(first.shape, np.uint16)
@@ -113,17 +128,50 @@ class _Stack:
             rows, cols = amp.data.slices
             noise = stacking.pair_noise(self.head[0, rows, cols], self.head[-1, rows, cols])
             self.noise[amp.name] = noise if math.isfinite(noise) and noise > 0 else 1.0
+        self._drop_odd()
+        middle = len(self.head) - 1 + len(self.head) % 2
+        for amp in self.amplifiers:
             for section in _sections(amp):
                 rows, cols = section.slices
-                stacking.middle(self.head[:, rows, cols], self.noise[amp.name], self.centre[rows, cols], self.scale[rows, cols])
+                stacking.middle(self.head[:middle, rows, cols], self.noise[amp.name], self.centre[rows, cols], self.scale[rows, cols])
                 levels = np.zeros(section.shape[0], np.float32), np.zeros(section.shape[1], np.float32)
                 for levelled in self.head:
                     self._add(_Piece(section=section, by_row=levels[0], by_column=levels[1]), levelled)
         self.head = self.head[:0].copy()
 
+    def _drop_odd(self) -> None:
+        """Leave those out of the head that differ from most. Raises BadData where fewer than three, or no more than half, are left."""
+        maps = [{a.name: _boxes(levelled[a.data.slices]) for a in self.amplifiers if not a.bad} for levelled in self.head]
+        self.usual = {name: np.median([m[name] for m in maps], axis=0) for name in maps[0]}
+        odd = [self._odd(m) for m in maps]
+        self.left_out = [f"zero {name} {why}" for name, why in zip(self.names, odd, strict=True) if why]
+        kept = [i for i, why in enumerate(odd) if not why]
+        if len(kept) < max(_FEWEST, len(odd) // 2 + 1):
+            alike = f"of {len(odd)} zeros {len(kept)} are alike, a master bias is made from {_FEWEST} and from more than half"
+            raise BadData(f"{alike}; " + "; ".join(self.left_out), what_next="Look at them for light and steps; leave those out, or take others.")
+        for place, index in enumerate(kept):
+            if place != index:
+                self.head[place] = self.head[index]
+        self.head = self.head[: len(kept)]
+
+    def _odd(self, boxes: dict[str, Float32]) -> str:
+        """How an exposure differs from the usual one; empty where it does not."""
+        for name, values in boxes.items():
+            off = values - self.usual[name]
+            y, x = np.unravel_index(int(np.argmax(np.abs(off))), off.shape)
+            if abs(off[y, x]) > self.params.odd * self.noise[name]:
+                return f"differs from the others by {off[y, x]:.3g} ADU (amplifier {name}, around row {_BOX * y}, column {_BOX * x} of its data)"
+        return ""
+
     def add(self, raw: RawImage) -> None:
-        """Add one exposure."""
-        for piece in (p for pieces in self._pieces(raw) for p in pieces):
+        """Add one exposure, unless it is an odd one."""
+        pieces = self._pieces(raw)
+        first = {a.name: p[0] for a, p in zip(self.amplifiers, pieces, strict=True) if not a.bad}
+        boxes = {k: _boxes(raw.pixels[p.section.slices] - p.by_row[:, None] - p.by_column) for k, p in first.items()}
+        if why := self._odd(boxes):
+            self.left_out.append(f"zero {self.names[-1]} {why}")
+            return
+        for piece in (p for of_amp in pieces for p in of_amp):
             self._add(piece, raw.pixels)
 
     def _add(self, piece: _Piece, pixels: Raw) -> None:
@@ -148,6 +196,14 @@ class _Stack:
                     self.centre[cut], self.total[cut], self.square[cut], self.count[cut], noise, weight, mean[cut], variance[cut]
                 )
         return Bias(pixels=mean, variance=variance)
+
+
+def _boxes(values: Raw) -> Float32:
+    """Medians of boxes of 32 x 32 pixels (of every second one along each axis); what is left over at the far edges is not looked at."""
+    ny, nx = values.shape
+    tall, wide = min(_BOX, ny), min(_BOX, nx)
+    cut = values[: ny // tall * tall, : nx // wide * wide].reshape(ny // tall, tall, nx // wide, wide)[:, ::2, :, ::2]
+    return np.median(cut, axis=(1, 3)).astype(np.float32)
 
 
 def _layout(raw: RawImage) -> list[tuple[object, ...]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -125,18 +126,17 @@ class Preproc(PipelineAlg[PreprocParams]):
         raw_bias, image_bias = self._bias(raw, turned, bias, log)
         dark_pixels, exptime = self._dark(exposure, dark, shape, camera, log)
         flat = log.choose(p.use_pixflat, "pixflat", None if pixflat is None else pixflat.pixels, (shape,), camera)
-        bad = log.choose(p.use_mask, "mask", None if badpix is None else badpix.pixels, (shape,), camera)
         dead = [health(raw.pixels, a).dead for a in raw.amplifiers]
-        if p.find_dead:
-            bad = _with_dead_areas(bad, raw, turned, dead, log)
+        bad = self._bad(raw, turned, badpix, dead, log)
         settings = self._settings()
         measured = [amps.measure(turned.pixels, raw_bias, a, settings, d) for a, d in zip(self._amplifiers(turned), dead, strict=True)]
-        rows = self._parts(measured, turned, log)
+        if p.use_bias != "no" and bias is None:
+            _need_overscan(measured, camera)
+        used = bias if image_bias is not None else None, dark if dark_pixels is not None else None
+        rows = _with_noise(self._parts(measured, turned, log), *used, exptime)
         lim = cosmics.limits(*p.cosmics_psf, level=p.cosmics_level, sharp=p.cosmics_sharp) if p.cosmics else None
         image, ivar, mask, seeds = kernel.correct_and_search(
-            turned.pixels,
-            rows,
-            shape,
+            *(turned.pixels, rows, shape),
             bias=raw_bias if raw_bias is not None else image_bias,
             dark=dark_pixels,
             exptime=exptime,
@@ -180,6 +180,12 @@ class Preproc(PipelineAlg[PreprocParams]):
         if pixels.shape == raw.shape:
             return (pixels if turned is raw else raw.orient_like(pixels)), None
         return None, pixels
+
+    def _bad(self, raw: RawImage, turned: RawImage, badpix: BadPixelMask | None, dead: list[str], log: _Log) -> UInt16 | None:
+        """The bad-pixel mask, with the areas that are found dead."""
+        shape = turned.image_shape
+        bad = log.choose(self.params.use_mask, "mask", None if badpix is None else badpix.pixels, (shape,), raw.camera)
+        return _with_dead_areas(bad, raw, turned, dead, log) if self.params.find_dead else bad
 
     def _dark(self, exposure: Exposure, dark: Dark | None, shape: tuple[int, int], camera: str, log: _Log) -> tuple[Float32 | None, float]:
         """The dark current and the time it is scaled with. Raises BadData where it is required and the time is no time."""
@@ -261,6 +267,17 @@ class Preproc(PipelineAlg[PreprocParams]):
         log.applied += [what for what, done in made.items() if done and what not in log.skipped]
 
 
+def _need_overscan(measured: Sequence[Measured], camera: str) -> None:
+    """Without overscan the bias level is known from a bias alone. Raises MissingCalibration."""
+    bare = [m.amp.name for m in measured if "overscan" in m.notes and not m.amp.bad]
+    if bare:
+        of = f"amplifier{'s' if len(bare) > 1 else ''} {', '.join(bare)}"
+        raise MissingCalibration(
+            f"camera {camera}: {of} without overscan, and there is no bias: the bias level would be left in the image; "
+            "make one from zeros with quicklook calib build bias"
+        )
+
+
 def _with_dead_areas(bad: UInt16 | None, raw: RawImage, turned: RawImage, dead: list[str], log: _Log) -> UInt16 | None:
     """The bad-pixel mask with DEAD where living amplifiers are dead in part; itself where none is. Found in the raw image, as the QAs do."""
     areas = [(a, dead_area(raw.pixels, a).pixels) for a, why in zip(raw.amplifiers, dead, strict=True) if not why and not a.bad]
@@ -276,6 +293,29 @@ def _with_dead_areas(bad: UInt16 | None, raw: RawImage, turned: RawImage, dead: 
         out[amp.ccd.slices][flags[amp.data.slices]] |= np.uint16(PixelMask.DEAD)
     log.applied.append("dead areas")
     return out
+
+
+def _with_noise(rows: list[Amp], trimmed: Bias | None, dark: Dark | None, exptime: float) -> list[Amp]:
+    """With the noise that the calibrations add: the medians of their variances over the amplifier, electron^2.
+
+    A bias of the raw shape adds its noise to the overscan too, where it is measured. A median is enough, and costs the pass over the image
+    nothing: the pixels of an amplifier have one read noise, and were exposed for the same time.
+    """
+    out = []
+    for r in rows:
+        added = r.gain**2 * _typical(trimmed, r.ccd) + exptime**2 * _typical(dark, r.ccd)
+        out.append(r._replace(noise_variance=r.noise_variance + added))
+    return out
+
+
+def _typical(made: Bias | Dark | None, box: tuple[int, int, int, int]) -> float:
+    """Median of what is known of the variance in a section, from about 64 x 64 pixels of it; 0 where nothing is."""
+    if made is None or made.variance is None:
+        return 0.0
+    (y0, y1, x0, x1), variance = box, made.variance
+    some = variance[y0 : y1 : max(1, (y1 - y0) // 64), x0 : x1 : max(1, (x1 - x0) // 64)]
+    some = some[np.isfinite(some) & (some > 0)]
+    return float(np.median(some)) if some.size else 0.0
 
 
 def _box(section: Section) -> tuple[int, int, int, int]:

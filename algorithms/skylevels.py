@@ -59,6 +59,8 @@ def choose(flux: Array, ivar: Array, index: Array, intervals: int, settings: Set
         blocks, error = blocks / level[:, None], error / level[:, None]
     else:
         near = _near_mode(level, seen, settings)
+    if not near.any():
+        return near, level, free
     off = ((blocks - np.nanmedian(blocks[near], axis=0)) / error)[near] ** 2
     chi2 = np.array([float(np.mean(o[np.isfinite(o)])) if np.isfinite(o).any() else np.inf for o in off])
     odd = chi2 > settings.reject_shape * max(float(np.median(chi2)), 1.0)

@@ -20,6 +20,10 @@ from quicklook.core.quantity import Unit
 Array = npt.NDArray[Any]
 _STEP = 0.25
 _SMOOTH = 41
+_SUGGEST = 2
+"""Lines that must lie near the common shift for it to be told where it is not applied."""
+_FAR = 3.5
+"""Where no lines are found, they are looked for as many times farther away, to be told of wrong wavelengths."""
 _NEIGHBOUR = 0.25
 """Lines of the list whose wavelength is uncertain by more, Angstrom, are there for their light alone."""
 
@@ -27,7 +31,7 @@ _NEIGHBOUR = 0.25
 class SlitFlexureParams(Params):
     """Parameters of `slit_flexure`."""
 
-    search: Annotated[float, Unit("pixel")] = Field(6.0, gt=0, le=40, description="largest shift that is looked for")
+    search: Annotated[float, Unit("pixel")] = Field(6.0, gt=0, le=40, description="largest shift that is taken off")
     min_lines: int = Field(3, ge=1, description="lines that must agree, else nothing is moved")
     snr: float = Field(8.0, gt=1, description="a line counts if it stands so many sigma out of the noise")
     max_error: Annotated[float, Unit("pixel")] = Field(0.15, gt=0, description="a shift that is known no better than this is not applied")
@@ -39,7 +43,8 @@ class SlitFlexure(PipelineAlg[SlitFlexureParams]):
     name = "slit_flexure"
 
     def run(self, frame: Frame, skylines: SkyLines | None) -> tuple[Frame, SlitShift]:
-        """The frame with moved wavelengths, and the shift. One that cannot be measured (few sky lines, a short exposure) is none, with a remark.
+        """The frame with moved wavelengths, and the shift. One that cannot be measured (few sky lines, a short exposure) is none, with a remark
+        and what the lines suggest.
 
         The sky is the median of the apertures marked SKY, less its running median. All lines of the list together give the shift to a quarter of a
         pixel; then each line that stands out gives its centroid, and their median is the shift.
@@ -55,31 +60,45 @@ class SlitFlexure(PipelineAlg[SlitFlexureParams]):
         if listed.size < self.params.min_lines:
             return self._none(frame, listed, f"{listed.size} sky lines of the list are in range, {self.params.min_lines} are needed")
         sky, noise = _sky(frame, rows, wave)
-        coarse = self._together(sky, noise, place)
-        if coarse is None:
-            return self._none(frame, listed, "the sky lines of the list are not seen")
         sigma = max(1.5, float(np.median(frame.sigma[middle] / np.gradient(wave))))
-        off = np.array([_centroid(sky, x + coarse, sigma, self.params.snr * noise) for x in place]) + coarse
-        off[np.abs(off - coarse) > 1.5 * sigma] = np.nan
+        off = self._each(sky, noise, place, sigma, self.params.search)
+        if off is None or np.isfinite(off).sum() < self.params.min_lines:
+            far = self._each(sky, noise, place, sigma, _FAR * self.params.search)
+            if far is not None and np.isfinite(far).sum() >= self.params.min_lines and abs(np.nanmedian(far)) > self.params.search:
+                where = f"the sky lines lie at {np.nanmedian(far):+.1f} pixel, farther than is taken off (slit_flexure.search={self.params.search:g})"
+                return self._none(frame, listed, where, far)
+        if off is None:
+            return self._none(frame, listed, "the sky lines of the list are not seen")
         return self._shifted(frame, listed, off)
 
+    def _each(self, sky: Array, noise: float, place: Array, sigma: float, search: float) -> Array | None:
+        """Shift of each line about that of all together, NaN where it does not stand out; None where all together do not."""
+        coarse = self._together(sky, noise, place, search)
+        if coarse is None:
+            return None
+        off = np.array([_centroid(sky, x + coarse, sigma, self.params.snr * noise) for x in place]) + coarse
+        off[np.abs(off - coarse) > 1.5 * sigma] = np.nan
+        return off
+
     def _none(self, frame: Frame, listed: Array, remark: str, off: Array | None = None) -> tuple[Frame, SlitShift]:
-        """The frame as it is."""
+        """The frame as it is; `off`: what the lines say one by one."""
         nothing = np.full(listed.size, np.nan) if off is None else off
+        seen = np.isfinite(nothing)
         shift = SlitShift(
             camera=frame.camera,
             shift=math.nan,
             error=math.nan,
             line=_some(listed),
             off=_some(nothing),
-            used=_some(np.isfinite(nothing)),
+            used=_some(seen),
             remark=remark,
+            suggested=float(np.median(nothing[seen])) if seen.sum() >= _SUGGEST else math.nan,
         )
         return frame, shift
 
-    def _together(self, sky: Array, noise: float, place: Array) -> float | None:
+    def _together(self, sky: Array, noise: float, place: Array, search: float) -> float | None:
         """Shift at which the light at all lines together is largest; None where it does not stand out."""
-        lags = np.arange(-self.params.search, self.params.search + _STEP / 2, _STEP)
+        lags = np.arange(-search, search + _STEP / 2, _STEP)
         pixel = np.arange(sky.size)
         light = np.interp(place[:, None] + lags, pixel, sky)
         height = np.clip(light.max(axis=1, keepdims=True), 3 * noise, None)

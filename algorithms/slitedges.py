@@ -18,6 +18,10 @@ _INSIDE = 15
 """Pixels beside an edge whose median is the level of the light there."""
 _REACH = 6
 _DEGREE = 3
+_DARK, _DIM = 0.25, 0.7
+"""Parts of the light: where the faintest pixels have less than the first there is a dark margin; with more than the second there is none."""
+_SPECTRUM = 0.1
+"""Light of a lamp varies along the dispersion by this part at least."""
 
 
 def trace_slit(
@@ -55,23 +59,54 @@ def trace_slit(
 
 
 def _first(camera: str, mean: Array, var: Array, edge: float) -> tuple[int, float, float]:
-    """The block in the middle of the brightest part, and both edges there: of the longest lit run."""
+    """The block in the middle of the brightest part, and both edges there: of the longest lit run.
+
+    Where no part of the profile is dark the slit reaches over the detector, and what is dim is counted from no light at all.
+    """
     light = np.where(np.isfinite(var), mean, 0.0)
     n = min(9, len(light))
     start = int(np.argmax(np.convolve(light.sum(axis=1), np.ones(n), mode="valid"))) + n // 2
     part = slice(max(0, start - n // 2), start + n // 2 + 1)
     profile, noise = np.median(light[part], axis=0), np.sqrt(np.median(np.where(np.isfinite(var[part]), var[part], 0.0), axis=0))
     bottom, top = np.percentile(profile, (2, 90))
-    if top - bottom < 10.0 * max(float(np.median(noise)), 1e-6):
+    least = 10.0 * max(float(np.median(noise)), 1e-6)
+    low, high = _longest(profile, bottom + edge * (top - bottom))
+    if bottom > _DARK * top and not (bottom < _DIM * top and all(_steps(profile, at, side, top - bottom) for at, side in ((low, 1), (high, -1)))):
+        along = np.percentile(np.median(light, axis=1), (5, 95))
+        # an offset of the bias is the same in every row, a lamp is not
+        if along[1] - along[0] < max(least, _SPECTRUM * top):
+            raise BadData(f"camera {camera}: no slit stands out across the dispersion; is the lamp on, and is this a flat?")
+        low, high = _longest(profile, edge * bottom)
+    elif top - bottom < least:
         raise BadData(f"camera {camera}: no slit stands out across the dispersion; is the lamp on, and is this a flat?")
-    lit = profile > bottom + edge * (top - bottom)
+    return start, low, high
+
+
+def _longest(profile: Array, level: float) -> tuple[float, float]:
+    """First and last pixel of the longest run above a level; of the whole profile where nothing is."""
+    lit = profile > level
+    if not lit.any():
+        return 0.0, float(len(profile) - 1)
     closed = lit.copy()
     for i in np.flatnonzero(~lit):  # dust on the slit does not end it
         closed[i] = lit[max(0, i - 8) : i].any() and lit[i + 1 : i + 9].any()
     change = np.flatnonzero(np.diff(np.concatenate([[False], closed, [False]]).astype(int)))
     starts, ends = change[::2], change[1::2]
     longest = int(np.argmax(ends - starts))
-    return start, float(starts[longest]), float(ends[longest] - 1)
+    return float(starts[longest]), float(ends[longest] - 1)
+
+
+def _steps(profile: Array, at: float, side: int, height: float) -> bool:
+    """Whether the light sets in within a few pixels, by half of `height`; an edge of the detector is a step too."""
+    inner, outer = _beside(len(profile), round(at), side)
+    return len(outer) < 4 or float(np.median(profile[inner]) - np.median(profile[outer])) > 0.5 * height
+
+
+def _beside(nx: int, middle: int, side: int) -> tuple[Array, Array]:
+    """Pixels inside of an edge, and outside of it: there are few or none where the edge is that of the detector."""
+    inner = np.clip(np.arange(middle + side * 4, middle + side * (4 + _INSIDE), side), 0, nx - 1)
+    outer = np.arange(middle - side * 4, middle - side * (4 + _INSIDE), -side)
+    return inner, outer[(outer >= 0) & (outer < nx)]
 
 
 def _follow(mean: Array, var: Array, start: int, at: float, side: int, edge: float) -> tuple[Array, Array]:
@@ -89,9 +124,7 @@ def _follow(mean: Array, var: Array, start: int, at: float, side: int, edge: flo
 def _crossing(profile: Array, var: Array, at: float, side: int, edge: float) -> tuple[float, float]:
     """Where the profile crosses its level near `at`, and the error of that; an edge of the detector is exact."""
     nx, middle = len(profile), round(at)
-    inner = np.clip(np.arange(middle + side * 4, middle + side * (4 + _INSIDE), side), 0, nx - 1)
-    outer = np.arange(middle - side * 4, middle - side * (4 + _INSIDE), -side)
-    outer = outer[(outer >= 0) & (outer < nx)]
+    inner, outer = _beside(nx, middle, side)
     good = np.isfinite(var)
     if not (good[inner].any() and (len(outer) == 0 or good[outer].any())):
         return np.nan, math.inf

@@ -1,9 +1,9 @@
-"""Structure that a master bias has left beside noise: along rows, along columns, and from pixel to pixel."""
+"""What a master bias holds beside noise: its level, and structure along rows, along columns, and from pixel to pixel."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ from quicklook.ccd.calibs import Bias
 from quicklook.ccd.geometry import Amplifier
 from quicklook.ccd.image import RawImage
 from quicklook.core.errors import NotApplicable
-from quicklook.core.metrics import Measures, MetricDef
+from quicklook.core.metrics import Measured, Measures, MetricDef, not_applicable
 from quicklook.core.plots import Axis, Image, Panel, Plot
 from quicklook.core.plugin import MonitoringAlg, NoParams
 
@@ -30,12 +30,13 @@ COLUMNS = MetricDef("bias_column_structure", "electron", dims=("amp",), doc="Rms
 RATIO = MetricDef(
     "bias_noise_ratio", "", dims=("amp",), doc="Scatter of the pixels of the master bias, its rows and columns taken off, over its stated error."
 )
+OFFSET = MetricDef("bias_offset", "electron", dims=("amp",), doc="Median of the pixels of the master bias: what zeros have beyond their overscan.")
 MISSING = MetricDef("bias_missing_fraction", "", dims=("amp",), doc="Fraction of the pixels of the amplifier for which the master bias has no value.")
 
 
 @dataclass(frozen=True, slots=True)
 class _Structure:
-    """Of one amplifier, in electron: profiles along rows and columns, their rms without noise, scatter over error, fraction without value."""
+    """Of one amplifier, in electron: profiles along rows and columns, their rms without noise, scatter over error, fraction without value, median."""
 
     by_row: Float64
     by_column: Float64
@@ -43,13 +44,17 @@ class _Structure:
     columns: float
     ratio: float
     missing: float
+    offset: float
 
 
 class BiasStructure(MonitoringAlg[NoParams]):
-    """How much structure the master bias has, and whether its pixels scatter as their errors say. In electron, by the gains of the instrument."""
+    """How far the master bias lies above the overscan, how much structure it has, and whether its pixels scatter as their errors say.
+
+    In electron, by the gains of the instrument.
+    """
 
     name = "bias_structure"
-    metrics = (ROWS, COLUMNS, RATIO, MISSING)
+    metrics = (ROWS, COLUMNS, RATIO, MISSING, OFFSET)
 
     def measure(self, bias: Bias, raws: Sequence[RawImage]) -> Measures:
         """By amplifier; the sections are those of the first exposure."""
@@ -63,6 +68,7 @@ class BiasStructure(MonitoringAlg[NoParams]):
             per_amp(COLUMNS, raw.amplifiers, {k: s.columns for k, s in found.items()}, _why(found)),
             per_amp(RATIO, raw.amplifiers, {k: s.ratio for k, s in found.items()}, _why(found, "the bias states no error")),
             per_amp(MISSING, raw.amplifiers, {k: s.missing for k, s in found.items()}),
+            _offset(raw.amplifiers, found),
         )
         panels = [
             bars(d, m, title=t, label=t.lower())
@@ -71,6 +77,15 @@ class BiasStructure(MonitoringAlg[NoParams]):
         panels += _profiles(found)
         plot = Plot(name="bias_structure", title=f"Master bias, camera {raw.camera}", panels=(*panels, _picture(bias)), columns=2)
         return Measures(metrics, plots=(plot,))
+
+
+def _offset(amplifiers: Sequence[Amplifier], found: Mapping[str, _Structure]) -> Measured:
+    """Of amplifiers with an overscan: without one the bias holds the whole level, and there is nothing that it should be near to."""
+    against = {a.name for a in amplifiers if a.overscan or a.prescan}
+    known = {k: s for k, s in found.items() if k in against}
+    if not known:
+        return not_applicable(OFFSET.name, "no amplifier has an overscan")
+    return per_amp(OFFSET, amplifiers, {k: s.offset for k, s in known.items()}, _why(known))
 
 
 def _why(found: dict[str, _Structure], otherwise: str = "") -> dict[str, str]:
@@ -85,7 +100,7 @@ def _structure(bias: Bias, amp: Amplifier) -> _Structure:
     missing = 1.0 - float(known.mean())
     if not known.any():
         nan = np.full(1, math.nan)
-        return _Structure(nan, nan, math.nan, math.nan, math.nan, missing)
+        return _Structure(nan, nan, math.nan, math.nan, math.nan, missing, math.nan)
     some = sample(values, _SAMPLE)
     middle, scale = _robust(some[np.isfinite(some)])
     values[~known] = middle
@@ -94,7 +109,7 @@ def _structure(bias: Bias, amp: Amplifier) -> _Structure:
     rows, columns = (np.broadcast_to(p, values.shape) for p in (by_row[:, None], by_column[None, :]))
     _, sigma = _robust(sample(values, _SAMPLE) - sample(rows, _SAMPLE) - sample(columns, _SAMPLE))
     ny, nx = values.shape
-    return _Structure(by_row, by_column, _beyond(by_row, sigma, nx), _beyond(by_column, sigma, ny), _ratio(bias, amp, sigma), missing)
+    return _Structure(by_row, by_column, _beyond(by_row, sigma, nx), _beyond(by_column, sigma, ny), _ratio(bias, amp, sigma), missing, middle)
 
 
 def _robust(values: npt.NDArray[np.floating[Any]]) -> tuple[float, float]:

@@ -1,4 +1,4 @@
-"""The calibrations that a frame was processed with: how old they are, and which ones are stale or lacking."""
+"""The calibrations that a frame was processed with: how old they are, and which ones are stale, provisional or lacking."""
 
 from __future__ import annotations
 
@@ -24,6 +24,10 @@ STALE = MetricDef(
     "calibration_stale", "", dims=("kind",), flag=True,
     doc="1 for a calibration that is older than its index allows (stale_days), or whose age is not known though it does; else 0.",
 )  # fmt: skip
+PROVISIONAL = MetricDef(
+    "calibration_provisional", "", dims=("kind",), flag=True,
+    doc="1 for a calibration that was made with a warning, or added as provisional, and is used for want of a better one; else 0.",
+)  # fmt: skip
 LACKING = MetricDef(
     "calibration_lacking", "", dims=("kind",), flag=True,
     doc="1 where a calibration was asked for and none can be used on this night, though the index has some for this camera; else 0.",
@@ -38,10 +42,10 @@ class CalibrationsParams(Params):
 
 
 class Calibrations(MonitoringAlg[CalibrationsParams]):
-    """Age of the calibrations that were used, by kind, and those that are stale or lacking. Belongs to the last step of a chain."""
+    """Age of the calibrations that were used, by kind, and those that are stale, provisional or lacking. Belongs to the last step of a chain."""
 
     name = "calibrations"
-    metrics = (AGE, STALE, LACKING)
+    metrics = (AGE, STALE, PROVISIONAL, LACKING)
 
     def measure(self, calibrations: CalibrationsUsed) -> Measures:
         """Ages in days; a kind whose calibration says no night has none. Raises NotApplicable where none was asked for."""
@@ -52,7 +56,7 @@ class Calibrations(MonitoringAlg[CalibrationsParams]):
         age = _ages(used)
         panels = (Panel(x=Axis(label="calibration"), y=Axis(label="age", unit="d"), layers=_bars(age), title="Age of calibrations", metric=AGE.name),)
         plot = Plot(name="calibrations", title="Calibrations", panels=panels)
-        return Measures((age, _stale(used), _lacking(used, absent)), plots=(plot,))
+        return Measures((age, _stale(used), _provisional(used), _lacking(used, absent)), plots=(plot,))
 
 
 def _ages(used: tuple[CalibrationUsed, ...]) -> Measured:
@@ -76,6 +80,14 @@ def _stale_words(used: CalibrationUsed) -> str:
     age = "of an unknown night" if used.age_days is None else f"{used.age_days:.4g} days old"
     what = f"{PurePath(used.source).name} is {age}, it may be {used.stale_days:g} days old"
     return f"{what}; {used.renewal}" if used.renewal else what
+
+
+def _provisional(used: tuple[CalibrationUsed, ...]) -> Measured:
+    """What was doubtful when it was made is doubtful in every frame that it is used for."""
+    if not used:
+        return not_applicable(PROVISIONAL.name, NONE)
+    told = {u.kind: f"{PurePath(u.source).name} is provisional" + (f"; {u.renewal}" if u.renewal else "") for u in used if u.quality == "provisional"}
+    return measured(PROVISIONAL.name, [float(u.kind in told) for u in used], kind=[u.kind for u in used], remarks=_keyed(told))
 
 
 def _lacking(used: tuple[CalibrationUsed, ...], absent: Mapping[str, Absence]) -> Measured:

@@ -15,6 +15,10 @@ from quicklook.core.plugin import MonitoringAlg
 
 SHIFT = MetricDef("slit_wave_shift", "pixel", doc="Shift of the sky lines of a slit against its wavelengths, taken off by `slit_flexure`.")
 LINES = MetricDef("slit_wave_lines", "", doc="Number of sky lines that the shift rests on.")
+DOUBT = MetricDef(
+    "slit_wave_doubt", "pixel",
+    doc="Shift that sky lines of a slit suggest, which `slit_flexure` has not taken off: they are too few, scatter too much, or lie too far.",
+)  # fmt: skip
 
 
 class SlitWavelengthsParams(Params):
@@ -22,19 +26,25 @@ class SlitWavelengthsParams(Params):
 
 
 class SlitWavelengths(MonitoringAlg[SlitWavelengthsParams]):
-    """Reports the shift of the sky lines of a slit; where there are too few lines to tell, it does not apply."""
+    """Reports the shift of the sky lines of a slit; where there are too few lines to tell, what they suggest, if anything."""
 
     name = "slit_wavelengths"
     group = "Spectra"
-    metrics = (SHIFT, LINES)
+    metrics = (SHIFT, LINES, DOUBT)
 
     def measure(self, shift: SlitShift) -> Measures:
         """Of what `slit_flexure` has measured."""
         if not math.isfinite(shift.shift):
             why = shift.remark or "it could not be measured"
-            return Measures((not_applicable(SHIFT.name, why), not_applicable(LINES.name, why)), plots=(_plot(shift),))
+            known = math.isfinite(shift.suggested)
+            doubt = scalar(DOUBT, shift.suggested, f"not taken off: {why}") if known else not_applicable(DOUBT.name, why)
+            return Measures((not_applicable(SHIFT.name, why), not_applicable(LINES.name, why), doubt), plots=(_plot(shift),))
         lines = int(np.count_nonzero(shift.used))
-        metrics = (scalar(SHIFT, shift.shift, f"known to {shift.error:.3f} pixel, by {lines} lines"), scalar(LINES, lines))
+        metrics = (
+            scalar(SHIFT, shift.shift, f"known to {shift.error:.3f} pixel, by {lines} lines"),
+            scalar(LINES, lines),
+            not_applicable(DOUBT.name, "the shift is measured, and taken off"),
+        )
         return Measures(metrics, plots=(_plot(shift),), facts={"error": shift.error})
 
 

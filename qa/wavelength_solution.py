@@ -75,7 +75,7 @@ def _plot(lines: LineIdentification) -> Plot:
     known = np.isfinite(lines.wave)
     fibre = np.asarray(lines.fiber, np.float64)
     peak = np.log10(np.maximum(lines.height[known], 1.0))
-    residual = Scatter(x=lines.wave[known], y=lines.residual[known], c=peak, c_axis=Axis(label="log10 of the peak in electron"))
+    residual = Scatter(x=lines.wave[known], y=lines.residual[known], c=peak, c_axis=Axis(label="log10 peak [e]"))
     each = Scatter(x=fibre, y=lines.rms / abs(lines.dispersion))
     width = Scatter(x=lines.wave[known], y=lines.sigma[known])
     light = (

@@ -27,6 +27,10 @@ ZERO = MetricDef("zero_point", "mag", dims=("wave",), doc="AB magnitude of a sou
 RMS = MetricDef("fluxcal_rms", "", doc="Relative rms of the standard stars about the fitted response, weighted, in the bins that were fitted.")
 HELD = MetricDef("fluxcal_held_out", "", doc="Relative rms of the standard stars about the fitted response, weighted, in blocks that were held out.")
 USED = MetricDef("fluxcal_used", "", doc="Part of the bins that were to be fitted that were not outliers.")
+ASSUMED = MetricDef(
+    "fluxcal_assumed", "", flag=True,
+    doc="1 where airmass or extinction had to be assumed for the flux calibration, since nobody stated it; else 0.",
+)  # fmt: skip
 STARS = MetricDef("fluxcal_stars", "", doc="Number of spectra of standard stars that the flux calibration rests on.")
 
 
@@ -41,7 +45,7 @@ class ZeroPoint(MonitoringAlg[ZeroPointParams]):
 
     name = "zero_point"
     group = "Spectra"
-    metrics = (ZERO, RMS, HELD, USED, STARS)
+    metrics = (ZERO, RMS, HELD, USED, STARS, ASSUMED)
 
     def measure(self, calibration: FluxCalib, fit: FluxCalFit) -> Measures:
         """Of the calibration that `fit_fluxcal` has made."""
@@ -56,6 +60,7 @@ class ZeroPoint(MonitoringAlg[ZeroPointParams]):
             _scatter(HELD, fit, HELD_OUT) if (fit.use == HELD_OUT).any() else not_applicable(HELD.name, "nothing was held out of the fit"),
             scalar(USED, fitted / tried if tried else math.nan),
             scalar(STARS, len(fit.stars), ", ".join(fit.stars)),
+            scalar(ASSUMED, float(bool(fit.assumed)), "; ".join(fit.assumed)),
         )
         facts = {"pairmass": calibration.pairmass, "by_lamp": fit.by_lamp, "assumed": "; ".join(fit.assumed) or None}
         return Measures(metrics, plots=(_plot(fit),), facts=facts)

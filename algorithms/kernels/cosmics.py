@@ -35,6 +35,8 @@ class Limits(NamedTuple):
     `rx`, `ry`, `rd`: smallest mean of a pair over its middle pixel that light can have, along x, along y, along a diagonal. `wx`, `wy`,
     `wd`: 1 / noise of (r pixel - mean of the pair) in units of the noise of a pixel. `level`, `sharp`: the excess over the
     expectation and of the excess over the point-spread function, in sigma, of a seed; `grow`, `grow_sharp` the same for pixels that touch one.
+    `profile_seed`, `profile_grow`: excess over the profile of the fibre, in sigma, of a seed that is not so sharp, and of a pixel that touches
+    a track; `profile_track`: that which one pixel of every track has.
     """
 
     rx: Any
@@ -48,6 +50,9 @@ class Limits(NamedTuple):
     skew: Any
     grow: Any
     grow_sharp: Any
+    profile_seed: Any
+    profile_grow: Any
+    profile_track: Any
 
 
 def limits(
@@ -57,7 +62,7 @@ def limits(
     rx, ry = (margin * math.exp(-0.5 / (s * s + 1 / 12)) for s in (psf_x, psf_y))
     rd = rx * ry
     wx, wy, wd = (1 / math.sqrt(r * r + 0.5) for r in (rx, ry, rd))
-    return Limits(*(_F(v) for v in (rx, ry, rd, wx, wy, wd, level, sharp, (level**2 - 1) / 6, grow, grow_sharp)))
+    return Limits(*(_F(v) for v in (rx, ry, rd, wx, wy, wd, level, sharp, (level**2 - 1) / 6, grow, grow_sharp, 5.0, 3.0, 3.5)))
 
 
 @jit

@@ -8,6 +8,10 @@ profile of light.
 A neighbour beyond the end of the image, or, for a pixel that touches a track, one that is unusable, is replaced by the one opposite. A track
 goes on behind a single unusable pixel, as at a bad column. One of a single pixel must also stand above the noise of the light that its neighbours
 along the row speak of: beside lines, noise is mistaken for that most often.
+
+On a bright line these comparisons say little: the lowest expectation leaves the line in, and a cosmic ray beside its peak is no sharper than the
+line. There the profile of the fibre tells the light (`algorithms.kernels.pixelmodels.profile_excess`): what stands above it is a cosmic ray, too, and
+a track of which no pixel does is none.
 """
 
 from __future__ import annotations
@@ -18,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from algorithms.kernels.cosmics import Limits
-from algorithms.kernels.pixelmodels import expected, group_mean
+from algorithms.kernels.pixelmodels import expected, group_mean, profile_excess
 from algorithms.kernels.trackrepair import Noise, repair
 from quicklook.core.compiled import jit
 
@@ -29,6 +33,8 @@ _F = np.float32
 _U = np.uint16
 _HALF, _ZERO = _F(0.5), _F(0)
 _UNKNOWN, _HUGE = _F(np.inf), _F(1e30)
+_LONG = 30
+"""Noise makes no track of so many pixels."""
 _VISITED, _CORE = _U(1 << 15), _U(1 << 14)
 """Bits that no mask uses; set while tracks are followed and cleared afterwards."""
 
@@ -112,7 +118,10 @@ def _spread(image: Array, ivar: Array, mask: Array, y: int, x: int, reach: int, 
         for u in range(max(x - reach, 0), min(x + reach + 1, nx)):
             if mask[v, u] & (_CORE | _VISITED) or ivar[v, u] <= 0 or (reach > 1 and not _touches(ivar, y, x, v, u)):
                 continue
-            if _is_cosmic(image, ivar, v, u, lim.grow, lim.grow_sharp, lim, True, False):
+            if (
+                _is_cosmic(image, ivar, v, u, lim.grow, lim.grow_sharp, lim, True, False)
+                or profile_excess(image, ivar, mask, v, u, _CORE, True) > lim.profile_grow
+            ):
                 mask[v, u] |= _CORE
                 found[count] = v * nx + u
                 count += 1
@@ -170,6 +179,38 @@ def _grow(mask: Array, y: int, x: int, bit: Any, grown: Array, count: int) -> in
 
 
 @jit
+def _is_seed(image: Array, ivar: Array, mask: Array, y: int, x: int, lim: Any) -> Any:
+    """Whether a pixel that the search by rows found is one of a cosmic ray."""
+    if _is_cosmic(image, ivar, y, x, lim.level, lim.sharp, lim, False, False):
+        return True
+    return profile_excess(image, ivar, mask, y, x, _CORE, True) > lim.profile_seed
+
+
+@jit
+def _is_track(image: Array, ivar: Array, mask: Array, pixels: Array, lim: Any) -> Any:
+    """Whether one of these pixels, which have the bit _CORE, at least stands above the profile of its fibre; a single one: above noise, too."""
+    nx = image.shape[1]
+    if pixels.size >= _LONG:
+        return True
+    if pixels.size == 1 and not _is_single(image, ivar, mask, pixels[0] // nx, pixels[0] % nx, lim):
+        return False
+    stands = False
+    for i in pixels:
+        if profile_excess(image, ivar, mask, i // nx, i % nx, _CORE, False) >= lim.profile_track:
+            stands = True
+            break
+    return stands
+
+
+@jit
+def _is_single(image: Array, ivar: Array, mask: Array, y: int, x: int, lim: Any) -> Any:
+    """Whether a pixel is a cosmic ray of one pixel."""
+    if _is_cosmic(image, ivar, y, x, lim.level, lim.sharp, lim, False, True):
+        return True
+    return profile_excess(image, ivar, mask, y, x, _CORE, True) > lim.profile_seed
+
+
+@jit
 def follow(image: Array, ivar: Array, mask: Array, seeds: Array, lim: Any, bit: Any) -> Array:
     """Confirm the seeds, follow the tracks and grow them by all pixels that touch them, usable or not.
 
@@ -180,14 +221,15 @@ def follow(image: Array, ivar: Array, mask: Array, seeds: Array, lim: Any, bit: 
     tried = np.empty(256, np.int64)
     for seed in seeds:
         y, x = seed // nx, seed % nx
-        if ivar[y, x] <= 0 or mask[y, x] & _CORE or not _is_cosmic(image, ivar, y, x, lim.level, lim.sharp, lim, False, False):
+        if ivar[y, x] <= 0 or mask[y, x] & _CORE or not _is_seed(image, ivar, mask, y, x, lim):
             continue
         first, core = count, _with_room(core, count, 1)
         core[first] = seed
         mask[y, x] |= _CORE
         core, count, tried = _follow_one(image, ivar, mask, lim, core, first, tried)
-        if count == first + 1 and not _is_cosmic(image, ivar, y, x, lim.level, lim.sharp, lim, False, True):
-            mask[y, x] &= ~_CORE
+        if not _is_track(image, ivar, mask, core[first:count], lim):
+            for i in core[first:count]:
+                mask[i // nx, i % nx] &= ~_CORE
             count = first
         grown = _with_room(grown, total, 9 * (count - first))
         for i in core[first:count]:
@@ -218,7 +260,8 @@ def clean(image: Float32, ivar: Float32, mask: UInt16, seeds: Array, lim: Limits
 
     image (electron, flat-fielded), ivar, mask [ny, nx]. Their pixels and all that touch them have `bit` in the mask, ivar 0, and a value
     interpolated along the column, for display. Measured on simulated DESI cameras (science; r, b, z): 99.9, 100.0, 99.8 % of pixels above 20
-    electron found, 1, 0.5, 1.5 % of the flagged pixels more than two pixels from any cosmic ray; under a flat lamp 95 %.
+    electron found, 0.8, 0.5, 1.4 % of the flagged pixels more than two pixels from any cosmic ray; on the brightest sky lines of z 99.6, 2.5 %;
+    under a flat lamp 95 %.
     """
     bit16 = _U(bit)
     pixels = follow(image, ivar, mask, np.concatenate((seeds, borders(image, ivar, noise.boxes, lim.level))), lim, bit16)

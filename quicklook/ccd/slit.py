@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -57,7 +58,8 @@ class SlitShift(Product):
     """How far the sky lines lie from where the wavelengths of a slit put them, the same for all apertures and wavelengths.
 
     `shift`, `error` pixel (NaN where it could not be measured; `remark` says why); `line`, `off`, `used` [nline]: wavelength (Angstrom) of every line
-    of the list in range, its own shift (pixel, NaN where it was not seen), whether it counts.
+    of the list in range, its own shift (pixel, NaN where it was not seen), whether it counts. `suggested` pixel: what at least two lines
+    say where `shift` is NaN since they are too few, scatter too much or lie too far; NaN where none do.
     """
 
     kind = "slitshift"
@@ -69,6 +71,7 @@ class SlitShift(Product):
     off: Float64
     used: Raw
     remark: str = ""
+    suggested: float = math.nan
 
     def __post_init__(self) -> None:
         for name in ("line", "off"):

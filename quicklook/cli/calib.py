@@ -125,8 +125,7 @@ def _age(entry: CalibEntry, night: int | None) -> float | None:
 
     from quicklook.io.calibchoice import age_days
 
-    start = "" if night else datetime.now(UTC).isoformat()
-    return age_days(entry.night or entry.valid_from, night or 1, start)
+    return age_days(entry.night or entry.valid_from, night or int(datetime.now(UTC).strftime("%Y%m%d")))
 
 
 def _row(entry: CalibEntry, night: int | None) -> tuple[str, ...]:
@@ -146,7 +145,8 @@ def show(
 ) -> None:  # fmt: skip
     """Show one calibration with its statistics; for a kind, which one a frame would get, what else was possible, and why others were not.
 
-    Exit status 1 where the file cannot be used, or no frame of that camera and night would get one.
+    Where that hangs on a tag of the frame which is not stated (specid, object, ...) none is named: give --like FILE or --when TAG=VALUE.
+    Exit status 1 where the file cannot be used, where no frame of that camera and night would get one, or where it cannot be told.
     """
     from rich.console import Console
 
@@ -186,6 +186,7 @@ def _show_entry(console: Console, index: Index, entry: CalibEntry) -> bool:
 def _show_choice(console: Console, index: Index, kind: str, camera: str, night: int, tags: dict[str, str]) -> int:
     from quicklook.core.keys import PartKey, Unit
     from quicklook.io.calibadd import check_kind
+    from quicklook.io.calibcensus import unstated
     from quicklook.io.calibchoice import in_order, renewal, used_of
     from quicklook.io.calibentry import kind_name
 
@@ -195,19 +196,23 @@ def _show_choice(console: Console, index: Index, kind: str, camera: str, night: 
     tags = {"camera": part.part, **tags}
     candidates = index.candidates(kind, part, tags)
     possible = in_order(candidates, part.unit.night)
+    lacking = unstated(candidates, part.unit.night)
     console.print(f"{kind} for camera {part.part} on night {part.unit.night}:", markup=False)
-    if possible:
-        used = used_of(possible, part, tags)
+    if lacking:
+        wanted = " ".join("--instrument NAME" if tag == "instrument" else f"--when {tag}=VALUE" for tag in lacking)
+        console.print(f"  it hangs on {', '.join(lacking)} of the frame, which is not stated: give --like FILE, or {wanted}", markup=False)
+    elif possible:
+        used = used_of(possible, part)
         how = {"night": "made in that night", "valid": "valid on it", "default": "the default"}[used.chosen_as]
         age = "" if used.age_days is None else f", {used.age_days:g} days old{' - stale' if used.stale else ''}"
         console.print(f"  chosen        {used.source} ({how}{age})", markup=False)
     else:
         console.print(f"  there is none; {renewal(kind, part)}", markup=False)
-    for other in possible[1:]:
+    for other in possible if lacking else possible[1:]:
         console.print(f"  also possible {other.path}", markup=False)
     for other in (c for c in candidates if c.why_not):
         console.print(f"  not           {other.path}: {other.why_not}", markup=False)
-    return 0 if possible else 1
+    return 0 if possible and not lacking else 1
 
 
 def _tags(
@@ -245,11 +250,11 @@ def pairs_of(words: list[str] | None) -> dict[str, str]:
 def add(
     file: Annotated[Path, typer.Argument(help="The calibration.", exists=True, dir_okay=False)],
     calib: CalibOption = None, site: SiteOption = None, instrument: InstrumentOption = None, kind: KindOption = None, camera: CameraOption = None,
-    valid_from: Annotated[str | None, typer.Option("--from", help="First night; default: since ever.")] = None,
+    valid_from: Annotated[str | None, typer.Option("--from", help="First night; default: its own by its header, else since ever.")] = None,
     valid_to: Annotated[str | None, typer.Option("--to", help="Last night; default: until further notice.")] = None,
     night: Annotated[str | None, typer.Option("--night", help="Night of the exposures that it was made from.")] = None,
     made_from: Annotated[str | None, typer.Option("--made-from", help="Numbers of those exposures, separated by commas.")] = None,
-    quality: Annotated[Quality, typer.Option(help="Quality; a bad one is never used.")] = Quality.good,
+    quality: Annotated[Quality | None, typer.Option(help="Quality; a bad one is never used. Default: as its builder called it, else good.")] = None,
     serial: Annotated[str | None, typer.Option(help="Serial number of its hardware.")] = None,
     when: WhenOption = None,
     default: Annotated[bool, typer.Option("--default", help="For want of any other.")] = False,
@@ -260,20 +265,31 @@ def add(
 ) -> None:  # fmt: skip
     """Add a calibration to the index, if it is one: read to its last byte, its values, units and size checked. Else nothing is added.
 
-    Kind and camera are taken from its header where they are not given (CALKIND, CAMERA).
+    What is not given stays as it is where the index lists the file already: its entry is replaced. Of a calibration that was built here, the header
+    says the rest: kind, camera, instrument, night, exposures, quality. One that its builder called bad needs --quality.
     """
     from quicklook.io.calibimport import import_calibration
 
     of = (site_of(None, instrument=instrument).instrument.name,) if instrument else ()
     fields: dict[str, Any] = {
         "kind": kind, "camera": camera and tuple(camera.split(",")), "instrument": of, "valid_from": valid_from,
-        "valid_to": valid_to, "night": night, "made_from": _numbers(made_from), "quality": quality.value, "serial": serial,
-        "when": {k: (v,) for k, v in pairs_of(when).items()}, "default": default, "stale_days": stale_days, "comment": comment,
+        "valid_to": valid_to, "night": night, "made_from": _numbers(made_from), "quality": quality and quality.value, "serial": serial,
+        "when": {k: (v,) for k, v in pairs_of(when).items()}, "default": default or None, "stale_days": stale_days, "comment": comment,
     }  # fmt: skip
     given = {k: v for k, v in fields.items() if v not in (None, "", (), {})}
+    before: list[CalibEntry] = []
     tags = _tags(site, instrument, camera, like, None, None) if like else {}
-    added = import_calibration(folder_of(calib, site), file, given, tags, in_place=in_place)
-    typer.echo(f"added {added.kind} for {' '.join(added.camera)}: {added.path}")
+    added = import_calibration(folder_of(calib, site), file, given, tags, in_place=in_place, replaced=before.append)
+    typer.echo(f"{'replaced' if before else 'added'} {added.kind} for {' '.join(added.camera)}: {added.path}{_changes(before, added)}")
+
+
+def _changes(before: list[CalibEntry], added: CalibEntry) -> str:
+    """What an entry said that its replacement says otherwise."""
+    if not before:
+        return ""
+    old, new = before[0].model_dump(mode="json", exclude={"sha256"}), added.model_dump(mode="json")
+    said = [f"{k} was {old[k]}, is {new[k]}" for k in old if old[k] != new[k]]
+    return f" ({'; '.join(said) or 'as it was'})"
 
 
 def _numbers(text: str | None) -> tuple[int | str, ...]:
@@ -310,5 +326,5 @@ def check(calib: CalibOption = None, site: SiteOption = None, as_json: JsonOptio
 
 
 def _tell(console: Console, checked: EntryCheck) -> None:
-    word = "good" if not checked.wrong else "BROKEN" if checked.damaged else "bad"
+    word = "bad" if checked.entry.quality == "bad" else "BROKEN" if checked.wrong else "good"
     console.print(f"{word:10s}  {checked.entry.kind:10s} {checked.entry.path}{f': {checked.wrong}' if checked.wrong else ''}", markup=False)

@@ -120,11 +120,22 @@ def _write(console: Console, built: Built, folder: Path, add: bool, plots: bool)
     except BadData as error:
         console.print(Text.assemble(("  ? UNKNOWN", "bold magenta"), f" {error} {error.what_next}"), soft_wrap=True)
         return False
-    numbers = ", ".join(map(str, built.made_from)) or "nothing"
-    lines = [f"{built.seconds:.1f} s; made from {numbers}; result in {written.result}"]
+    lines = [f"{built.seconds:.1f} s; {_made_from(built)}; result in {written.result}"]
     lines += [f"{kind}: {path} ({built.quality}{_chosen(built, add)})" for kind, path in written.calibrations.items()]
     console.print("\n".join(f"  {line}" for line in lines), style="dim", highlight=False, markup=False, soft_wrap=True)
     return True
+
+
+def _made_from(built: Built) -> str:
+    """The exposures that it is made from, by number, and by night where they are of several."""
+    if not built.products:
+        return "nothing was made"
+    by_night: dict[int, list[str]] = {}
+    for member in built.members:
+        if member.taken:
+            by_night.setdefault(member.night, []).append(str(member.expid))
+    named = [", ".join(numbers) + (f" of night {night}" if len(by_night) > 1 else "") for night, numbers in by_night.items()]
+    return "made from " + "; ".join(named)
 
 
 def _chosen(built: Built, add: bool) -> str:

@@ -33,6 +33,7 @@ def validate(
 
     from quicklook.core.errors import BadConfig
     from quicklook.io.calib import INDEX, open_index
+    from quicklook.io.calibwrite import check_writable
     from quicklook.service.sinks import make_sink
 
     if site is None and instrument is None:
@@ -48,6 +49,10 @@ def validate(
             raise BadConfig(f"{described.document.where((what,))}: there is no folder {folder}")
     if described.file.calib and (Path(described.file.calib) / INDEX).is_file():
         open_index(described.file.calib).entries()
+    try:
+        check_writable(described.file.adopt.kinds)
+    except BadConfig as error:
+        raise BadConfig(f"{described.document.where(('adopt', 'kinds'))}: {error}") from error
     builders = {name: described.builder(name) for name in described.file.build}
     described.build_plans(builders)
     if expand:

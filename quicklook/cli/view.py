@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from rich.console import Console, Group
 from rich.table import Table
@@ -89,10 +89,17 @@ def show_verdict(console: Console, result: PartResult) -> None:
     parts: list[Text] = [line]
     if result.reasons:
         parts.append(Text(reasons_block(result.reasons)))
-    actions = dict.fromkeys(action for q in result.qas for m in q.metrics if m.status is result.status for action in _actions(m))
+    actions = dict.fromkeys(_what_next(result))
     if actions:
         parts.append(Text("  what to do:\n" + reasons_block(actions, "    ")))
     console.print(Group(*parts), soft_wrap=True)
+
+
+def _what_next(result: PartResult) -> Iterator[str]:
+    """What to do for the failed steps, then for the metrics that make the verdict; QAs that only did not run for a failed step say nothing."""
+    yield from (s.failure.what_next for s in result.steps if s.failure)
+    ran = [q for q in result.qas if q.failure is None or q.failure.error != "NotRun"]
+    yield from (action for q in ran for m in q.metrics if m.status is result.status for action in _actions(m))
 
 
 def _actions(metric: MetricResult) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -35,6 +36,8 @@ _HELD = 3
 """Exposures held where a group algorithm goes through two sequences of large products side by side."""
 _OF_ONE = ("night", "expid", "start")
 """Tags that the group takes from its first exposure although they differ."""
+_SHAPES = {"raw_shape": "size in pixels", "image_shape": "size without overscan"}
+"""Tags of the read-out that all exposures of a group must share, in words; those of the hardware are named by the tag bound_to."""
 
 
 class Streamed(Sequence[T]):
@@ -137,9 +140,10 @@ def nbytes(product: Product) -> int:
 class GroupRunner:
     """Runs one builder over the exposures of one camera.
 
-    Every exposure goes through the chain of the members first, with its QAs; those that are not accepted are left out. The steps of
-    the group then get the products of the others as sequences. Of a large group an item is made when it is asked for, by the same chain
-    without QAs, and is not kept. `each` maps a function over the exposures, `stream` makes a sequence from loaders: both may use threads.
+    Every exposure goes through the chain of the members first, with its QAs; those that are not accepted, further copies of the same one, and
+    those of another detector or read-out than the others are left out. The steps of the group then get the products of the others as sequences.
+    Of a large group an item is made when it is asked for, by the same chain without QAs, and is not kept. `each` maps a function over the
+    exposures, `stream` makes a sequence from loaders: both may use threads.
     """
 
     builder: Builder
@@ -157,9 +161,10 @@ class GroupRunner:
         room = max(LIGHT_BYTES, KEPT_BYTES // (len(members) * max(1, len(self._wanted()))))
 
         def read() -> Reading:
-            for one in self.each(functools.partial(self._vet, room), members):
+            for one in self.each(functools.partial(self._vet, room, _first_of(members)), members):
                 vetted.append(one)
                 self.told(one.verdict)
+            vetted[:] = _of_one_detector(vetted)
             return self._reading(vetted)
 
         runner = self._runner(self.builder.group)
@@ -170,8 +175,11 @@ class GroupRunner:
     def _runner(self, chain: Any) -> ChainRunner:
         return ChainRunner(chain=chain, judge=self.judge, calibrations=self.calibrations, clock=self.clock)
 
-    def _vet(self, room: int, member: Member) -> _Vetted:
+    def _vet(self, room: int, first_of: Mapping[PartKey, Member], member: Member) -> _Vetted:
         """Take an exposure through its chain; of its products those are kept that the group asks for and that have room."""
+        if (first := first_of[member.key]) is not member:
+            verdict = _left_out(member, None, f"it is the same exposure as {_name(first)}")
+            return _Vetted(member=member, verdict=verdict, tags={}, calibrations=(), kept={})
         if member.flavor and member.flavor not in self.builder.flavors:
             verdict = self._verdict(member, None, member.flavor, ())
             return _Vetted(member=member, verdict=verdict, tags={}, calibrations=(), kept={})
@@ -245,6 +253,40 @@ def _item(load: Callable[[int], Mapping[type[Product], Product | None]], index: 
     if product is None:
         raise BadData(f"an exposure of the group has no {need.kind}")
     return product
+
+
+def _name(member: Member) -> str:
+    return member.file or f"exposure {member.key.unit.expid} of night {member.key.unit.night}"
+
+
+def _left_out(member: Member, status: Status | None, why: str) -> MemberVerdict:
+    unit = member.key.unit
+    return MemberVerdict(night=unit.night, expid=unit.expid, file=member.file, status=status, taken=False, reasons=[why])
+
+
+def _first_of(members: Sequence[Member]) -> dict[PartKey, Member]:
+    """The first member of every key: an exposure counts once, however many copies of it there are."""
+    return {m.key: m for m in reversed(members)}
+
+
+def _of_one_detector(vetted: Sequence[_Vetted]) -> list[_Vetted]:
+    """Those that are of another detector, or were read out in another way, than most are left out; of two equal shares the first stays."""
+    taken = [v for v in vetted if v.verdict.taken]
+    if not taken:
+        return list(vetted)
+    names = {name: name for v in taken for name in v.tags.get("bound_to", "").split(",") if name} | _SHAPES
+    of = {id(v): tuple(v.tags.get(name, "") for name in names) for v in taken}
+    most = collections.Counter(of.values()).most_common(1)[0][0]
+
+    def checked(one: _Vetted) -> _Vetted:
+        other = [
+            f"its {word} is {has or 'not stated'}, that of the others {wanted or 'not stated'}"
+            for word, has, wanted in zip(names.values(), of.get(id(one), most), most, strict=True)
+            if has != wanted
+        ]
+        return dataclasses.replace(one, verdict=_left_out(one.member, one.verdict.status, other[0]), kept={}) if other else one
+
+    return [checked(v) for v in vetted]
 
 
 def _common(taken: Sequence[_Vetted]) -> dict[str, str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fnmatch
-import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -84,16 +83,16 @@ _CHANGED = "if the detector has changed, let the other one end before this one b
 
 
 def _agree(own: tuple[int, int], other: tuple[int, int], kind: str, other_kind: str) -> bool:
-    """Equal; or one of them is a bias of the raw shape, which has more pixels than the image, however that is turned."""
+    """Equal; or one of them is a bias of the raw shape, which has no fewer pixels than the image, however that is turned."""
     if own == other or kind == other_kind:
         return own == other
     return (kind in _RAW_KINDS and _holds(own, other)) or (other_kind in _RAW_KINDS and _holds(other, own))
 
 
 def _holds(raw: tuple[int, int], image: tuple[int, int]) -> bool:
-    """Whether a raw frame of that shape can hold that image: strips are added, at most as much again."""
+    """Whether a raw frame of that shape can hold that image: strips may be added, at most as much again; without any it may still be turned."""
     big, small = sorted(raw), sorted(image)
-    return all(s <= b <= 2 * s for b, s in zip(big, small, strict=True)) and math.prod(raw) > math.prod(image)
+    return all(s <= b <= 2 * s for b, s in zip(big, small, strict=True))
 
 
 def _size(shape: tuple[int, int]) -> str:

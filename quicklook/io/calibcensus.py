@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Protocol
 
 from quicklook.core.errors import QuicklookError
 from quicklook.io.calibadd import examine
-from quicklook.io.calibentry import CalibEntry, nights_text
+from quicklook.io.calibchoice import Candidate, in_order, nights_misfit
+from quicklook.io.calibentry import NOT_STATED, CalibEntry, nights_text
 
 SUFFIXES = (".fits", ".fits.gz", ".fits.fz", ".fit", ".fts")
 
@@ -132,6 +133,18 @@ def _day_after(night: int, days: int = 1) -> int:
         return int((datetime.strptime(f"{night:08d}", "%Y%m%d") + timedelta(days=days)).strftime("%Y%m%d"))
     except OverflowError:  # until the end of the year 9999
         return night
+
+
+def unstated(candidates: Sequence[Candidate], night: int) -> tuple[str, ...]:
+    """Tags that are not stated of a part, and on which it hangs which of the candidates it gets: those that one asks for which would go first."""
+    asked = {}
+    freed = list[Candidate]()
+    for c in candidates:
+        free = c.why_not.endswith(f"not {NOT_STATED}") and c.quality != "bad" and not nights_misfit(c.valid_from, c.valid_to, night)
+        freed.append(replace(c, why_not="") if free else c)
+        asked[id(freed[-1])] = c.why_not.removeprefix("is for ").split(" ")[0] if free else ""
+    ahead = itertools.takewhile(bool, (asked[id(c)] for c in in_order(freed, night)))
+    return tuple(dict.fromkeys(ahead))
 
 
 def _who(entry: CalibEntry) -> str:

@@ -58,16 +58,22 @@ def in_order(candidates: Iterable[Candidate], night: int) -> list[Candidate]:
     return [c for *_, c in sorted(possible, key=lambda p: p[:3], reverse=True)]
 
 
-def age_days(made: int | None, night: int, start: str) -> float | None:
-    """Days from the night in which one was made (else from which it is valid) to the frame; negative for one of a later night."""
+def age_days(made: int | None, night: int) -> float | None:
+    """Nights from that in which one was made (else from which it is valid) to that of the frame; negative for one of a later night.
+
+    Whole nights are counted, not hours: the night is the date of its evening, which at most sites ends long before the exposure in UTC, and
+    what was made in the night of the frame is 0 days old. None where either is not known.
+    """
     if made is None or not night:
         return None
-    begin = datetime.strptime(str(made), "%Y%m%d").replace(tzinfo=UTC)
     try:
-        time = datetime.fromisoformat(start) if start else datetime.strptime(str(night), "%Y%m%d").replace(tzinfo=UTC)
-        return round((time.astimezone(UTC) - begin).total_seconds() / 86400, 2)
-    except (ValueError, OverflowError):
+        return float((_date(night) - _date(made)).days)
+    except ValueError:
         return None
+
+
+def _date(night: int) -> datetime:
+    return datetime.strptime(str(night), "%Y%m%d").replace(tzinfo=UTC)
 
 
 @functools.cache
@@ -109,7 +115,7 @@ class Chooser(ABC):
         possible = in_order(self.candidates(wanted.kind, part, tags), part.unit.night)
         if not possible:
             return None
-        used = used_of(possible, part, tags)
+        used = used_of(possible, part)
         if (given := possible[0].calibration) is not None:
             return given, used
         from quicklook.io.calibfile import load_calibration
@@ -131,7 +137,7 @@ class Chooser(ABC):
         return Absence(why=why, what_next=renewal(wanted.kind, part), expected=bool(own))
 
 
-def used_of(possible: Sequence[Candidate], part: PartKey, tags: Mapping[str, str]) -> CalibrationUsed:
+def used_of(possible: Sequence[Candidate], part: PartKey) -> CalibrationUsed:
     """What is said of the first of those that can be chosen; the others are alternatives."""
     chosen = possible[0]
     return CalibrationUsed(
@@ -139,13 +145,13 @@ def used_of(possible: Sequence[Candidate], part: PartKey, tags: Mapping[str, str
         source=str(chosen.path),
         valid_from=str(chosen.valid_from or ""),
         valid_to=str(chosen.valid_to or ""),
-        age_days=age_days(chosen.night or chosen.valid_from, part.unit.night, tags.get("start", "")),
+        age_days=age_days(chosen.night or chosen.valid_from, part.unit.night),
         quality=chosen.quality,
         alternatives=tuple(str(c.path) for c in possible[1:]),
         night=str(chosen.night or ""),
         chosen_as=chosen.chosen_as(part.unit.night),
         stale_days=chosen.stale_days,
-        renewal=renewal(chosen.kind, part) if chosen.stale_days is not None else "",
+        renewal=renewal(chosen.kind, part) if chosen.stale_days is not None or chosen.quality == "provisional" else "",
     )
 
 

@@ -6,12 +6,14 @@ import fnmatch
 import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from quicklook.core.product import Calibration
 
+NOT_STATED = "one that is not stated"
+"""In why an entry is not for a part: the part has not the tag at all."""
 _ALIASES = {"traces": "psf", "fluxcalib": "fluxcal"}
 """Other names of kinds in an index."""
 
@@ -59,6 +61,12 @@ class CalibEntry(BaseModel):
     sha256: str = Field("", pattern="^([0-9a-f]{64})?$", description="checksum of the file when it was added; one that has changed is not used")
     comment: str = Field("", description="anything worth knowing")
 
+    @model_validator(mode="after")
+    def _nights_in_order(self) -> Self:
+        if (self.valid_from or 0) > (self.valid_to or 99_999_999):
+            raise ValueError(f"valid_to {self.valid_to} is before valid_from {self.valid_from}: no night would ever have it")
+        return self
+
     @property
     def of_kind(self) -> str:
         """The kind, by its usual name."""
@@ -75,7 +83,7 @@ class CalibEntry(BaseModel):
             wanted["serial"] = self.serial
         for tag, names in wanted.items():
             if not _matches(names, tags.get(tag, "")):
-                return f"is for {tag} {' or '.join(names)}, not {tags.get(tag) or 'one that is not stated'}"
+                return f"is for {tag} {' or '.join(names)}, not {tags.get(tag) or NOT_STATED}"
         return ""
 
     def valid(self, night: int) -> bool:

@@ -17,18 +17,27 @@ from quicklook.ccd.calibs import BadPixelMask, Bias, Dark, KnownFibers, PhotonTr
 from quicklook.ccd.linelist import ArcLines, LineList, SkyLines
 from quicklook.ccd.pixeltraces import PixelTraces
 from quicklook.ccd.spectra import FiberFlat, FluxCalib, SkyModel, TraceSet
+from quicklook.ccd.stars import Extinction, StdStars
 from quicklook.core.product import Calibration
 
 MAX_NONFINITE = 0.05
 """Fraction of the pixels that may be no number: bad columns and the like. Where more are, something failed when it was made."""
 MAX_MASKED = 0.5
 """A mask of more than half of the detector has its bits the wrong way round, or is no mask."""
-MAX_BIAS_ADU = 66_000.0
-"""The largest level of a 16 bit converter, with some room."""
+MAX_BIAS_ADU = 33_000.0
+"""Half of what a 16 bit converter gives: above, less than half of it were left for light."""
 DARK_RANGE = (-1.0, 100.0)
 """Median, electron/s: a cooled CCD has less than 1, a warm one some tens; more are the electrons of a whole exposure."""
 FLAT_RANGE = (0.5, 2.0)
 """Median of what is relative to its own mean."""
+FIBERFLAT_RANGE = (0.7, 1.4)
+"""Median of a fibre flat, which is relative to the mean of its fibres: half of them have more, half less."""
+FLUXCAL_RANGE = (1e-8, 1e6)
+"""Median, electron (per second) from 1e-17 erg/cm2: 1e-3 for 10 cm of aperture, 30 for 40 m; with losses of 1e-4, and exposures of 3e4 s."""
+WAVE_RANGE = (900.0, 60_000.0)
+"""Vacuum Angstrom: the ultraviolet above the atmosphere to the thermal infrared."""
+MAX_EXTINCTION = 3.0
+"""Median, magnitude per airmass: 0.1 to 0.5 in the visible, 1.5 at 3200 Angstrom."""
 MAX_NEGATIVE = 0.05
 """Fraction of a flat that may not be positive: dead pixels."""
 MARGIN_PIXEL = 20.0
@@ -89,7 +98,9 @@ def _median(sample: Float64) -> float:
 
 def _bias(bias: Bias, out: Review) -> None:
     sample = _statistics(out, bias.pixels)
-    out.demand(not sample.size or abs(_median(sample)) <= MAX_BIAS_ADU, f"its median is {_median(sample):.4g} ADU; no converter gives that")
+    out.demand(not sample.size or abs(_median(sample)) <= MAX_BIAS_ADU, f"its median is {_median(sample):.4g} ADU; no detector is read with that")
+    same = sample.size > 1 and sample[0] == sample[-1]
+    out.demand(not same, f"all of its pixels are {_median(sample):.4g} ADU; none that was measured is so even")
     if bias.variance is not None:
         known = bias.variance[np.isfinite(bias.variance)]
         out.facts["noise_median"] = float(np.sqrt(np.median(known))) if known.size else float("nan")
@@ -104,10 +115,11 @@ def _dark(dark: Dark, out: Review) -> None:
     )
 
 
-def _relative(sample: Float64, out: Review, what: str) -> None:
+def _relative(sample: Float64, out: Review, what: str, bounds: tuple[float, float] = FLAT_RANGE) -> None:
     """Of values around 1."""
     middle, negative = _median(sample), float(np.searchsorted(sample, 0.0, side="right")) / max(1, sample.size)
-    out.demand(not sample.size or FLAT_RANGE[0] <= middle <= FLAT_RANGE[1], f"the median of {what} is {middle:.4g}, it must be around 1")
+    around = f"it must be around 1 ({bounds[0]:g} to {bounds[1]:g})"
+    out.demand(not sample.size or bounds[0] <= middle <= bounds[1], f"the median of {what} is {middle:.4g}, {around}")
     out.demand(negative <= MAX_NEGATIVE, f"{100 * negative:.3g} % of {what} are not positive (at most {100 * MAX_NEGATIVE:g} % may be)")
 
 
@@ -144,9 +156,9 @@ def _traces(traces: TraceSet, out: Review) -> None:
     if not (np.isfinite(x).all() and np.isfinite(y).all()):
         out.wrong.append("its traces hold values that are not finite")
         return
-    steps = np.diff(y, axis=1)
-    falls = ~((steps > 0).all(axis=1) | (steps < 0).all(axis=1))
-    out.demand(not falls.any(), f"the wavelength does not run one way along y for {falls.sum()} traces (fibre {_first(traces.fiber, falls)}, ...)")
+    falls = ~(np.diff(y, axis=1) > 0).all(axis=1)
+    out.demand(not falls.any(), f"the wavelength does not rise along y for {falls.sum()} traces (fibre {_first(traces.fiber, falls)}, ...)")
+    _known_waves(out, traces.wavemin, traces.wavemax)
     _on_detector(out, traces, x, y)
     _fibres_apart(out, traces.fiber, x[:, len(wave) // 2])
     for name, series in (("xsig", traces.xsig), ("ysig", traces.ysig)):
@@ -185,8 +197,16 @@ def _pixeltraces(traces: PixelTraces, out: Review) -> None:
 
 def _rising(out: Review, wave: Float64) -> None:
     out.facts["wave"] = f"{wave.min():.1f} to {wave.max():.1f} Angstrom"
-    good = np.isfinite(wave).all() and (np.diff(wave, axis=-1) > 0).all() and wave.min() > 0
+    good = np.isfinite(wave).all() and (np.diff(wave, axis=-1) > 0).all()
     out.demand(good, "its wavelengths do not rise from sample to sample")
+    if good:
+        _known_waves(out, float(wave.min()), float(wave.max()))
+
+
+def _known_waves(out: Review, first: float, last: float) -> None:
+    low, high = WAVE_RANGE
+    said = f"its wavelengths are {first:.4g} to {last:.4g} Angstrom, they must lie in {low:g} to {high:g}"
+    out.demand(low <= first <= last <= high, f"{said}; are they in Angstrom?")
 
 
 def _fiberflat(flat: FiberFlat, out: Review) -> None:
@@ -195,7 +215,7 @@ def _fiberflat(flat: FiberFlat, out: Review) -> None:
     out.facts |= {"fibres": len(flat.fiber), "good_fraction": share}
     out.demand(share > 0.5, f"{100 * (1 - share):.3g} % of its samples are masked or have no ivar (at most 50 % may be)")
     if good.any():
-        _relative(_statistics(out, flat.flat[good]), out, "its good samples")
+        _relative(_statistics(out, flat.flat[good]), out, "its good samples", FIBERFLAT_RANGE)
     _rising(out, flat.wave)
     out.demand(len(np.unique(flat.fiber)) == len(flat.fiber), "a fibre number stands twice in it")
 
@@ -206,6 +226,10 @@ def _fluxcal(flux: FluxCalib, out: Review) -> None:
     negative = float(np.searchsorted(sample, 0.0, side="left")) / max(1, sample.size)
     out.demand(positive > 0.5, f"only {100 * positive:.3g} % of its samples are positive")
     out.demand(negative <= MAX_NEGATIVE, f"{100 * negative:.3g} % of its samples are negative")
+    (low, high), lit = FLUXCAL_RANGE, sample[sample > 0]
+    if lit.size:
+        said = f"its median is {np.median(lit):.3g} electron for 1e-17 erg/cm2"
+        out.demand(low <= float(np.median(lit)) <= high, f"{said}, no telescope gives that ({low:g} to {high:g})")
     _rising(out, flux.wave)
     for name, term in (("ATERM", flux.aterm), ("STERM", flux.sterm)):
         out.demand(term is None or np.isfinite(term).all(), f"{name} holds values that are no numbers")
@@ -246,6 +270,19 @@ def _lines(lines: LineList, out: Review) -> None:
     out.facts |= {"lines": len(lines.wave), "wave": f"{lines.wave.min():.1f} to {lines.wave.max():.1f} Angstrom"}
 
 
+def _extinction(air: Extinction, out: Review) -> None:
+    middle = _median(_statistics(out, air.magnitude))
+    out.demand(0.0 < middle <= MAX_EXTINCTION, f"its median is {middle:.3g} magnitude per airmass, it must lie in 0 to {MAX_EXTINCTION:g}")
+    _rising(out, air.wave)
+
+
+def _stdstar(stars: StdStars, out: Review) -> None:
+    sample = _statistics(out, stars.flux)
+    negative = float(np.searchsorted(sample, 0.0, side="left")) / max(1, sample.size)
+    out.facts["stars"] = len(stars.flux)
+    out.demand(negative <= MAX_NEGATIVE, f"{100 * negative:.3g} % of its flux is negative")
+
+
 def _fibers(fibers: KnownFibers, out: Review) -> None:
     out.facts |= {"broken": len(fibers.broken), "low": len(fibers.low)}
     out.demand(all(n >= 0 for n in (*fibers.broken, *fibers.low)), "a fibre number is negative")
@@ -254,7 +291,7 @@ def _fibers(fibers: KnownFibers, out: Review) -> None:
 _LOOKS: dict[type[Calibration], Callable[[Any, Review], None]] = {
     Bias: _bias, Dark: _dark, PixelFlat: _pixflat, BadPixelMask: _mask, TraceSet: _traces, PixelTraces: _pixeltraces, FiberFlat: _fiberflat,
     FluxCalib: _fluxcal, SkyModel: _sky, PhotonTransfer: _ptc, ReferenceArc: _refarc, ReferenceFlat: _refflat, SkyLines: _lines,
-    ArcLines: _lines, KnownFibers: _fibers,
+    ArcLines: _lines, KnownFibers: _fibers, Extinction: _extinction, StdStars: _stdstar,
 }  # fmt: skip
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -15,6 +15,7 @@ from quicklook.ccd.pixeltraces import PixelTraces
 from quicklook.core.errors import BadConfig
 from quicklook.core.product import Calibration
 from quicklook.io.atomic import atomic
+from quicklook.io.configfiles import find_config, list_configs
 from quicklook.io.fitswrite import Card, cards_of, write_image_hdu
 from quicklook.io.flatfile import put_fiberflat, put_fluxcalib
 from quicklook.io.spectrafile import put_sky
@@ -34,6 +35,17 @@ def register_calibration_writer(kind: str, put: Put) -> None:
 def can_write_calibration(kind: str) -> bool:
     """Whether calibrations of that kind have a form on disk."""
     return kind in _WRITERS
+
+
+def check_writable(kinds: Iterable[str]) -> None:
+    """Raises BadConfig for a kind that has no form on disk; where it is the name of a builder, with what that makes."""
+    for kind in kinds:
+        if kind in _WRITERS:
+            continue
+        made = find_config("builders", kind).get(("product",)) if kind in list_configs("builders") else ()
+        makes = " and ".join(made if isinstance(made, list) else [str(made)] if made else [])
+        hint = f"the builder {kind} makes {makes}" if makes else f"there are {', '.join(sorted(_WRITERS))}"
+        raise BadConfig(f"calibrations of kind {kind!r} have no form on disk; {hint}")
 
 
 def write_calibration(product: Calibration, path: str | Path, cards: Mapping[str, HeaderValue] | None = None, *, sync: bool = True) -> Path:

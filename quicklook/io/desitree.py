@@ -91,8 +91,10 @@ class DesiCalibTree(Chooser):
     def _listed(self, path: Path) -> Iterator[CalibEntry]:
         found = re.fullmatch(r"sm(.+)-(.+)", path.stem)
         specid, arm = (found[1], found[2]) if found else ("*", "*")
-        for version in self._versions(path).values():
+        for title, version in self._versions(path).items():
             begin, end = _bound(path, version, "DATE-OBS-BEGIN"), _bound(path, version, "DATE-OBS-END")
+            if (begin or 0) > (end or 99_999_999):
+                raise BadConfig(f"{path}: {title} ends ({end}) before it begins ({begin}), so no night has it; correct DATE-OBS-END")
             when = {"specid": (specid,)} | {t: (str(version[k]),) for k, t in _TAGS if version.get(k)}
             for kind in _KINDS:
                 if name := version.get(_KEYS.get(kind, kind.upper())):

@@ -11,6 +11,7 @@ import numpy as np
 from quicklook.ccd.arrays import Raw
 from quicklook.ccd.image import Header
 from quicklook.core.errors import BadData
+from quicklook.io.cfitsio import opened
 from quicklook.io.fitsfile import inspect
 from quicklook.io.tablefile import read_table
 
@@ -41,14 +42,12 @@ class Hdus:
 
     def array(self, which: str | int, dtype: Any, ndim: tuple[int, ...] = (2,)) -> Raw:
         """Values of an image HDU as `dtype`, native byte order, in memory order. Raises BadData: not there, no image, another number of axes."""
-        import fitsio
-
         info = self.structure.hdu(which)
         if not info.is_image or len(info.shape) not in ndim:
             axes = " or ".join(str(n) for n in ndim)
             raise BadData(f"{self.path.name}, {info.label}: has {len(info.shape)} axes, it must be an image of {axes}")
         try:
-            with fitsio.FITS(str(self.path)) as f:
+            with opened(self.path) as f:
                 values = f[info.index].read()
         except (OSError, ValueError, RuntimeError) as error:
             raise BadData(f"{self.path.name}, {info.label}: cannot be read: {' '.join(str(error).split())}") from error

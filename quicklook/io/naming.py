@@ -77,18 +77,19 @@ def night_of(time: datetime, site: Site) -> int:
 
 
 def locate(root: Path, instrument: Instrument, night: int | None, expid: int) -> Iterator[Path]:
-    """Files under `root` whose path says that they belong to an exposure (of a night, where given)."""
+    """Files under `root` whose path says that they belong to an exposure (of a night, where given), or whose path says nothing of the night."""
     seen: set[Path] = set()
     for pattern in instrument.files.patterns:
         for path in sorted(root.glob(_glob(pattern, night, expid))):
             facts = match_path(path, instrument)
-            fits = facts is not None and facts.expid == expid and night in (None, _night(facts, instrument))
+            fits = facts is not None and facts.expid == expid and (night is None or night_in_path(facts, instrument) in (None, night))
             if fits and path not in seen and not is_temporary(path.name, instrument):
                 seen.add(path)
                 yield path
 
 
-def _night(facts: PathFacts, instrument: Instrument) -> int | None:
+def night_in_path(facts: PathFacts, instrument: Instrument) -> int | None:
+    """The night that a path says, by itself or by the time in it; None where it does not."""
     return facts.night if facts.night is not None or facts.start is None else night_of(facts.start, instrument.site)
 
 

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from quicklook.ccd.arrays import Raw
 from quicklook.ccd.image import Header
 from quicklook.core.errors import BadData
+from quicklook.io.cfitsio import opened
 from quicklook.io.hdu import HduInfo
 from quicklook.io.source import Incomplete, Source
 
@@ -172,11 +173,9 @@ def _tiles(
 
 def _by_library(source: Source, hdu: HduInfo, shape: tuple[int, int]) -> Raw:
     """Any other compression (GZIP, HCOMPRESS, PLIO, quantised floats, tiles that are not rows), by fitsio."""
-    import fitsio
-
     where = f"{source.path.name}, {hdu.label}"
     try:
-        with fitsio.FITS(str(source.path)) as f:
+        with opened(source.path) as f:
             pixels = f[hdu.index].read()
     except (OSError, ValueError, RuntimeError) as error:
         raise BadData(f"{where} cannot be decompressed: {' '.join(str(error).split())}") from error

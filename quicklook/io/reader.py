@@ -31,7 +31,7 @@ from quicklook.io.fitsfile import FitsFile, inspect, open_fits
 from quicklook.io.hardware import disagreement, hardware_tags
 from quicklook.io.headerfacts import Headers
 from quicklook.io.instrument import CompanionSpec, Instrument
-from quicklook.io.naming import is_temporary, locate, match_path
+from quicklook.io.naming import is_temporary, locate, match_path, night_in_path
 from quicklook.io.spectrograph import spectrograph_of
 
 MIN_PIXELS = 64
@@ -97,8 +97,19 @@ class Reader(ABC):
         return not is_temporary(path.name, self.instrument) and match_path(path, self.instrument) is not None
 
     def locate(self, root: str | Path, expid: int, night: int | None = None) -> tuple[Path, ...]:
-        """Files under `root` whose names say that they belong to an exposure (of a night, where given)."""
-        return tuple(locate(Path(root), self.instrument, night, expid))
+        """Files under `root` whose names say that they belong to an exposure; of a night, where given, which the header tells where no name does."""
+        found = locate(Path(root), self.instrument, night, expid)
+        return tuple(path for path in found if night is None or self._of_night(path, night))
+
+    def _of_night(self, path: Path, night: int) -> bool:
+        """A file that cannot be read is not left out here: who reads it says what is wrong with it."""
+        facts = match_path(path, self.instrument)
+        if facts is not None and night_in_path(facts, self.instrument) is not None:
+            return True
+        try:
+            return self.peek(path).unit.night == night
+        except QuicklookError:
+            return True
 
     @abstractmethod
     def peek(self, path: str | Path) -> Peek:

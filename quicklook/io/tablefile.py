@@ -12,6 +12,7 @@ from quicklook.ccd.arrays import Raw
 from quicklook.ccd.image import Header
 from quicklook.core.errors import BadData
 from quicklook.io.cards import BLOCK, format_card, header_block
+from quicklook.io.cfitsio import opened
 from quicklook.io.fitswrite import Card
 
 _FORMS = {"b1": "L", "u1": "B", "i2": "I", "i4": "J", "i8": "K", "f4": "E", "f8": "D"}
@@ -22,10 +23,8 @@ _SIGNED = {"i1": ("u1", -(1 << 7)), "u2": ("i2", 1 << 15), "u4": ("i4", 1 << 31)
 
 def read_table(path: Path, index: int) -> dict[str, Raw]:
     """Columns of the table in HDU number `index` by name (upper case), native byte order, texts as str. Raises BadData."""
-    import fitsio
-
     try:
-        with fitsio.FITS(str(path)) as f:
+        with opened(path) as f:
             data: Any = f[index].read()
     except (OSError, ValueError, RuntimeError) as error:
         raise BadData(f"{path.name}: its table cannot be read: {' '.join(str(error).split())}") from error

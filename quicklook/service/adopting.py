@@ -24,7 +24,7 @@ from quicklook.io.calibstore import INDEX, locked
 from quicklook.io.calibtext import EMPTY
 from quicklook.io.calibwrite import calibration_name, can_write_calibration, write_calibration
 from quicklook.io.headercards import provenance_cards
-from quicklook.service.builtfiles import last_night, unused
+from quicklook.service.builtfiles import last_night, reserved
 
 
 def _words(value: Any) -> Any:
@@ -98,14 +98,14 @@ class Adoption:
     def add(self, product: Calibration, key: PartKey, outcome: Outcome) -> Adopted:
         """Write a product and enter it into the index. Raises BadData where the index refuses it; then its file stays, for a look at it."""
         unit, tags = key.unit, outcome.result.tags
-        path = unused(self.folder / calibration_name(product.kind, key.part, unit.night, unit.expid))
         provenance = outcome.result.provenance
         cards: dict[str, HeaderValue] = {
             "INSTRUME": tags.get("instrument", ""), "CAMERA": key.part, "NIGHT": unit.night, "NMADE": 1, "MADE00": unit.expid,
             "CHAIN": provenance.chain, "QUALITY": "good", "STATUS": str(outcome.result.status),
         }  # fmt: skip
         cards |= provenance_cards(_used(outcome), provenance.config_sha256)
-        write_calibration(product, path, cards)
+        with reserved(self.folder / calibration_name(product.kind, key.part, unit.night, unit.expid)) as path:
+            write_calibration(product, path, cards)
         entry = CalibEntry(
             kind=product.kind,
             instrument=(tags.get("instrument", "*"),),

@@ -8,9 +8,10 @@ from collections.abc import Sequence
 
 import sqlalchemy as sa
 
-from quicklook.core.events import JobFailed, draft
+from quicklook.core.events import CalibrationMade, JobFailed, draft
 from quicklook.service import builds
-from quicklook.service.builds import BuildJob, BuildPlan
+from quicklook.service.buildmembers import BuildPlan
+from quicklook.service.builds import BuildJob
 from quicklook.service.executors import Executor
 from quicklook.service.jobs import Job
 from quicklook.service.journal import Journal
@@ -42,7 +43,7 @@ class BuildQueue:
         if not self._plans or executor.free() == 0 or (executor.warm() > 1 and executor.free() < 2):
             return
         with self._journal.transaction() as connection:
-            job = builds.take_next(connection, self._tag, time.time_ns())
+            job = builds.take_next(connection, self._tag, time.time_ns(), self._plans)
         if job is not None:
             log.info("%s of %s is built from %d files", job.builder, job.part, len(job.files))
             executor.submit(job)
@@ -55,6 +56,8 @@ class BuildQueue:
             if isinstance(message, Assembled):
                 self._journal.append(message.events, connection)
                 builds.finish(connection, job.id, message.status)
+                if any(e.kind == CalibrationMade.kind and e.payload["adopted"] for e in message.events):
+                    builds.reconsider(connection, job, self._plans)
                 log.info("%s of %s is built: %s", job.builder, job.part, message.status)
             elif isinstance(message, Broken):
                 self._broken(connection, job, message)

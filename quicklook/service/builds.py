@@ -12,20 +12,9 @@ import sqlalchemy as sa
 from quicklook.core.keys import Unit
 from quicklook.core.results import Failure
 from quicklook.core.status import Status
+from quicklook.service.buildmembers import BuildPlan, fits
 from quicklook.service.jobs import DONE, FAILED, OPEN, RUNNING, Job
 from quicklook.service.journal import BUILDS, JOBS
-
-IN_ORDER = (Status.NORMAL, Status.WARNING)
-"""Verdicts of exposures that make a group; the builder looks at each again by its own QAs."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BuildPlan:
-    """A calibration that is built when `count` exposures of a flavor, of one night and camera, are done and in order."""
-
-    builder: str
-    flavor: str
-    count: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,19 +36,35 @@ def note(connection: sa.Connection, job: Job, plans: Sequence[BuildPlan]) -> Non
     A group is built once a night and camera; where nothing came of it, again with every further exposure that is in order.
     """
     for plan in plans:
-        if plan.flavor != job.flavor:
-            continue
-        group = _in_order(connection, job, plan)
-        known = connection.execute(sa.select(BUILDS).where(*_of(plan.builder, job))).first()
-        if len(group) < plan.count or (known is not None and not _again(known, len(group))):
-            continue
-        files = list(dict.fromkeys(row.path for row in group))
-        values = {"unit": group[0].unit, "files": json.dumps(files), "count": len(group), "state": OPEN, "attempts": 0, "not_before_ns": 0}
-        if known is None:
-            where = {"builder": plan.builder, "night": job.unit.night, "part": job.part, "tag": job.tag}
-            connection.execute(sa.insert(BUILDS).values(**where, **values))
-        else:
-            connection.execute(sa.update(BUILDS).where(BUILDS.c.id == known.id).values(**values))
+        if plan.flavor == job.flavor:
+            _open(connection, job, plan)
+
+
+def reconsider(connection: sa.Connection, job: BuildJob, plans: Sequence[BuildPlan]) -> None:
+    """After a calibration was entered into the index: open what has waited for it.
+
+    These are groups whose exposures could not be worked on without it, and those of which nothing was made before it was there.
+    """
+    for plan in plans:
+        if plan.builder != job.builder:
+            _open(connection, job, plan, unmade=True)
+
+
+def _open(connection: sa.Connection, job: Job | BuildJob, plan: BuildPlan, *, unmade: bool = False) -> None:
+    known = connection.execute(sa.select(BUILDS).where(*_of(plan.builder, job))).first()
+    if known is not None and (known.state == RUNNING or (known.state == DONE and known.status == Status.NORMAL)):
+        return
+    group = _in_order(connection, job, plan)
+    again = known is None or _again(known, len(group)) or (unmade and known.state == DONE and known.status == Status.UNKNOWN)
+    if len(group) < plan.count or not again:
+        return
+    files = list(dict.fromkeys(row.path for row in group))
+    values = {"unit": group[0].unit, "files": json.dumps(files), "count": len(group), "state": OPEN, "attempts": 0, "not_before_ns": 0}
+    if known is None:
+        where = {"builder": plan.builder, "night": job.unit.night, "part": job.part, "tag": job.tag}
+        connection.execute(sa.insert(BUILDS).values(**where, **values))
+    else:
+        connection.execute(sa.update(BUILDS).where(BUILDS.c.id == known.id).values(**values))
 
 
 def _again(known: Any, count: int) -> bool:
@@ -67,28 +72,41 @@ def _again(known: Any, count: int) -> bool:
     return bool(known.state == OPEN or failed) and count > known.count
 
 
-def _of(builder: str, job: Job) -> tuple[sa.ColumnElement[bool], ...]:
+def _of(builder: str, job: Job | BuildJob) -> tuple[sa.ColumnElement[bool], ...]:
     return (BUILDS.c.builder == builder, BUILDS.c.night == job.unit.night, BUILDS.c.part == job.part, BUILDS.c.tag == job.tag)
 
 
-def _in_order(connection: sa.Connection, job: Job, plan: BuildPlan) -> list[Any]:
-    """The exposures of the night, the latest revision of each."""
+def _in_order(connection: sa.Connection, job: Job | BuildJob, plan: BuildPlan) -> list[Any]:
+    """The exposures of the night that may be members, the latest revision of each."""
     where = (JOBS.c.tag == job.tag, JOBS.c.part == job.part, JOBS.c.flavor == plan.flavor, JOBS.c.announced)
     night = JOBS.c.unit.like(f"{job.unit.night:08d}/%")
     latest = {row.unit: row for row in connection.execute(sa.select(JOBS).where(*where, night).order_by(JOBS.c.unit, JOBS.c.revision))}
-    return [row for row in latest.values() if row.status in IN_ORDER]
+    return [row for row in latest.values() if fits(connection, row, plan)]
 
 
-def take_next(connection: sa.Connection, tag: str, now_ns: int) -> BuildJob | None:
-    """The next open build of a tag, newest first, and mark it as running. One runs at a time: a group takes much memory."""
+def take_next(connection: sa.Connection, tag: str, now_ns: int, plans: Sequence[BuildPlan] = ()) -> BuildJob | None:
+    """The next open build of a tag, and mark it as running. One runs at a time: a group takes much memory.
+
+    Newest first, but what a group needs is built before it where that is open too.
+    """
     if connection.execute(sa.select(BUILDS.c.id).where(BUILDS.c.state == RUNNING, BUILDS.c.tag == tag)).first() is not None:
         return None
     query = sa.select(BUILDS).where(BUILDS.c.state == OPEN, BUILDS.c.tag == tag, BUILDS.c.not_before_ns <= now_ns)
-    row = connection.execute(query.order_by(BUILDS.c.unit.desc(), BUILDS.c.id).limit(1)).first()
-    if row is None:
+    rows = connection.execute(query.order_by(BUILDS.c.unit.desc(), BUILDS.c.id)).all()
+    if not rows:
         return None
+    row = next((r for r in rows if not any(_before(o, r, plans) for o in rows)), rows[0])
     connection.execute(sa.update(BUILDS).where(BUILDS.c.id == row.id).values(state=RUNNING, attempts=row.attempts + 1))
     return _job({**row._mapping, "attempts": row.attempts + 1})
+
+
+def _before(one: Any, other: Any, plans: Sequence[BuildPlan]) -> bool:
+    """Whether one makes what the other needs, and does not need what the other makes."""
+    plan = {p.builder: p for p in plans}
+    first, second = plan.get(one.builder), plan.get(other.builder)
+    if first is None or second is None or (one.night, one.part) != (other.night, other.part):
+        return False
+    return bool(first.makes & second.needs) and not second.makes & first.needs
 
 
 def is_running(connection: sa.Connection, build_id: int) -> bool:

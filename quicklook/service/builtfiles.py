@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+import itertools
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -26,7 +28,7 @@ _MOST_CARDS = 99
 
 
 class BuildRecord(Record):
-    """The contents of ``calib-<builder>-<camera>-<first exposure>.json``.
+    """The contents of ``calib-<builder>-<camera>-<night>-<first exposure>.json``.
 
     `quality` good, provisional or bad; `files` names of the calibration files by kind; `members` what was found of each exposure;
     `result` the judged result of the group.
@@ -55,17 +57,26 @@ class Written:
 def write_built(built: Built, folder: Path, *, add: bool | Collection[str] = True, plots: bool = True) -> Written:
     """Write calibrations, result and plots into `folder`; enter them, or those of the kinds `add`, into its index (made if need be).
 
-    One of bad quality is written and entered too, and never chosen. An earlier file is never overwritten: the index has its checksum. Raises
-    BadConfig, BadData (a calibration that the index refuses; its files stay, for a look at them), Transient.
+    One of bad quality is written and entered too, and never chosen. An earlier file is never overwritten: the index has its checksum, and its result
+    says how it was made. Raises BadConfig, BadData (a calibration that the index refuses; its files stay, for a look at them), Transient.
     """
     unit = built.group.outcome.result
     first = built.made_from[0] if built.made_from else unit.expid
     files: dict[str, Path] = {}
     for kind, product in built.products.items():
-        path = unused(folder / calibration_name(kind, built.camera, built.night, first))
-        files[kind] = write_calibration(product, path, _cards(built))
-    result = folder / f"calib-{built.builder.name}-{built.camera}-{first:08d}.json"
-    record = BuildRecord(
+        with reserved(folder / calibration_name(kind, built.camera, built.night, first)) as path:
+            files[kind] = write_calibration(product, path, _cards(built))
+    with reserved(folder / f"calib-{built.builder.name}-{built.camera}-{built.night:08d}-{first:08d}.json") as result:
+        write_json(result, _record(built, files).model_dump(mode="json"), sync=False)
+    if plots and built.group.outcome.plots:
+        _draw(built, folder, folder / "plots" / result.stem.removeprefix("calib-"), Unit(built.night, first))
+    kinds = set(files) if add is True else set(add or ())
+    entries = tuple(add_calibration(folder, _entry(built, kind, path), unit.tags) for kind, path in files.items() if kind in kinds)
+    return Written(calibrations=files, result=result, entries=entries)
+
+
+def _record(built: Built, files: Mapping[str, Path]) -> BuildRecord:
+    return BuildRecord(
         builder=built.builder.name,
         instrument=built.instrument,
         camera=built.camera,
@@ -73,23 +84,40 @@ def write_built(built: Built, folder: Path, *, add: bool | Collection[str] = Tru
         made_from=list(built.made_from),
         files={kind: path.name for kind, path in files.items()},
         members=list(built.members),
-        result=unit,
+        result=built.group.outcome.result,
     )
-    write_json(result, record.model_dump(mode="json"), sync=False)
-    if plots and built.group.outcome.plots:
-        _draw(built, folder, Unit(built.night, first))
-    kinds = set(files) if add is True else set(add or ())
-    entries = tuple(add_calibration(folder, _entry(built, kind, path), unit.tags) for kind, path in files.items() if kind in kinds)
-    return Written(calibrations=files, result=result, entries=entries)
 
 
-def unused(path: Path) -> Path:
-    """The path, or the first with a number behind it that is no file."""
-    number, out = 1, path
-    while out.exists():
-        number += 1
-        out = path.with_name(f"{path.stem}-{number}{path.suffix}")
-    return out
+@contextmanager
+def reserved(path: Path) -> Iterator[Path]:
+    """The path, or the first with a number behind it that is no file, for this writer alone: an empty file holds it until the block has written it.
+
+    Where the block fails nothing is left. Raises Transient and BadConfig as `quicklook.io.atomic.atomic`.
+    """
+    taken = _take(path)
+    try:
+        yield taken
+    except BaseException:
+        with suppress(OSError):
+            if taken.stat().st_size == 0:
+                taken.unlink()
+        raise
+
+
+def _take(path: Path) -> Path:
+    for number in itertools.count(1):
+        out = path if number == 1 else path.with_name(f"{path.stem}-{number}{path.suffix}")
+        if out.exists():
+            continue
+        try:
+            out.parent.mkdir(parents=True, exist_ok=True)
+            out.touch(exist_ok=False)
+        except FileExistsError:
+            continue
+        except OSError:
+            return out  # the writing itself says what is wrong with the folder
+        return out
+    raise AssertionError("there is no last number")
 
 
 def _entry(built: Built, kind: str, path: Path) -> CalibEntry:
@@ -131,18 +159,18 @@ def _cards(built: Built) -> dict[str, HeaderValue]:
 
 
 def save_plots_of(built: Built, folder: Path, root: Path) -> PlotsReady:
-    """Write the plots as data into `folder`/plots; the event that has them drawn names the file relative to `root`."""
+    """Write the plots as data into `folder`; the event that has them drawn names the file relative to `root`."""
     first, plots = built.made_from[0] if built.made_from else built.group.outcome.result.expid, built.group.outcome.plots
-    path = folder / "plots" / f"plots-{built.builder.name}-{built.camera}-{first:08d}.npz"
+    path = folder / f"plots-{built.builder.name}-{built.camera}-{first:08d}.npz"
     save_plots(path, plots)
     status_of = {name: qa.status for qa in built.group.outcome.result.qas for name in qa.plots}
     return PlotsReady(path=str(path.relative_to(root)), names=[p.name for p in plots], statuses=[status_of.get(p.name) for p in plots])
 
 
-def _draw(built: Built, folder: Path, unit: Unit) -> None:
-    said = draft(save_plots_of(built, folder, folder), unit=unit, part=built.camera, tag=built.group.outcome.result.tag)
+def _draw(built: Built, root: Path, folder: Path, unit: Unit) -> None:
+    said = draft(save_plots_of(built, folder, root), unit=unit, part=built.camera, tag=built.group.outcome.result.tag)
     sink = make_sink("render", {})
-    sink.open(SinkContext(out=str(folder)))
+    sink.open(SinkContext(out=str(root)))
     sink.accept(Event(**said.model_dump(), epoch="", seq=1, time=0))
     sink.close()
 

@@ -30,7 +30,7 @@ from quicklook.io.instrument import Instrument, load_instrument
 from quicklook.io.products import can_write
 from quicklook.io.reader import open_reader
 from quicklook.service.adopting import Adoption, AdoptSettings, BuildSettings
-from quicklook.service.builds import BuildPlan
+from quicklook.service.buildmembers import BuildPlan
 from quicklook.service.processing import Recipe
 
 log = logging.getLogger("quicklook.config")
@@ -218,7 +218,7 @@ class Site:
                 raise BadConfig(f"{where}: builder {name} is for {' or '.join(builder.flavors)}, not for {flavor}")
             if settings.count < builder.at_least:
                 raise BadConfig(f"{where}: builder {name} needs {builder.at_least} exposures at least, count is {settings.count}")
-            plans.append(BuildPlan(builder=name, flavor=flavor, count=settings.count))
+            plans.append(replace(BuildPlan.of(builder, flavor, settings.count), builder=name))
         return tuple(plans)
 
     def recipe(self, chains: Mapping[str, Chain] | None = None) -> Recipe:

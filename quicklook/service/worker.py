@@ -148,7 +148,7 @@ def _plots(recipe: Recipe, built: Built, first: Unit) -> list[PlotsReady]:
     if not recipe.plots or not built.group.outcome.plots:
         return []
     folder = recipe.out / recipe.tag / "calib" / f"{built.builder.name}-{built.camera}-{first.night:08d}-{first.expid:08d}"
-    return [save_plots_of(built, folder, recipe.out)]
+    return [save_plots_of(built, folder / "plots", recipe.out)]
 
 
 def worker_main(pipe: Connection, recipe: Recipe, threads: int, warm_up: bool = True, may_end: bool = False) -> None:

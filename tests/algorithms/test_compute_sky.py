@@ -189,6 +189,9 @@ def test_without_sky_fibres_it_says_so() -> None:
         ComputeSky().run(replace(frame, fibermap=made.fibermap(FIBERSTATUS=status)))
     with pytest.raises(BadData, match="none of its 20 sky fibres can be used"):
         ComputeSky().run(replace(frame, ivar=np.zeros_like(frame.ivar)))
+    below = replace(frame, flux=-np.abs(frame.flux))  # as of a cloud: more was taken off than there is
+    with pytest.raises(BadData, match="none of its 20 sky fibres can be used"):
+        ComputeSky(SkyParams(free_levels=True)).run(below)
 
 
 def test_a_stuck_positioner_is_still_a_sky_fibre() -> None:

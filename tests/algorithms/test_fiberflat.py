@@ -78,6 +78,26 @@ def test_a_dead_and_an_empty_fibre_are_masked_and_spoil_nothing() -> None:
     assert (got.ivar[others].max(axis=1) > 0).all()
 
 
+def test_a_long_stretch_without_samples_is_not_known() -> None:
+    """Saturated: a spline runs through it and off at the end; a short one (50 samples) is bridged."""
+    frame, truth, _ = lamp()
+    n = made.NWAVE
+    flux, mask = frame.flux.copy(), frame.mask.copy()
+    mask[:20, n // 2 :], flux[:20, n // 2 :] = SpecMask.ALLBADPIX, 1e5
+    mask[30, 100:150] = SpecMask.COSMIC
+    got = ComputeFiberFlat().run(replace(frame, flux=flux, mask=mask))
+    last = frame.wave[:20, n // 2 - 1]
+    step = np.median(np.diff(frame.wave))
+    lost = got.wave > (last + 52 * step)[:, None]
+    assert (got.ivar[:20][lost] == 0).all()
+    assert (got.mask[:20][lost] == SpecMask.BADFIBERFLAT).all()
+    assert (got.flat[:20][lost] == 1).all()
+    seen = (got.wave > 6020) & (got.wave < frame.wave[:20, n // 2 - 1].min())
+    assert (got.mask[:20, seen] == 0).all()
+    assert (got.mask[30, (got.wave > 6020) & (got.wave < 6290)] == 0).all()
+    assert np.nanstd(relative(got, truth)[20:]) < 2 * RMS
+
+
 def test_a_dark_exposure_is_no_flat() -> None:
     frame, _, _ = lamp()
     dark = replace(frame, flux=np.random.default_rng(7).normal(0, 10, frame.flux.shape).astype(np.float32))

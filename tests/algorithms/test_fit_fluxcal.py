@@ -15,7 +15,14 @@ from quicklook.ccd.exposure import Exposure, FiberMap
 from quicklook.ccd.spectra import FiberFlat, Frame
 from quicklook.ccd.stars import CLIPPED, HELD_OUT, MASKED, Extinction, StdStars
 from quicklook.core.errors import BadData, MissingCalibration
+from quicklook.core.judge import Judge
 from quicklook.core.keys import Unit
+from quicklook.core.limits import load_limits
+from quicklook.core.metrics import Measures
+from quicklook.core.results import MetricResult
+from quicklook.core.status import Status
+from quicklook.io.configfiles import find_config
+from quicklook.service.site import declared_metrics
 
 WAVE = np.arange(3500.0, 5600.0, 1.0)
 EXPTIME = 60.0
@@ -166,6 +173,33 @@ def test_what_nobody_stated_is_said() -> None:
     assert calib.aterm is None
     assert any("no extinction" in a for a in fit.assumed)
     assert any("airmass 1" in a for a in fit.assumed)
+
+
+@pytest.mark.parametrize("airmass", [None, 0.0, 40.0])
+def test_an_airmass_nobody_can_believe_makes_the_calibration_provisional(airmass: float | None) -> None:
+    calib, fit = FitFluxcal().run([frame()], [exposure(airmass)], stars(), extinction(), None)
+    assert calib.pairmass == 1.0
+    assumed = judged(ZeroPoint().measure(calib, fit))["fluxcal_assumed"]
+    assert assumed.status is Status.WARNING
+    assert "airmass 1" in assumed.reason
+    good = judged(ZeroPoint().measure(*FitFluxcal().run([frame()], [exposure()], stars(), extinction(), None)))
+    assert good["fluxcal_assumed"].status is Status.NORMAL
+
+
+def test_a_reference_of_another_star_is_an_alarm() -> None:
+    """The response of a star that is ten thousand times brighter than its reference is none of any telescope, or none of this one."""
+    calib, fit = FitFluxcal().run([frame()], [exposure()], stars(flux=1e-4 * star(WAVE)[None]), extinction(), None)
+    wrong = judged(ZeroPoint().measure(calib, fit))["zero_point"]
+    assert wrong.status is Status.ALARM
+    assert judged(ZeroPoint().measure(calib, fit), "kast_blue")["zero_point"].status is Status.ALARM
+    right = FitFluxcal().run([frame()], [exposure()], stars(), extinction(), None)
+    assert judged(ZeroPoint().measure(*right))["zero_point"].status is Status.NORMAL
+
+
+def judged(measures: Measures, *instruments: str) -> dict[str, MetricResult]:
+    documents = [find_config("limits", name) for name in ("default", *instruments)]
+    limits = load_limits(documents, declared_metrics(), {"flavor", "camera", "arm"})
+    return {m.name: m for m in Judge(limits).measures(ZeroPoint.metrics, measures, {"flavor": "science"})}
 
 
 def test_refusals_say_what_to_do() -> None:

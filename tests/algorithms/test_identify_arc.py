@@ -138,3 +138,9 @@ def test_lines_of_elements() -> None:
     lines = shipped_lines(LampLines)
     assert {n.split("_")[0] for n in lamp_lines(lines, ("Hg", "Cd")).name} == {"Hg", "Cd"}
     assert len(lamp_lines(lines, ()).wave) == len(lines.wave)
+
+
+def test_a_flat_is_no_arc_and_says_so_without_a_warning_of_numpy(traces: PixelTraces) -> None:
+    """Warnings are errors in these tests."""
+    with pytest.raises(BadData, match="0 arc lines were found, that is too few"):
+        run(af.flat(af.Bench(dark=(4,))), traces)

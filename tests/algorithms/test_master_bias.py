@@ -15,6 +15,7 @@ from quicklook.ccd.geometry import Amplifier, Orientation, Section
 from quicklook.ccd.image import RawImage
 from quicklook.core.errors import BadData
 from quicklook.core.group import Streamed
+from quicklook.core.keys import Unit
 
 
 def structure(seed: int = 5) -> np.ndarray:
@@ -33,7 +34,7 @@ def zero(seed: int, extra: np.ndarray | None = None, drift: float = 0.0) -> RawI
 
 
 def master(raws: Sequence[RawImage], **params: object) -> Bias:
-    return MasterBias(MasterBiasParams(**params)).run(raws)
+    return MasterBias(MasterBiasParams(**params)).run(raws, [replace(f.exposure(0.0), unit=Unit(20220101, 10 + i)) for i in range(len(raws))])
 
 
 def data_of(values: np.ndarray) -> np.ndarray:
@@ -86,6 +87,30 @@ def test_cosmic_rays_leave_no_trace() -> None:
         raws.append(zero(i, hits))
     bias = master(raws)
     assert np.abs(data_of(bias.pixels)).max() < 10.0
+
+
+def patch(level: float) -> np.ndarray:
+    out = np.zeros(f.RAW_SHAPE)
+    cut = f.amplifier("B").data
+    out[cut.y0 : cut.y0 + 64, cut.x0 : cut.x0 + 64] = level
+    return out
+
+
+@pytest.mark.parametrize("odd", [(1, 3), (0,), (7, 8)])
+def test_zeros_with_light_are_left_out_by_name(odd: tuple[int, ...], caplog: pytest.LogCaptureFixture) -> None:
+    """Two of five: a clip by pixel takes them for its scatter. 7 and 8 come after the head, which the median is made from."""
+    n = 5 if max(odd) < 5 else 9
+    with caplog.at_level("WARNING"):
+        bias = master([zero(i, patch(60.0) if i in odd else None) for i in range(n)])
+    clean = master([zero(i) for i in range(n) if i not in odd])
+    assert np.abs((bias.pixels - clean.pixels)[patch(1.0) > 0]).max() < 0.01
+    assert [r.args[0].split(" differs")[0] for r in caplog.records] == [f"zero {10 + i}" for i in odd]  # type: ignore[index,union-attr]
+    assert "amplifier B" in caplog.text
+
+
+def test_zeros_of_which_no_majority_agrees_make_no_bias() -> None:
+    with pytest.raises(BadData, match=r"of 5 zeros 1 are alike.*zero 1[0-4] differs from the others by"):
+        master([zero(i, patch(60.0 * max(0, i - 1))) for i in range(5)])
 
 
 def test_it_streams() -> None:

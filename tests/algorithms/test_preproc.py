@@ -105,6 +105,28 @@ def test_calibration_of_another_shape() -> None:
         run(frame(), Bias(pixels=np.ones((12, 10), np.float32)))
 
 
+@pytest.mark.parametrize("stated", [True, False])
+def test_the_noise_of_a_dark_is_in_the_variance(stated: bool) -> None:
+    """0.01 electron/s in 900 s are 9 electron: three times what the read-out makes."""
+    sigma = np.full(SHAPE, 0.01, np.float32)
+    sigma[0, 0] = 0.0  # not known
+    pixels = np.random.default_rng(7).normal(0.0, 0.01, SHAPE).astype(np.float32)
+    image = run(frame(), Dark(pixels=pixels, variance=sigma**2 if stated else None), exptime=900.0)
+    pull = np.std((image.pixels * np.sqrt(image.ivar))[image.mask == 0])
+    assert pull == pytest.approx(1.0, abs=0.08) if stated else pull > 1.5  # ivar counts what light the model finds in the noise, too
+    known = replace(image, pixels=image.pixels.copy())
+    expected = np.sqrt(image.noise_variance["A"])
+    assert np.std(known.pixels[amplifier("A").ccd.slices]) == pytest.approx(expected, rel=0.05) if stated else expected < 5.0
+
+
+def test_the_noise_of_a_trimmed_bias_is_in_the_variance() -> None:
+    """One of the raw shape has it in the overscan, too, where the noise is measured."""
+    plain = run(frame()).noise_variance["A"]
+    of = {shape: Bias(pixels=np.zeros(shape, np.float32), variance=np.full(shape, 4.0, np.float32)) for shape in (SHAPE, frame().shape)}
+    added = [run(frame(), bias).noise_variance["A"] - plain for bias in of.values()]
+    assert added == pytest.approx([4.0 * amplifier("A").gain ** 2, 0.0], abs=1e-3)
+
+
 def test_dark_needs_a_time() -> None:
     dark = Dark(pixels=np.full(SHAPE, 0.4, np.float32))
     assert "exposure time" in run(frame(), dark, exptime=math.nan).skipped["dark"]
@@ -259,7 +281,9 @@ def test_trim_leaves_out_columns_beside_the_data() -> None:
 
 def test_no_overscan_at_all() -> None:
     bare = tuple(replace(amplifier(n), overscan=None, prescan=None) for n in "ABCD")
-    image = run(frame(amps=bare))
+    with pytest.raises(MissingCalibration, match=r"amplifiers A, B, C, D without overscan, and there is no bias"):
+        run(frame(amps=bare))
+    image = run(frame(amps=bare), use_bias="no")
     assert "no overscan section" in image.skipped["overscan"]
     assert (image.ivar == 0).all()
     assert (image.mask == PixelMask.BADREADNOISE).all()
@@ -369,6 +393,6 @@ def test_overscan_above_the_data_gives_a_level_per_column() -> None:
 
 def test_one_pixel() -> None:
     amp = Amplifier(name="A", data=Section(0, 1, 0, 1), ccd=Section(0, 1, 0, 1), gain=1.0)
-    image = run(RawImage(camera="x", pixels=np.array([[7]], np.uint16), amplifiers=(amp,)))
+    image = run(RawImage(camera="x", pixels=np.array([[7]], np.uint16), amplifiers=(amp,)), use_bias="no")
     assert image.shape == (1, 1)
     assert image.ivar[0, 0] == 0

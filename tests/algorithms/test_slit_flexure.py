@@ -14,6 +14,11 @@ from qa.slit_wavelengths import SlitWavelengths
 from quicklook.ccd.exposure import FiberMap
 from quicklook.ccd.linelist import SkyLines, shipped_lines
 from quicklook.ccd.spectra import Frame
+from quicklook.core.judge import Judge
+from quicklook.core.limits import load_limits
+from quicklook.core.status import Status
+from quicklook.io.configfiles import find_config
+from quicklook.service.site import declared_metrics
 
 N, NWAVE, STEP = 20, 2000, 1.3
 
@@ -71,6 +76,35 @@ def test_a_sky_without_lines_moves_nothing() -> None:
     assert np.isnan(found.shift)
     assert found.remark
     assert SlitWavelengths().measure(found)["slit_wave_shift"].not_applicable == found.remark
+
+
+@pytest.mark.parametrize("shift", [0.3, 4.0])
+def test_a_shift_too_doubtful_to_be_taken_off_is_told_all_the_same(shift: float) -> None:
+    """Two bright lines, of four that the list has: too few to move anything, enough to say that the wavelengths are wrong."""
+    listed = np.array([6500.0, 6900.0, 7400.0, 8000.0])
+    lines = SkyLines(name=("sky",) * 4, wave=listed, strength=np.ones(4), sigma=np.full(4, 0.01), window=np.full(4, 10.0))
+    grid, sigma = np.arange(6000.0, 9500.0, 0.2), 1.8 * STEP
+    spectrum = 40.0 + sum(600.0 * np.exp(-0.5 * ((grid - w) / sigma) ** 2) for w in listed[1:3])
+    given = frame(np.asarray(spectrum), grid, shift)
+    moved, found = SlitFlexure().run(given, lines)
+    assert moved is given
+    assert np.isnan(found.shift)
+    assert found.suggested == pytest.approx(shift, abs=0.1)
+    measures = SlitWavelengths().measure(found)
+    limits = load_limits([find_config("limits", "default")], declared_metrics(), {"flavor", "camera", "arm"})
+    judged = {m.name: m for m in Judge(limits).measures(SlitWavelengths.metrics, measures, {"flavor": "science"})}
+    assert judged["slit_wave_doubt"].status is (Status.WARNING if shift > 2 else Status.NORMAL)
+
+
+@pytest.mark.parametrize("shift", [11.0, -14.5])
+def test_lines_far_away_are_told_and_not_followed(shift: float) -> None:
+    spectrum, grid = lines_of()
+    given = frame(spectrum, grid, shift)
+    moved, found = SlitFlexure().run(given, None)
+    assert moved is given
+    assert np.isnan(found.shift)
+    assert found.suggested == pytest.approx(shift, abs=0.2)  # blends, as above
+    assert "farther than is taken off" in found.remark
 
 
 def test_no_sky_apertures_and_no_lines_in_range_are_said() -> None:

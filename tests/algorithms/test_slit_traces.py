@@ -64,6 +64,40 @@ def test_a_slit_that_reaches_to_the_edge_of_the_detector() -> None:
     assert np.abs(traces.at_rows(traces.x, ROWS)[0] - 0.5 * (-0.5 + edges(ROWS)[1] - 30)).max() < 0.1
 
 
+def filled(across: np.ndarray, along: float = 0.5, seed: int = 2) -> Image:
+    """Light over the whole detector, with `across` [nx] along the slit, and weaker by `along` at the ends of the spectrum."""
+    rng = np.random.default_rng(seed)
+    light = 3000.0 * (1.0 - along * (2.0 * np.arange(NY) / NY - 1.0) ** 2)[:, None] * across[None, :]
+    return af.as_image(rng.poisson(light) + 3.0 * rng.normal(size=light.shape), 1.0 / (light + 9.0))
+
+
+@pytest.mark.parametrize("far", [1.0, 0.8, 0.35])
+def test_a_slit_that_fills_the_detector(far: float) -> None:
+    """Evenly lit, or dimmer towards one end, with dust: there is no edge in the illumination itself."""
+    across = np.linspace(1.0, far, NX)
+    across[70:73] *= 0.4
+    traces, fit = TraceFlat().run([filled(across)], [known(4)], None)
+    assert np.abs(traces.at_rows(traces.x, ROWS) - (-0.5 + NX * (np.arange(4)[:, None] + 0.5) / 4)).max() < 0.1
+    assert (fit.coverage.min(), fit.rms.max() < 0.05, fit.dark) == (1.0, True, ())
+
+
+def test_scattered_light_is_no_slit_that_fills_the_detector() -> None:
+    """A background of two fifths of the light beside a real slit: its edges stand out all the same."""
+    image = slit(dust=False)
+    over = af.as_image(image.pixels + 1800.0 * (image.pixels.mean(axis=1, keepdims=True) / image.pixels.mean()), image.ivar)
+    traces, _ = TraceFlat().run([over], [known(1)], None)
+    assert np.abs(traces.at_rows(traces.x, ROWS)[0] - 0.5 * np.add(*edges(ROWS))).max() < 0.2
+
+
+@pytest.mark.parametrize("level", [0.0, 1000.0])
+def test_a_frame_without_a_lamp_is_refused(level: float) -> None:
+    """Also where an offset of the bias was left in it, which is the same everywhere."""
+    with pytest.raises(BadData, match="no slit stands out"):
+        TraceFlat().run([af.as_image(np.full((NY, NX), level), np.full((NY, NX), 1.0 / 9.0))], [known(5)], None)
+    with pytest.raises(BadData, match="no slit stands out"):
+        TraceFlat().run([filled(np.full(NX, 1.0), along=0.0)], [known(5)], None)
+
+
 def test_no_slit_is_refused() -> None:
     noise = 3.0 * np.random.default_rng(1).normal(size=(NY, NX))
     with pytest.raises(BadData, match="no slit stands out"):

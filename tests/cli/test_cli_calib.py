@@ -111,6 +111,34 @@ def test_show_what_a_frame_would_get(filled: Path, made: Path) -> None:
     assert (code, "chosen" in said) == (0, True)
 
 
+def test_show_names_none_where_it_hangs_on_what_is_not_stated(filled: Path) -> None:
+    """The file with the serial number would go before the other; the bad one, the one of another year and the default would not."""
+    with (filled / "calib" / "calib.yaml").open("a") as f:
+        f.write("  - {kind: bias, path: a.fits, camera: r0, valid_from: 20211231, when: {specid: '4'}}\n")
+        f.write("  - {kind: pixflat, path: b.fits, camera: r0, quality: bad, when: {object: x}}\n")
+        f.write("  - {kind: pixflat, path: c.fits, camera: r0, default: true}\n")
+    words = ("calib", "show", "bias", "--calib", "calib", "--camera", "r0", "--night")
+    code, said = quicklook(*words, "20220101", cwd=filled)
+    assert (code, "chosen" in said) == (1, False)
+    assert "it hangs on specid of the frame, which is not stated: give --like FILE, or --when specid=VALUE" in said
+    assert "also possible calib/bias-r0.fits" in said
+    for more, chosen in ((("20220101", "--when", "specid=4"), "a.fits"), (("20220101", "--when", "specid=5"), "bias-r0.fits"), (("20211230",), "bias-r0.fits")):
+        code, said = quicklook(*words, *more, cwd=filled)
+        assert code == 0
+        assert f"chosen        calib/{chosen}" in said
+    code, said = quicklook("calib", "show", "pixflat", "--calib", "calib", "--camera", "r0", "--night", "20220101", "--when", "detector=X", cwd=filled)
+    assert (code, "chosen        calib/c.fits" in said) == (0, True)
+
+
+def test_an_entry_that_is_added_again_is_replaced(filled: Path) -> None:
+    words = ("calib", "add", "calib/bias-r0.fits", "--calib", "calib", "--kind", "bias")
+    code, said = quicklook(*words, "--to", "20220301", cwd=filled)
+    assert (code, said) == (0, "replaced bias for r0: bias-r0.fits (valid_to was None, is 20220301)\n")
+    entry = next(e for e in CalibFolder(filled / "calib").entries() if e.kind == "bias")
+    assert (entry.night, entry.valid_from, len(entry.made_from)) == (20211230, 20211230, 7)
+    assert quicklook(*words, cwd=filled)[1].endswith("(as it was)\n")
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [
@@ -136,6 +164,8 @@ def test_check(filled: Path) -> None:
     code, said = quicklook("calib", "check", "--calib", "calib", cwd=filled)
     assert code == 0, said
     assert "4 calibrations, 0 of them cannot be used" in said
+    assert quicklook("calib", "add", "calib/dark-r0.fits", "--calib", "calib", "--kind", "dark", "--quality", "bad", cwd=filled)[0] == 0
+    assert "bad         dark       dark-r0.fits\n" in quicklook("calib", "check", "--calib", "calib", cwd=filled)[1]
     shutil.copy(filled / "calib" / "bias-r0.fits", filled / "calib" / "other.fits")
     raw = bytearray((filled / "calib" / "bias-r0.fits").read_bytes())
     raw[-3000] ^= 4
@@ -211,6 +241,19 @@ def test_validate_looks_at_the_index(filled: Path) -> None:
     assert code == 2
     assert "calib.yaml:" in said
     assert "did you mean 'valid_from'" in said
+
+
+def test_validate_knows_which_kinds_the_daemon_can_take_over(filled: Path) -> None:
+    """`traces` is the name of a builder; what it makes is of another kind."""
+    site = filled / "site.yaml"
+    site.write_text("instrument: desi\ncalib: calib\nadopt: {kinds: [bias, traces]}\n")
+    code, said = quicklook("validate", "--site", "site.yaml", cwd=filled)
+    assert code == 2
+    assert "site.yaml:3 (adopt.kinds): calibrations of kind 'traces' have no form on disk; the builder traces makes pixeltraces" in said
+    site.write_text("instrument: desi\ncalib: calib\nadopt: {kinds: [weather]}\n")
+    assert "have no form on disk; there are bias" in quicklook("validate", "--site", "site.yaml", cwd=filled)[1]
+    site.write_text("instrument: desi\ncalib: calib\nadopt: {kinds: [bias, pixeltraces]}\n")
+    assert quicklook("validate", "--site", "site.yaml", cwd=filled)[0] == 0
 
 
 def test_the_instrument_of_an_entry_is_that_of_the_file(filled: Path, made: Path) -> None:

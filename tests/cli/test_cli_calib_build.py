@@ -54,7 +54,7 @@ def test_a_bias_and_a_dark_of_every_camera(night: Path, tmp_path: Path) -> None:
     assert set(entries) == {("bias", ("b0",)), ("bias", ("r0",)), ("dark", ("r0",)), ("mask", ("r0",))}
     assert entries["bias", ("r0",)].made_from == (10, 11, 12, 14, 15, 16)
     assert entries["bias", ("b0",)].made_from == (10, 11, 12, 13, 14, 15, 16)
-    record = json.loads((tmp_path / "calib-dark-r0-00000020.json").read_text())
+    record = json.loads((tmp_path / "calib-dark-r0-20220101-00000020.json").read_text())
     assert [c["kind"] for c in record["result"]["provenance"]["calibrations"]] == ["bias"]  # the one that was made before
     header = fits.getheader(tmp_path / record["files"]["dark"])
     assert (header["EXPTIME"], header["CALSRC00"].split("/")[-1]) == (3600.0, "bias-r0-20220101-00000010.fits")
@@ -76,7 +76,7 @@ def test_files_may_be_named_and_nothing_needs_to_be_entered(night: Path, tmp_pat
     done = build(night, "bias", "--files", *files, "--camera", "b0", "--out", tmp_path / "made", "--no-add", "--no-plots")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "not in the index" in done.stdout
-    assert {p.name for p in (tmp_path / "made").iterdir()} == {"bias-b0-20220101-00000010.fits", "calib-bias-b0-00000010.json"}
+    assert {p.name for p in (tmp_path / "made").iterdir()} == {"bias-b0-20220101-00000010.fits", "calib-bias-b0-20220101-00000010.json"}
 
 
 def test_too_few_end_with_3_and_say_why(night: Path, tmp_path: Path) -> None:
@@ -108,6 +108,18 @@ def test_what_cannot_be_ends_with_2(night: Path, words: tuple[str, ...], message
 def test_a_parameter_may_be_set(night: Path, tmp_path: Path) -> None:
     done = build(night, "bias", "--expid", "10-16", "--camera", "b0", "--calib", tmp_path, "-c", "master_bias.head=3", "-q", "--no-plots")
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_exposures_of_several_nights_are_named_with_them() -> None:
+    from types import SimpleNamespace
+
+    from quicklook.cli.calib_build import _made_from
+    from quicklook.core.group import MemberVerdict
+
+    members = [MemberVerdict(night=n, expid=e, status=None, taken=e != 9, reasons=[]) for n, e in ((20220101, 3), (20220101, 9), (20220101, 4), (20220102, 3))]
+    assert _made_from(SimpleNamespace(products={"bias": 1}, members=members[:3])) == "made from 3, 4"  # type: ignore[arg-type]
+    assert _made_from(SimpleNamespace(products={"bias": 1}, members=members)) == "made from 3, 4 of night 20220101; 3 of night 20220102"  # type: ignore[arg-type]
+    assert _made_from(SimpleNamespace(products={}, members=members)) == "nothing was made"  # type: ignore[arg-type]
 
 
 def test_every_builder_that_is_shipped_can_be_loaded() -> None:

@@ -140,6 +140,33 @@ def test_a_group_asks_only_for_what_its_exposures_have() -> None:
 # ---- groups
 
 
+def test_the_same_exposure_counts_once() -> None:
+    copy = Member(key=PartKey(Unit(20220101, 10), "r0"), read=lambda: core_toys.reading(9.0), file="copy.fits")
+    group = run([member(1.0, 10), copy, member(2.0, 11)])
+    assert group.outcome[Offset] == Offset(value=3.0)
+    assert [(m.file, m.reasons) for m in group.left_out] == [("copy.fits", ["it is the same exposure as 10.fits"])]
+    alone = run([member(1.0, 10), copy])
+    assert "1 of 2 are (10: it is the same exposure as 10.fits)" in alone.outcome.result.reasons[0]
+
+
+@pytest.mark.parametrize(
+    ("tags", "others", "why"),
+    [
+        ({"serial": "B", "bound_to": "serial"}, {"serial": "A", "bound_to": "serial"}, "its serial is B, that of the others A"),
+        ({}, {"serial": "A", "bound_to": "serial"}, "its serial is not stated, that of the others A"),
+        ({"raw_shape": "8,8"}, {"raw_shape": "8,9"}, "its size in pixels is 8,8, that of the others 8,9"),
+    ],
+)
+def test_an_exposure_of_another_detector_is_left_out_by_name(tags: dict[str, str], others: dict[str, str], why: str) -> None:
+    group = run([member(5.0, 10, **tags), member(1.0, 11, **others), member(2.0, 12, **others)])
+    assert group.outcome[Offset] == Offset(value=3.0)
+    assert [(m.expid, m.reasons) for m in group.left_out] == [(10, [why])]
+    for name, value in others.items():
+        assert group.outcome.result.tags[name] == value
+    few = run([member(1.0, 10, **tags), member(2.0, 11, **others)])
+    assert "1 of 2 are (11: its" in few.outcome.result.reasons[0]
+
+
 def test_the_exposures_make_the_product() -> None:
     told: list[MemberVerdict] = []
     group = run([member(v, i) for i, v in enumerate((1.0, 2.0, 6.0), start=10)], told=told.append)

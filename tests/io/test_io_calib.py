@@ -170,6 +170,7 @@ def test_a_changed_index_is_taken_up(tmp_path: Path) -> None:
         ("- {kind: bias, path: x.fits, valid_from: 2026-13-01}", r"calib.yaml:2 .*no date of the calendar"),
         ("- {kind: bias, path: x.fits, valid_from: yesterday}", r"calib.yaml:2 .*is no night"),
         ("- {kind: bias}", r"calib.yaml:2 .*is required"),
+        ("- {kind: bias, path: x.fits, valid_from: 2026-01-02, valid_to: 2026-01-01}", r"calib.yaml:2 .*valid_to 20260101 is before valid_from 20260102"),
     ],
 )
 def test_a_bad_index_is_refused_with_its_line(tmp_path: Path, line: str, words: str) -> None:
@@ -204,6 +205,12 @@ def desi_tree(tmp_path: Path, more: str = "") -> DesiCalibTree:
     for i, name in enumerate(("old", "new", "other")):
         image(folder, f"{name}.fits", i)
     return DesiCalibTree(tmp_path)
+
+
+def test_a_version_of_a_tree_that_ends_before_it_begins_is_named(tmp_path: Path) -> None:
+    more = "  V2026X:\n    BIAS: spec/sm4/old.fits\n    DATE-OBS-BEGIN: '20260301'\n    DATE-OBS-END: '20260201'\n"
+    with pytest.raises(BadConfig, match=r"sm4-r\.yaml: V2026X ends \(20260201\) before it begins \(20260301\)"):
+        desi_tree(tmp_path, more).entries()
 
 
 @pytest.mark.parametrize(

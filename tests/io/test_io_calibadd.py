@@ -14,6 +14,7 @@ import spectra_made as made
 from astropy.io import fits
 
 from quicklook.ccd.calibs import KnownFibers
+from quicklook.ccd.stars import Extinction, StdStars
 from quicklook.core.errors import BadConfig, BadData, MissingCalibration
 from quicklook.core.product import Calibration
 from quicklook.io.calib import CalibFolder, open_index
@@ -78,6 +79,8 @@ WRONG = [
     ("bias", nans("pixels", 0.06), r"6 % of its values are no numbers \(at most 5 % may be\)"),
     ("bias", nans("pixels", 1.0), "holds no finite pixel"),
     ("bias", times("pixels", 1.0, 1e5), r"median is 1e\+05 ADU"),
+    ("bias", times("pixels", 0.0), "all of its pixels are 0 ADU; none that was measured is so even"),
+    ("bias", times("pixels", 1.0, 6e4), r"median is 6e\+04 ADU"),
     ("bias", lambda f: {"variance": np.full_like(f["variance"], np.nan)}, "variance is not known anywhere"),
     ("dark", times("pixels", 1e6), r"median is 10\d\d electron/s, it must lie in -1 to 100; is it in ADU"),
     ("dark", nans("pixels", 0.4), "40 % of its values are no numbers"),
@@ -89,14 +92,18 @@ WRONG = [
     ("psf", swapped, "its traces cross"),
     ("psf", lambda f: {"x": np.repeat(f["x"][:1], 6, axis=0) + 0.1 * np.arange(6)[:, None]}, "two of its traces are 0.05 pixel apart"),
     ("psf", nans("x", 0.1), "traces hold values that are not finite"),
-    ("psf", _wiggle, r"does not run one way along y for 1 traces \(fibre 2"),
+    ("psf", _wiggle, r"does not rise along y for 1 traces \(fibre 2"),
+    ("psf", lambda f: {"y": np.concatenate([f["y"][:, :1], -f["y"][:, 1:]], axis=1)}, "does not rise along y for 6 traces"),
+    ("psf", lambda f: {"wavemin": 10.0}, "its wavelengths are 10 to .* Angstrom, they must lie in 900 to 60000"),
     ("psf", times("ysig", -1.0), "its widths ysig are no positive numbers"),
     ("pixeltraces", times("x", 5.0), "lie outside of the detector"),
     ("fiberflat", times("flat", 0.01), "the median of its good samples is 0.01"),
+    ("fiberflat", times("flat", 1.9), "the median of its good samples is 1.9.*, it must be around 1 .0.7 to 1.4"),
     ("fiberflat", lambda f: {"ivar": np.zeros_like(f["ivar"])}, "100 % of its samples are masked or have no ivar"),
     ("fiberflat", lambda f: {"wave": f["wave"][::-1].copy()}, "WAVELENGTH: must be numbers that rise"),
     ("fiberflat", lambda f: {"fiber": np.zeros_like(f["fiber"])}, "a fibre number stands twice"),
     ("fluxcal", times("calib", -1.0), "only 0 % of its samples are positive"),
+    ("fluxcal", times("calib", 1e12), "for 1e-17 erg/cm2, no telescope gives that"),
     ("fluxcal", nans("aterm", 0.1), "ATERM holds values that are no numbers"),
     ("sky", lambda f: {"ivar": np.zeros_like(f["ivar"])}, "100 % of its samples have no ivar"),
     ("ptc", times("gain", -1.0), "a gain is not positive"),
@@ -121,6 +128,17 @@ def test_a_review_of_what_is_not_known_says_nothing() -> None:
 
     assert review(Odd()).wrong == []
     assert review(KnownFibers(broken=(-1,))).wrong == ["a fibre number is negative"]
+
+
+def test_extinction_and_stars_that_nobody_has() -> None:
+    wave = np.linspace(3000.0, 9000.0, 20)
+    assert review(Extinction(wave=wave, magnitude=np.full(20, 0.2))).wrong == []
+    assert "0 magnitude per airmass, it must lie in 0 to 3" in review(Extinction(wave=wave, magnitude=np.zeros(20))).wrong[0]
+    assert "50 magnitude per airmass" in review(Extinction(wave=wave, magnitude=np.full(20, 50.0))).wrong[0]
+    star = np.full((1, 20), 1000.0)
+    assert review(StdStars(wave=wave, flux=star)).wrong == []
+    dark = np.where(np.arange(20) < 5, -1.0, star)
+    assert "25 % of its flux is negative" in review(StdStars(wave=wave, flux=dark)).wrong[0]
 
 
 def test_units_and_types_are_those_of_the_kind(tmp_path: Path) -> None:
@@ -240,6 +258,64 @@ def test_a_file_from_elsewhere_is_copied(tmp_path: Path) -> None:
     write_calibration(calibs_made.dark(), far)
     with pytest.raises(BadConfig, match="is there already and is another file"):
         import_calibration(here, far, {}, {})
+
+
+BUILT: dict[str, Any] = {"CAMERA": "r0", "INSTRUME": "bench", "NIGHT": 20220101, "NMADE": 2, "MADE00": 14, "MADE01": 15, "QUALITY": "provisional"}
+
+
+def test_what_its_builder_wrote_into_the_header_is_kept(tmp_path: Path) -> None:
+    path = write_calibration(calibs_made.bias(), tmp_path / "b.fits", BUILT)
+    added = import_calibration(tmp_path, path, {}, {})
+    assert (added.instrument, added.camera, added.night, added.valid_from) == (("bench",), ("r0",), 20220101, 20220101)
+    assert (added.made_from, added.quality) == ((14, 15), "provisional")
+    assert import_calibration(tmp_path / "other", path, {"default": True, "quality": "good"}, {}).valid_from is None
+
+
+def test_one_that_is_called_bad_is_not_made_good(tmp_path: Path) -> None:
+    path = write_calibration(calibs_made.bias(), tmp_path / "b.fits", {**BUILT, "QUALITY": "bad"})
+    with pytest.raises(BadData, match=r"its builder called it bad \(QUALITY in its header\)") as raised:
+        import_calibration(tmp_path, path, {}, {})
+    assert "--quality provisional" in raised.value.what_next
+    assert not (tmp_path / "calib.yaml").exists()
+    assert import_calibration(tmp_path, path, {"quality": "bad"}, {}).quality == "bad"
+    good = write_calibration(calibs_made.bias(), tmp_path / "g.fits", {**BUILT, "QUALITY": "good"})
+    import_calibration(tmp_path, good, {"quality": "bad", "comment": "a lamp was on"}, {})
+    with pytest.raises(BadData, match=r"the index has marked it as bad \(a lamp was on\)"):
+        import_calibration(tmp_path, good, {}, {})
+
+
+def test_one_that_is_listed_keeps_what_is_known_of_it(tmp_path: Path) -> None:
+    path = write_calibration(calibs_made.bias(), tmp_path / "b.fits")
+    fields = {"kind": "bias", "camera": "r0", "instrument": "bench", "valid_from": 20220101, "night": 20220101, "made_from": (14, 15), "serial": "S7"}
+    first, told = import_calibration(tmp_path, path, fields, {}), list[CalibEntry]()
+    again = import_calibration(tmp_path, path, {"kind": "bias", "valid_to": 20220301}, {}, replaced=told.append)
+    assert told == [first]
+    assert again == first.model_copy(update={"valid_to": 20220301})
+    write_calibration(calibs_made.bias(), path, {**BUILT, "NIGHT": 20220105})
+    other = import_calibration(tmp_path, path, {}, {})
+    assert (other.night, other.made_from, other.serial, other.valid_to, other.quality) == (20220105, (14, 15), ("S7",), 20220301, "provisional")
+    assert other.sha256 != first.sha256
+    assert len(CalibFolder(tmp_path).entries()) == 1
+
+
+def test_nights_that_end_before_they_begin(tmp_path: Path) -> None:
+    path = write_calibration(calibs_made.bias(), tmp_path / "b.fits")
+    with pytest.raises(BadConfig, match="valid_to 20160101 is before valid_from 20160102: no night would ever have it"):
+        import_calibration(tmp_path, path, {"valid_from": "2016-01-02", "valid_to": "2016-01-01"}, {})
+
+
+def test_a_raw_frame_is_no_calibration(tmp_path: Path) -> None:
+    fits.writeto(tmp_path / "b14.fits", np.random.default_rng(1).integers(900, 1100, calibs_made.RAW_SHAPE).astype(np.uint16))
+    with pytest.raises(BadData, match=r"b14\.fits is not added: it holds whole numbers of 16 bit and no CALKIND, so it is a raw frame"):
+        import_calibration(tmp_path / "calib", tmp_path / "b14.fits", {"kind": "bias"}, {})
+
+
+def test_an_instrument_without_overscan_that_is_turned(tmp_path: Path) -> None:
+    """The raw frame has as many pixels as the image, and lies the other way round."""
+    add(tmp_path, calibs_made.bias((60, 110)), camera="r0")
+    add(tmp_path, calibs_made.pixeltraces(), camera="r0")
+    with pytest.raises(BadData, match="it has 110 x 60 pixels"):
+        add(tmp_path, calibs_made.dark((60, 110)), camera="r0")
 
 
 def test_what_is_refused_leaves_no_copy(tmp_path: Path) -> None:

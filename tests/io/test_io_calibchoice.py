@@ -94,16 +94,23 @@ def test_hardware_moves(biases: Path) -> None:
 
 
 def test_an_index_of_any_kind_does(biases: Path) -> None:
-    table = Table(biases, bias("one", night=20220101), stale={"bias": 10.0})
+    table = Table(biases, bias("one", night=20220101), stale={"bias": 9.5})
     found = IndexedCalibrations(table).find(Bias, part(), TAGS)
     assert found is not None
     used = found[1]
-    assert (used.night, used.age_days, used.stale_days, used.stale, used.quality) == ("20220101", 10.5, 10.0, True, "good")
+    assert (used.night, used.age_days, used.stale_days, used.stale, used.quality) == ("20220101", 10.0, 9.5, True, "good")
     assert used.renewal.startswith("`quicklook calib build bias --night 20220111 --camera r0 --expid A-B`")
     table.add(CalibEntry(**bias("two", night=20220102, valid_from=20220102)))
     newer = IndexedCalibrations(table).find(Bias, part(), TAGS)
     assert newer is not None
     assert (Path(newer[1].source).stem, newer[1].stale) == ("two", False)
+
+
+def test_a_provisional_one_says_what_makes_a_better_one(biases: Path) -> None:
+    found = IndexedCalibrations(Table(biases, bias("one", quality="provisional"))).find(Bias, part(), TAGS)
+    assert found is not None
+    assert (found[1].quality, found[1].stale_days) == ("provisional", None)
+    assert "quicklook calib build bias" in found[1].renewal
 
 
 def test_an_entry_says_when_it_is_stale(biases: Path) -> None:
@@ -114,12 +121,21 @@ def test_an_entry_says_when_it_is_stale(biases: Path) -> None:
 
 
 def test_age() -> None:
-    assert age_days(20220101, 20220111, "2022-01-12T00:00:00+00:00") == 11.0
-    assert age_days(20220101, 20220111, "") == 10.0
-    assert age_days(20220112, 20220111, "") == -1.0
-    assert age_days(None, 20220111, "") is None
-    assert age_days(20220101, 0, "") is None
-    assert age_days(20220101, 20220111, "yesterday") is None
+    assert age_days(20220111, 20220111) == 0.0
+    assert age_days(20220101, 20220111) == 10.0
+    assert age_days(20211231, 20220101) == 1.0
+    assert age_days(20220112, 20220111) == -1.0
+    assert age_days(None, 20220111) is None
+    assert age_days(20220101, 0) is None
+    assert age_days(20220101, 20221301) is None
+
+
+def test_one_of_the_same_night_is_not_stale_wherever_the_site_lies(biases: Path) -> None:
+    """At Lick the exposures of an evening lie more than a day after 00 UTC of its date."""
+    table = Table(biases, bias("one", night=20220111), stale={"bias": 1.0})
+    found = IndexedCalibrations(table).find(Bias, part(), {**TAGS, "start": "2022-01-12T05:30:00+00:00"})
+    assert found is not None
+    assert (found[1].age_days, found[1].stale) == (0.0, False)
 
 
 @pytest.mark.parametrize(
@@ -198,7 +214,7 @@ def test_cards_of_the_products(biases: Path, tmp_path: Path) -> None:
         f.verify("exception")
         head = f[0].header
         assert head["CALSRC00"] == str(biases / "one.fits")
-        wanted = {"CALKND00": "bias", "CALAGE00": 0.5, "CALQLT00": "provisional", "CALFRM00": "20220111", "CALEND00": "20220112", "CALHOW00": "night"}
+        wanted = {"CALKND00": "bias", "CALAGE00": 0.0, "CALQLT00": "provisional", "CALFRM00": "20220111", "CALEND00": "20220112", "CALHOW00": "night"}
         assert {k: head[k] for k in wanted} == wanted
         assert head["CALALT00"] == "two.fits, three.fits"
 

@@ -71,6 +71,19 @@ def test_a_dark_end_of_the_slit_is_data_where_the_header_or_a_round_number_says_
     assert stated.amps[0].data == Section(0, 500, 0, 400)
 
 
+def test_a_header_that_calls_the_overscan_data_is_named() -> None:
+    """Stale after the overscan was moved; that nothing was found is no fault of the frames."""
+    flat, zero = made.raw(made.ONE, "flat", False, 1), made.raw(made.ONE, "zero", False, 2)
+    wrong = find_amplifiers(flat, zero, Section(0, 300, 40, 440))
+    assert [s for s in wrong.unsure if "overscan" in s] == [
+        "overscan: none, as the header calls [41:440,1:300] data (DATASEC or TRIMSEC); but light does not reach [401:440,1:300]: is the header right?"
+    ]
+    right = find_amplifiers(flat, zero, Section(0, 300, 0, 400))
+    assert right.amps[0].overscan == Section(0, 300, 400, 440)
+    cut = find_amplifiers(flat[:, :400], zero[:, :400], Section(0, 300, 10, 400))
+    assert any("no strip was found that light does not reach" in s for s in cut.unsure)
+
+
 def test_without_a_zero_it_says_so() -> None:
     found = find_amplifiers(made.raw(made.ONE, "flat", False, 1), None)
     assert found.amps[0].overscan == Section(0, 300, 400, 440)

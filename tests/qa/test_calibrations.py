@@ -44,6 +44,16 @@ def test_one_without_a_night_may_be_stale() -> None:
     assert "is of an unknown night" in found["calibration_stale"].reason
 
 
+def test_a_provisional_one_is_a_warning_in_every_verdict() -> None:
+    seen = CalibrationsUsed(used=(used("bias", 1.0), used("fluxcal", 1.0).model_copy(update={"quality": "provisional"})))
+    found = judged(seen)["calibration_provisional"]
+    assert found.statuses == [Status.NORMAL, Status.WARNING]
+    assert "fluxcal: fluxcal.fits is provisional" in found.reason
+    assert judged(CalibrationsUsed(used=(used("bias", 1.0),)))["calibration_provisional"].status is Status.NORMAL
+    absent = CalibrationsUsed(absent={"bias": Absence(why="none", what_next="")})
+    assert judged(absent)["calibration_provisional"].not_applicable == "no calibration was used"
+
+
 def test_what_should_be_there_and_is_not() -> None:
     absent = {
         "dark": Absence(why="1 of r0 in calib.yaml, none usable", what_next="`make dark` makes one", expected=True),

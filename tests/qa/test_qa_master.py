@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import qa_frames as f
@@ -48,6 +50,15 @@ def test_rows_and_columns_are_told_apart() -> None:
         assert by_column["bias_column_structure"][i] == pytest.approx(3.0 * amp.gain * np.std(columns[amp.data.slices[1]]), rel=0.03)
     assert by_row["bias_column_structure"].max() < 0.05
     np.testing.assert_allclose(by_row["bias_noise_ratio"], 1.0, rtol=0.03)
+
+
+def test_light_in_all_zeros_is_an_offset() -> None:
+    """No structure tells it: it is the same in every pixel."""
+    values = noise()
+    values[AMPS[2].data.slices] += 200.0
+    found = measured(bias(values))
+    np.testing.assert_allclose(found["bias_offset"], [0.0, 0.0, 200.0 * AMPS[2].gain, 0.0], atol=0.02)  # 32768 pixels: 0.005
+    assert found["bias_row_structure"].max() < 0.05
 
 
 def test_structure_from_pixel_to_pixel_shows_in_the_ratio() -> None:
@@ -105,3 +116,11 @@ def test_a_dark_that_states_no_error_is_not_measured_for_it() -> None:
     assert np.isnan(found["dark_error"].values).all()
     assert np.isnan(found["dark_current"].values).all()
     assert found["dark_current"].remarks["A",] == "no pixel has a value"
+
+
+def test_the_offset_of_a_bias_is_judged_only_against_an_overscan() -> None:
+    bare = RawImage(camera="r0", pixels=f.pixels(), amplifiers=tuple(replace(a, overscan=None, prescan=None) for a in AMPS))
+    level = bias(noise() + 1000.0)
+    by_name = {m.name: m for m in BiasStructure().measure(level, Streamed([lambda: bare])).metrics}
+    assert by_name["bias_offset"].not_applicable == "no amplifier has an overscan"
+    assert measured(level)["bias_offset"].min() > 900.0

@@ -18,8 +18,8 @@ from quicklook.core.status import Status
 from quicklook.io.calibentry import CalibEntry
 from quicklook.io.calibstore import FolderStore
 from quicklook.service.building import Building, Built, Prefetched, cameras_of, numbers
-from quicklook.service.builtfiles import last_night, left_out_words, write_built
-from quicklook.service.site import Site
+from quicklook.service.builtfiles import last_night, left_out_words, reserved, write_built
+from quicklook.service.site import Site, load_site
 
 BUILDER = """
 builder: bias
@@ -170,6 +170,21 @@ def test_exposures_are_found_by_number(site: Site, tmp_path: Path) -> None:
         building.find(site.raw, [1, 9], 20220101)
 
 
+def test_the_night_is_that_of_the_header_where_the_name_has_none(tmp_path: Path) -> None:
+    bench_site(tmp_path)
+    (tmp_path / "bench.yaml").write_text((tmp_path / "bench.yaml").read_text().replace("{night:8d}_{expid:4d}_{camera}", "{camera}{expid:d}"))
+    site = load_site(None, options={"instrument": str(tmp_path / "bench.yaml"), "raw": str(tmp_path / "raw")})
+    for folder, night in (("x", 20220101), ("y", 20220103)):
+        (tmp_path / "raw" / folder).mkdir()
+        header = fits.Header({"FLAVOR": "zero", "NIGHT": night})
+        fits.PrimaryHDU(np.zeros((96, 96), np.int16), header).writeto(tmp_path / "raw" / folder / "a7.fits")
+    building = Building.of(site)
+    assert building.find(site.raw, [7], 20220103) == [tmp_path / "raw" / "y" / "a7.fits"]
+    assert len(building.find(site.raw, [7], None)) == 2
+    with pytest.raises(BadConfig, match="no exposure 7 of night 20220102"):
+        building.find(site.raw, [7], 20220102)
+
+
 # ---- files
 
 
@@ -183,11 +198,11 @@ def test_calibration_result_plots_and_entry(site: Site, tmp_path: Path) -> None:
     entry = FolderStore(calib).entries()[0]
     assert (entry.kind, entry.camera, entry.valid_from, entry.valid_to, entry.night) == ("bias", ("a",), 20220101, 20220103, 20220101)
     assert (entry.made_from, entry.quality, entry.path) == ((3, 4, 5, 6), "good", "bias-a-20220101-00000003.fits")
-    record = json.loads((calib / "calib-bias-a-00000003.json").read_text())
+    record = json.loads((calib / "calib-bias-a-20220101-00000003.json").read_text())
     assert record["made_from"] == [3, 4, 5, 6]
     assert record["result"]["status"] == "NORMAL"
     assert [m["expid"] for m in record["members"]] == [3, 4, 5, 6]
-    assert (calib / "plots" / "bias_structure-a-00000003.png").stat().st_size > 1000
+    assert (calib / "plots" / "bias-a-20220101-00000003" / "bias_structure-a-00000003.png").stat().st_size > 1000
 
 
 def test_what_was_made_is_used_by_the_next_build(site: Site, tmp_path: Path) -> None:
@@ -204,6 +219,28 @@ def test_an_earlier_file_is_never_overwritten(site: Site, tmp_path: Path) -> Non
     first, second = (write_built(built, calib, plots=False).calibrations["bias"] for _ in range(2))
     assert (first.name, second.name) == ("bias-a-20220101-00000003.fits", "bias-a-20220101-00000003-2.fits")
     assert len(FolderStore(calib).entries()) == 2
+
+
+def test_nor_are_its_result_and_its_plots(site: Site, tmp_path: Path) -> None:
+    calib = tmp_path / "calib"
+    for files in ([3, 4, 5], [3, 4, 5, 6]):
+        write_built(build(site, tmp_path, [write_frame(tmp_path, "a", i) for i in files]), calib)
+    name = "bias-a-20220101-00000003"
+    results = [json.loads((calib / f"calib-{name}{again}.json").read_text()) for again in ("", "-2")]
+    assert [(r["made_from"], r["files"]) for r in results] == [([3, 4, 5], {"bias": f"{name}.fits"}), ([3, 4, 5, 6], {"bias": f"{name}-2.fits"})]
+    assert sorted(p.name for p in (calib / "plots").iterdir()) == [name, f"{name}-2"]
+
+
+def test_two_writers_never_have_the_same_name(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "a.fits"
+    with reserved(path) as one, reserved(path) as two:
+        assert (one.name, two.name) == ("a.fits", "a-2.fits")
+        one.write_bytes(b"x")
+        two.write_bytes(b"y")
+    with pytest.raises(BadData), reserved(path) as three:
+        raise BadData("nothing was written")
+    assert three.name == "a-3.fits"
+    assert sorted(p.name for p in path.parent.iterdir()) == ["a-2.fits", "a.fits"]
 
 
 def test_only_what_is_asked_for_is_entered(site: Site, tmp_path: Path) -> None:

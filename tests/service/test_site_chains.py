@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 
 from quicklook.core.errors import BadConfig
-from quicklook.io.configfiles import list_configs
+from quicklook.io.configfiles import find_config, list_configs
 from quicklook.service.site import load_site
 
 
@@ -35,6 +35,14 @@ def test_the_chains_of_an_instrument_are_those_that_it_names() -> None:
     assert [named.chain_name(f) for f in ("science", "flat")] == ["zero", "zero"]
     of_site = load_site(None, options={"instrument": "kast_blue", "chains": {"_default": "raw"}})
     assert of_site.chain_name("zero") == "raw"
+
+
+@pytest.mark.parametrize("name", list_configs("chains"))
+def test_every_chain_judges_the_calibrations_it_used(name: str) -> None:
+    """A stale, provisional or lacking one is a warning in any chain."""
+    steps = find_config("chains", name).get(("steps",))
+    qas = [qa["qa"] if isinstance(qa, dict) else qa for step in steps for qa in step.get("qas", [])]
+    assert qas.count("calibrations") == 1
 
 
 def test_desi_has_a_chain_for_every_flavor() -> None:

@@ -30,6 +30,7 @@ _FAINT, _BRIGHT = 6.0, 100.0
 _MOST = 400
 _DIVISIONS = (2, 4)
 _STEP = 6.0
+_NO_STRIP = "overscan: no strip was found that light does not reach; is there none, or is no frame bright enough?"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,8 +67,22 @@ class _Axis:
 def find_amplifiers(bright: Array, dark: Array | None, within: Section | None = None) -> Found:
     """Amplifiers of an image [ny, nx] from a frame with light and one without (ADU); without `dark` the darkest strips have to serve.
 
-    `within`: what the header says to be data, so that no strip in it is taken for overscan; None where it says nothing.
+    `within`: what the header says to be data, so that no strip in it is taken for overscan; None where it says nothing. Where that hides what would
+    be found without it, a sentence says so.
     """
+    found = _found(bright, dark, within)
+    if within is None or _NO_STRIP not in found.unsure:
+        return found
+    hidden = [s for a in _found(bright, dark, None).amps for s in (a.overscan, a.prescan, a.parallel) if s is not None]
+    if not hidden:
+        return found
+    places = " and ".join(dict.fromkeys(str(s) for s in hidden))
+    told = f"overscan: none, as the header calls {within} data (DATASEC or TRIMSEC); but light does not reach {places}: is the header right?"
+    return Found(amps=found.amps, unsure=tuple(told if u == _NO_STRIP else u for u in found.unsure))
+
+
+def _found(bright: Array, dark: Array | None, within: Section | None) -> Found:
+    """See `find_amplifiers`: along x, or where no strip is there along y."""
     found, no_columns = _find(bright, dark, within)
     if not no_columns or not any(a.parallel for a in found.amps):
         return found
@@ -104,7 +119,7 @@ def _find(bright: Array, dark: Array | None, within: Section | None) -> tuple[Fo
     if 0 < (light := brightness(bright, dark)) < _BRIGHT and (x.strips or y.strips):
         unsure.append(f"overscan: the brightest frame has light of {light:.0f} times the noise alone; dim parts of the detector look like overscan")
     if not x.strips and not y.strips:
-        unsure.append("overscan: no strip was found that light does not reach; is there none, or is no frame bright enough?")
+        unsure.append(_NO_STRIP)
     for axis, name, n in ((x, "columns", len(x.spans)), (y, "rows", len(y.spans))):
         if n > 1 and not axis.seen:
             unsure.append(f"amplifiers: {n} along the {name}, by the strips between them; the level of the bias shows no step there")
