@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 from typer.core import TyperGroup
 
-from quicklook.cli import bench, calib, demo, export, instrument, listen, listing, reference, run, simulate, validate, watch
+from quicklook.cli import bench, calib, demo, export, instrument, listen, listing, reference, run, scorecard, simulate, validate, watch
 from quicklook.core.errors import BadConfig, NotReadyYet, QuicklookError, Transient, describe
 
 
@@ -37,7 +37,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
 
-for module in (run, watch, calib, listen, simulate, listing, instrument, validate, export, bench, demo, reference):
+for module in (run, watch, calib, listen, simulate, listing, instrument, validate, export, scorecard, bench, demo, reference):
     module.register(app)
 
 

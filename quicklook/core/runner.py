@@ -278,10 +278,15 @@ def _qa_status(metrics: list[Any]) -> Status | None:
     return total(judged) if judged else None
 
 
+def _by(qa: str, reason: str) -> str:
+    """Which QA it was, behind the sentence, unless the metric that the sentence begins with is named like the QA."""
+    return "" if reason.startswith(f"{qa} ") else f" [{qa}]"
+
+
 def reasons_of(steps: list[StepResult], qas: list[QAResult]) -> list[str]:
     """Sentences that explain a verdict, worst first: failed steps, then every metric that is not NORMAL; nothing twice.
 
-    Metrics that were not measured at the same place for the same cause are one sentence.
+    Metrics that were not measured at the same place for the same cause are one sentence. Each names its QA, where it does not begin with it.
     """
     out = [f"UNKNOWN: step {s.name} failed: {s.failure.message}" for s in steps if s.failure]
     failed_step = bool(out)
@@ -296,7 +301,7 @@ def reasons_of(steps: list[StepResult], qas: list[QAResult]) -> list[str]:
             if metric.status is Status.UNKNOWN and metric.cause:
                 unmeasured.setdefault(metric.cause, []).append(metric.name)
             elif metric.status and metric.status is not Status.NORMAL:
-                graded.append((metric.status.severity, f"{metric.status}: {metric.reason}"))
+                graded.append((metric.status.severity, f"{metric.status}: {metric.reason}{_by(qa.name, metric.reason)}"))
     for (place, why), names in unmeasured.items():
         were = "was" if len(names) == 1 else "were"
         graded.append((Status.UNKNOWN.severity, f"UNKNOWN: {', '.join(names)} of {place} {were} not measured: {why}"))

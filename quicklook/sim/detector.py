@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from quicklook.sim.faults import Fault, find_fault
 from quicklook.sim.geometry import Layout, Section
 from quicklook.sim.instrument import FULL_WELL_E, SATURATION_ADU, SimInstrument
+from quicklook.sim.plan import PlannedExposure
 from quicklook.sim.streams import Purpose, stream
 
 COSMICS_PER_PIXEL_S = 1.1e-7
@@ -54,22 +55,22 @@ def detect(instrument: SimInstrument, expid: int, expected: NDArray[np.float32],
     return np.minimum(electrons, np.float32(FULL_WELL_E), out=electrons)
 
 
-def read_noise(instrument: SimInstrument, faults: Sequence[Fault] = ()) -> tuple[float, ...]:
+def read_noise(instrument: SimInstrument, planned: PlannedExposure) -> tuple[float, ...]:
     """True read noise of the four amplifiers in an exposure, electrons."""
-    noise = list(instrument.hardware.rdnoise)
-    fault = find_fault(faults, "hot_noise_amp", instrument.camera)
+    noise = [n * planned.noise_factor for n in instrument.hardware.rdnoise]
+    fault = find_fault(planned.faults, "hot_noise_amp", instrument.camera)
     if fault is not None:
         noise[fault.amp_index] *= fault.value
     return tuple(noise)
 
 
-def read_out(instrument: SimInstrument, expid: int, electrons: NDArray[np.float32], faults: Sequence[Fault] = ()) -> NDArray[np.int32]:
+def read_out(instrument: SimInstrument, planned: PlannedExposure, electrons: NDArray[np.float32]) -> NDArray[np.int32]:
     """Raw image [raw shape], int32 ADU from 0 to 65535: bias, drift, gain, read noise, then the faults of amplifiers."""
     layout, hardware = instrument.layout, instrument.hardware
-    rng = stream(instrument.seed, Purpose.READOUT, instrument.code, expid)
+    rng = stream(instrument.seed, Purpose.READOUT, instrument.code, planned.expid)
     raw = rng.standard_normal(layout.raw_shape, dtype=np.float32)
-    noise = read_noise(instrument, faults)
-    drift = bias_drift(instrument, expid)
+    noise = read_noise(instrument, planned)
+    drift = bias_drift(instrument, planned.expid)
     for amp in layout.amps:
         gain = hardware.gain[amp.index]
         area = raw[amp.area.slices]
@@ -77,9 +78,9 @@ def read_out(instrument: SimInstrument, expid: int, electrons: NDArray[np.float3
         area += hardware.bias[amp.area.slices]
         area += (hardware.pedestal[amp.index] + drift[amp.index][:, np.newaxis]).astype(np.float32)
         raw[amp.data.slices] += electrons[amp.ccd.slices] / np.float32(gain)
-    _add_bias_step(raw, instrument, faults)
+    _add_bias_step(raw, instrument, planned.faults)
     adu = np.clip(np.rint(raw, out=raw), 0, SATURATION_ADU, out=raw).astype(np.int32)
-    _kill_amps(adu, instrument, faults)
+    _kill_amps(adu, instrument, planned.faults)
     return adu
 
 

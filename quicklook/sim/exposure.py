@@ -89,8 +89,8 @@ def simulate_exposure(instrument: SimInstrument, planned: PlannedExposure) -> Si
     expected = expected_image(instrument, planned, path, spectra.counts)
     cosmics, n_cosmics = cosmic_rays(instrument, planned.expid, planned.exptime, planned.faults)
     electrons = detect(instrument, planned.expid, expected, cosmics)
-    raw = read_out(instrument, planned.expid, electrons, planned.faults)
-    noise = dict(zip(instrument.amp_names, read_noise(instrument, planned.faults), strict=True))
+    raw = read_out(instrument, planned, electrons)
+    noise = dict(zip(instrument.amp_names, read_noise(instrument, planned), strict=True))
     hit = tuple(fault.name for fault in planned.faults if fault.hits(instrument.camera))
     truth = ExposureTruth(
         image_e=expected, cosmic_e=cosmics, n_cosmics=n_cosmics, spectra=spectra,
@@ -107,6 +107,8 @@ def flexure_of(instrument: SimInstrument, planned: PlannedExposure) -> Flexure:
     rng = stream(instrument.seed, Purpose.FLEXURE, instrument.code, planned.expid)
     size = {"science": 0.15, "arc": 0.05, "flat": 0.08}.get(planned.flavor, 0.0)
     dx, dy = (tuple(round(float(v), 4) for v in rng.uniform(-1, 1, 3) * size * np.array([1.0, 0.17, 0.15])) for _ in "xy")
+    if planned.flexure is not None:
+        dx, dy = (planned.flexure[0], *dx[1:]), (planned.flexure[1], *dy[1:])
     more_x, more_y = (find_fault(planned.faults, name, instrument.camera) for name in ("trace_shift", "wavelength_shift"))
     x, y = (fault.value if fault else 0.0 for fault in (more_x, more_y))
     return Flexure(dx=(dx[0] + x, dx[1], dx[2]), dy=(dy[0] + y, dy[1], dy[2]))

@@ -8,9 +8,12 @@ from typing import NamedTuple
 from quicklook.sim.faults import Fault, find_fault
 from quicklook.sim.instrument import SATURATION_ADU, SimInstrument
 from quicklook.sim.plan import PlannedExposure, night_start
+from quicklook.sim.streams import Purpose, stream
 
 CCD_CONFIG, CCD_TIMING = "sim.cfg", "sim_timing.txt"
 TILE_RA, TILE_DEC = 180.0, 30.0
+GUIDE_ERROR = 0.02
+"""Relative error of the transparency that the guide cameras measure."""
 
 
 class Card(NamedTuple):
@@ -38,6 +41,7 @@ def primary_cards(instruments: tuple[SimInstrument, ...], planned: PlannedExposu
         Card("INSTRUME", "DESI", "instrument"),
         Card("SEQUENCE", "Spectrographs", "observing sequence"),
         *_exposure_cards(planned),
+        *_guide_cards(first, planned),
         Card("TILEID", planned.tileid, "tile"),
         Card("TILERA", TILE_RA, "[deg] centre of the tile"),
         Card("TILEDEC", TILE_DEC, "[deg] centre of the tile"),
@@ -81,6 +85,14 @@ def _exposure_cards(planned: PlannedExposure) -> Cards:
         Card("AIRMASS", planned.airmass, "airmass"),
         Card("SEEING", planned.seeing, "[arcsec] seeing"),
     )
+
+
+def _guide_cards(instrument: SimInstrument, planned: PlannedExposure) -> Cards:
+    """What the guide cameras say of the sky, to some hundredths, in a science exposure: they do not look through the spectrographs."""
+    if planned.flavor != "science":
+        return ()
+    error = stream(instrument.seed, Purpose.GUIDE, planned.expid).normal(0.0, GUIDE_ERROR)
+    return (Card("ETCTRANS", round(max(planned.transparency * (1.0 + float(error)), 0.0), 4), "transparency, from guide stars"),)
 
 
 def _spectrograph_cards(instrument: SimInstrument) -> Cards:

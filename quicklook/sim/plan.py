@@ -19,7 +19,10 @@ EXPTIMES = {"zero": 0.0, "dark": 300.0, "arc": 5.0, "flat": 120.0, "science": 90
 LIT_FLAVORS = ("arc", "flat", "science")
 DEFAULT_FAULT = Fault(name="dead_amp")
 """The fault of the one faulty exposure of a planned night."""
-_POSSIBLE = {"airmass": (1.0, 40.0, ""), "seeing": (0.05, 20.0, " arcsec"), "sky_factor": (0.0, 1e6, "")}
+_POSSIBLE = {
+    "airmass": (1.0, 40.0, ""), "seeing": (0.05, 20.0, " arcsec"), "sky_factor": (0.0, 1e6, ""), "transparency": (0.0, 10.0, ""),
+    "noise_factor": (0.0, 1e4, ""),
+}  # fmt: skip
 """What conditions can be: the horizon is at airmass 40."""
 _OVERHEAD_S = 60.0
 _AFTERNOON, _EVENING = timedelta(hours=22, minutes=30), timedelta(days=1, hours=2)
@@ -31,7 +34,9 @@ class PlannedExposure:
     """One exposure to simulate.
 
     `night`: YYYYMMDD, the date of its evening; `exptime` s; `start`: opening of the shutter, UTC; `seeing` arcsec;
-    `sky_factor`: brightness of the sky relative to a dark one. Raises BadConfig.
+    `sky_factor`: brightness of the sky relative to a dark one; `transparency`: part of the light of stars that the atmosphere lets through relative
+    to a clear night, which dims targets and not the sky; `noise_factor`: on the read noise of all amplifiers, the header keeps the nominal one;
+    `flexure`: mean shift of the traces along x and y, pixel, in place of one that is drawn. Raises BadConfig.
     """
 
     expid: int
@@ -43,6 +48,9 @@ class PlannedExposure:
     airmass: float = 1.15
     seeing: float = 1.25
     sky_factor: float = 1.0
+    transparency: float = 1.0
+    noise_factor: float = 1.0
+    flexure: tuple[float, float] | None = None
     tileid: int = 1000
     faults: tuple[Fault, ...] = ()
 

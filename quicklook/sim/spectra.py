@@ -92,7 +92,8 @@ def _science(instrument: SimInstrument, planned: PlannedExposure, path: LightPat
     flux = _flux(instrument, planned, path, target)  # as it would be measured with the light that should have come
     dim = find_fault(planned.faults, "low_throughput", instrument.camera)
     factor = dim.value if dim else 1.0
-    return Spectra(counts=factor * (sky + target), sky=factor * sky, target=factor * target, flux=flux)
+    sky, target = factor * sky, factor * planned.transparency * target
+    return Spectra(counts=sky + target, sky=sky, target=target, flux=flux)
 
 
 def _sky(instrument: SimInstrument, planned: PlannedExposure, path: LightPath) -> Floats:

@@ -20,6 +20,7 @@ class Purpose(IntEnum):
     DRIFT = 8
     LINES = 9
     FIBRES = 10
+    GUIDE = 11
 
 
 def stream(seed: int, purpose: Purpose, *key: int) -> np.random.Generator:

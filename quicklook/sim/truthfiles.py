@@ -99,6 +99,7 @@ def _add_to_json(path: Path, camera: SimulatedCamera) -> None:
         "airmass": planned.airmass,
         "seeing": planned.seeing,
         "sky_factor": planned.sky_factor,
+        "transparency": planned.transparency,
         "faults": sorted(truth.faults),
         "fault_info": truth.fault_info,
         "rdnoise": truth.rdnoise,

@@ -114,7 +114,7 @@ def test_a_fact_that_is_no_number_is_null(run: Run) -> None:
 def test_a_metric_that_a_qa_forgets_is_unknown(run: Run) -> None:
     outcome = run(CHAIN, "level_qa.trouble=forgets")
     assert qas(outcome)["level_qa"].status is Status.UNKNOWN
-    assert outcome.result.reasons == ["UNKNOWN: amps was not returned by its QA"]
+    assert outcome.result.reasons == ["UNKNOWN: amps was not returned by its QA [level_qa]"]
 
 
 def test_a_qa_that_does_not_apply_is_left_out_of_the_sum(run: Run) -> None:
@@ -275,8 +275,8 @@ def test_what_the_reader_could_not_find_is_told(run: Run) -> None:
 def test_reasons_are_worst_first(run: Run) -> None:
     result = run(CHAIN, "level_qa.values=[6.0, .nan]", value=70.0).result
     assert result.reasons == [  # of one metric the worst element is told
-        "ALARM: step is 70 adu, above 50 adu (normal: -50 to 50 adu)",
-        "WARNING: amps of amp A is 6 electron, above 4 electron (normal: 0 to 4 electron) (2 of 2 are not NORMAL)",
+        "ALARM: step is 70 adu, above 50 adu (normal: -50 to 50 adu) [step_qa]",
+        "WARNING: amps of amp A is 6 electron, above 4 electron (normal: 0 to 4 electron) (2 of 2 are not NORMAL) [level_qa]",
     ]
 
 

@@ -1,0 +1,76 @@
+"""`quicklook scorecard`: how faint a fault each QA finds, and how often a healthy frame is called anything but good."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from quicklook.core.scorecard import Trial
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the app."""
+    app.command("scorecard")(scorecard)
+
+
+def scorecard(
+    healthy: Annotated[int, typer.Option(help="Healthy frames of each flavor.", min=0)] = 1000,
+    seeds: Annotated[int, typer.Option(help="Frames of each fault at each strength, each of another instrument.", min=0)] = 20,
+    first_seed: Annotated[int, typer.Option(help="First seed; the others follow.", min=0)] = 1,
+    flavors: Annotated[str, typer.Option("--flavor", help="Flavors, separated by commas: science, arc, flat, zero, dark.")] = "science",
+    faults: Annotated[list[str] | None, typer.Option("--fault", help="This fault alone; may be repeated. Default: all.")] = None,
+    camera: Annotated[str, typer.Option(help="Camera b0 ... z9.")] = "r0",
+    scale: Annotated[str, typer.Option(help="tiny, small or full.")] = "small",
+    jobs: Annotated[int | None, typer.Option(help="Processes; default: one for each core.", min=1)] = None,
+    page_file: Annotated[Path | None, typer.Option("--page", help="Write the page (markdown) here; default: print it.", dir_okay=False)] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write every trial (JSON) here.", dir_okay=False)] = None,
+) -> None:
+    """Inject every fault of the simulator at five strengths, and none, over many seeds, and say what each QA finds.
+
+    Ends with 1 where more of the healthy frames draw an ALARM than one in a hundred or a WARNING than one in twenty, else with 0.
+    """
+    import os
+    import shlex
+    import sys
+
+    from quicklook.core.errors import BadConfig
+    from quicklook.io.atomic import atomic, write_json
+    from quicklook.service.scorecard import LEFT_OUT, plan_batches, run_batches
+    from quicklook.service.scorepage import as_data, cries_wolf, page
+    from quicklook.sim import FAULTS, FLAVORS, SCALES
+
+    names = [f.strip() for f in flavors.split(",") if f.strip()]
+    if scale not in SCALES:
+        raise BadConfig(f"--scale {scale}: use one of {', '.join(SCALES)}")
+    if not names or [f for f in names if f not in FLAVORS]:
+        raise BadConfig(f"--flavor {flavors}: use some of {', '.join(FLAVORS)}, separated by commas")
+    wanted = faults if faults is not None else [f for f in FAULTS if f not in LEFT_OUT]
+    numbers = {"healthy": healthy, "seeds": seeds, "first_seed": first_seed}
+    batches = plan_batches(camera, scale, flavors=names, faults=wanted, **numbers)  # type: ignore[arg-type]
+    if not batches:
+        raise BadConfig("there is nothing to do: ask for healthy frames (--healthy) or for faults (--seeds)")
+    trials = _all(run_batches(batches, jobs or os.cpu_count() or 1), len(batches))
+    text = page(trials, f"Scorecard: {camera}, {scale} scale", shlex.join(["quicklook", *sys.argv[1:]]))
+    if json_file:
+        write_json(json_file, as_data(trials))
+    if page_file:
+        with atomic(page_file) as file:
+            file.write(text.encode())
+    else:
+        typer.echo(text)
+    if cries_wolf(trials):
+        typer.echo("too many healthy frames were called bad: see the first table", err=True)
+        raise typer.Exit(1)
+
+
+def _all(batches: Iterator[list[Trial]], total: int) -> list[Trial]:
+    """The trials of all batches, in order, with a bar of progress on the terminal."""
+    from rich.console import Console
+    from rich.progress import track
+
+    trials = [trial for batch in track(batches, total=total, description="frames", console=Console(stderr=True)) for trial in batch]
+    return sorted(trials, key=lambda t: (t.flavor, t.fault, t.rung, t.seed, t.expid))
