@@ -17,7 +17,7 @@ demo: $(STAMP)
 	$(BIN)/quicklook demo
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -m "not long"
+	$(BIN)/python -m pytest -m "not long" --numprocesses 2 --dist loadfile
 
 test-long: $(STAMP)
 	$(BIN)/python -m pytest

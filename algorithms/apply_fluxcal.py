@@ -10,15 +10,13 @@ from pydantic import Field
 
 from algorithms.apply_fiberflat import match
 from quicklook.ccd.arrays import Raw
-from quicklook.ccd.exposure import Exposure
+from quicklook.ccd.exposure import STATED_AIRMASS, STATED_SEEING, Exposure
 from quicklook.ccd.spectra import FluxCalib, Frame, SpecMask
 from quicklook.core.errors import BadData, MissingCalibration
 from quicklook.core.params import Params
 from quicklook.core.plugin import PipelineAlg
 
 FLUX_UNIT = "1e-17 erg/(s cm2 Angstrom)"
-_AIRMASS, _SEEING = (0.9, 40.0), (0.1, 20.0)
-"""What a header can state; a value beyond that (often 0 or -1) is a fill value."""
 
 
 class ApplyFluxcalParams(Params):
@@ -62,8 +60,8 @@ class ApplyFluxcal(PipelineAlg[ApplyFluxcalParams]):
         """Electrons per unit of flux of this exposure [n, nwave], and what was assumed."""
         magnitude, assumed = np.zeros(fluxcal.wave.shape), []
         terms = (
-            ("airmass", self.params.airmass_term, fluxcal.aterm, exposure.airmass, fluxcal.pairmass, _AIRMASS),
-            ("seeing", self.params.seeing_term, fluxcal.sterm, exposure.seeing, fluxcal.pseeing, _SEEING),
+            ("airmass", self.params.airmass_term, fluxcal.aterm, exposure.airmass, fluxcal.pairmass, STATED_AIRMASS),
+            ("seeing", self.params.seeing_term, fluxcal.sterm, exposure.seeing, fluxcal.pseeing, STATED_SEEING),
         )
         for name, wanted, term, value, nominal, (low, high) in terms:
             if not wanted or term is None:

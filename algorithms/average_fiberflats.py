@@ -10,6 +10,8 @@ import numpy.typing as npt
 from pydantic import Field
 
 from algorithms.apply_fiberflat import match
+from quicklook.ccd.exposure import Exposure
+from quicklook.ccd.leftout import LeftOut
 from quicklook.ccd.spectra import FiberFlat, SpecMask
 from quicklook.core.errors import BadData
 from quicklook.core.params import Params
@@ -32,12 +34,14 @@ class AverageFiberflatsParams(Params):
 
 
 class AverageFiberflats(PipelineAlg[AverageFiberflatsParams]):
-    """Average the fibre flats of single exposures, outliers left out."""
+    """Average the fibre flats of single exposures, outliers left out; an exposure whose lamp drifted is left out as a whole, and named."""
 
     name = "average_fiberflats"
 
-    def run(self, flats: Sequence[FiberFlat]) -> FiberFlat:
-        """The weighted mean, on the wavelengths of the first; fibres are matched by number. ivar counts what was left.
+    def run(self, flats: Sequence[FiberFlat], exposures: Sequence[Exposure]) -> tuple[FiberFlat, LeftOut]:
+        """The weighted mean, on the wavelengths of the first, and which exposures are not in it.
+
+        Fibres are matched by number. ivar counts what was left.
 
         Raises BadData where there is no flat, or one of them is on other fibres than the first.
         """
@@ -46,9 +50,10 @@ class AverageFiberflats(PipelineAlg[AverageFiberflatsParams]):
             raise BadData("there is no fibre flat to average")
         first = every[0]
         if len(every) == 1:
-            return first
+            return first, LeftOut()
         values, weights = (np.stack(a) for a in zip(*(_on(first, one) for one in every), strict=True))
-        kept = self._steady(values, weights)
+        kept, scatter = self._steady(values, weights)
+        left_out = self._left_out(kept, scatter, exposures)
         values, weights, every = values[kept], weights[kept], [one for one, keep in zip(every, kept, strict=True) if keep]
         weights = np.where(weights > 0, 1.0 / (1.0 / np.where(weights > 0, weights, 1.0) + self.params.floor**2), 0.0)
         if len(every) >= _FEW:
@@ -58,7 +63,7 @@ class AverageFiberflats(PipelineAlg[AverageFiberflatsParams]):
         known = total > 0
         mean = np.where(known, (weights * values).sum(axis=0) / np.where(known, total, 1.0), 1.0)
         lamps = np.stack([np.interp(_grid(first), _grid(one), one.meanspec) for one in every])
-        return FiberFlat(
+        flat = FiberFlat(
             flat=mean.astype(np.float32),
             ivar=total.astype(np.float32),
             mask=np.where(known, 0, int(SpecMask.BADFIBERFLAT)).astype(np.uint32),
@@ -66,11 +71,23 @@ class AverageFiberflats(PipelineAlg[AverageFiberflatsParams]):
             meanspec=lamps.mean(axis=0).astype(np.float32),
             fiber=first.fiber,
         )
+        return flat, left_out
 
-    def _steady(self, values: Array, weights: Array) -> Array:
-        """Which exposures lit the fibres as the median of all did, in stretches of wavelength; all, where there are fewer than three."""
+    def _left_out(self, kept: Array, scatter: Array, exposures: Sequence[Exposure]) -> LeftOut:
+        odd = {
+            exposures[int(i)].unit: f"left out: its lamp drifted; its throughputs scatter by {100 * scatter[i]:.2g} % about those of the others"
+            for i in np.flatnonzero(~kept)
+        }
+        for unit, why in odd.items():
+            self.log.warning("flat %s %s", unit, why)
+        return LeftOut(units=tuple(map(str, odd)), why=tuple(odd.values()))
+
+    def _steady(self, values: Array, weights: Array) -> tuple[Array, Array]:
+        """Which exposures lit the fibres as the median of all did, in stretches of wavelength, and the scatter of each, relative; all, where there
+        are fewer than three."""
+        every = np.ones(len(values), np.bool_), np.zeros(len(values))
         if len(values) < _FEW:
-            return np.ones(len(values), np.bool_)
+            return every
         n = max(1, values.shape[2] // _STRETCHES)
         edges = np.arange(0, values.shape[2], n)
         known = weights > 0
@@ -78,13 +95,10 @@ class AverageFiberflats(PipelineAlg[AverageFiberflatsParams]):
         levels = np.add.reduceat(np.where(known, values, 0.0), edges, axis=2) / count
         seen = np.add.reduceat(known, edges, axis=2).min(axis=0) > n // 2
         if not seen.any():
-            return np.ones(len(values), np.bool_)
+            return every
         ratio = levels[:, seen] / np.median(levels[:, seen], axis=0)
         scatter = 1.4826 * np.median(np.abs(ratio - 1.0), axis=1)
-        steady = scatter <= max(self.params.drift, _ODD * float(np.median(scatter)))
-        for i in np.flatnonzero(~steady):
-            self.log.warning("flat %d of %d is left out: its throughputs scatter by %.2g %% about the others", i + 1, len(values), 100 * scatter[i])
-        return np.asarray(steady)
+        return np.asarray(scatter <= max(self.params.drift, _ODD * float(np.median(scatter)))), scatter
 
 
 def _median(values: Array, weights: Array) -> Array:

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from algorithms.kernels.tracegrid import Knots
 
 
+_BLOCKS = 16
+"""Blocks along the detector for each of which the amplifier of a fibre is looked up."""
 _CLEAR = 2.0
 """Sigma between the edge of a window and the next trace, at least."""
 
@@ -82,6 +84,7 @@ class BoxcarExtract(PipelineAlg[BoxcarExtractParams]):
             sigma=found.sigma,
             fibermap=fibres,
             assumed=() if fibermap else ("no fibre map: what the fibres look at is not known",),
+            stated_noise=_stated_noise(image, knots),
         )
 
     def _knots(self, image: Image, traces: TraceSet) -> Knots:
@@ -139,12 +142,25 @@ def _noise(image: Image) -> PixelNoise:
     return PixelNoise(np.array(boxes, np.int64), np.array([image.noise_variance[a.name] for a in known]))
 
 
+def _stated_noise(image: Image, knots: Knots) -> npt.NDArray[np.float32]:
+    """See `Frame.stated_noise`: of the amplifier that lies under the middle of each block."""
+    from algorithms.kernels.tracegrid import STEP
+
+    row = (np.arange(_BLOCKS) + 0.5) * image.shape[0] / _BLOCKS
+    x = knots.x[:, np.minimum(np.rint(row / STEP).astype(int), knots.x.shape[1] - 1)]
+    out = np.full(x.shape, np.nan, np.float32)
+    for amp in image.amplifiers:
+        box = amp.ccd
+        out[(x >= box.x0) & (x < box.x1) & (row >= box.y0) & (row < box.y1)] = image.stated_noise(amp)
+    return out
+
+
 def matched(fibermap: FiberMap | None, traces: TraceSet) -> FiberMap:
     """The rows of the fibre map in the order of the traces, matched by fibre number alone, never by row: the readers number the fibres of trace
     sets as in the whole instrument. Without a fibre map one that says nothing of what the fibres look at. Raises BadData where fibres have no row."""
     wanted = np.asarray(traces.fiber).astype(np.int64)
     if fibermap is None:
-        return FiberMap(fiber=wanted.astype(np.int32), objtype=("TGT",) * len(wanted), source="none")
+        return FiberMap(fiber=wanted.astype(np.int32), objtype=("TGT",) * len(wanted), source="none", stated=False)
     has = np.asarray(fibermap.fiber).astype(np.int64)
     order = np.argsort(has)
     at = order[np.clip(np.searchsorted(has, wanted, sorter=order), 0, len(has) - 1)]

@@ -13,7 +13,7 @@ from quicklook.ccd.arrays import Float64, Raw
 from quicklook.ccd.exposure import FiberMap
 from quicklook.ccd.fiberstatus import UNUSABLE, fiber_status
 from quicklook.ccd.spectra import Frame, SkyModel, SpecMask
-from quicklook.core.errors import BadData
+from quicklook.core.errors import BadData, NotApplicable
 from quicklook.core.params import Params
 from quicklook.core.plugin import PipelineAlg
 
@@ -56,12 +56,15 @@ class ComputeSky(PipelineAlg[SkyParams]):
     name = "compute_sky"
 
     def run(self, frame: Frame) -> SkyModel:
-        """The sky in every fibre of a flat-fielded frame. Raises BadData where no sky fibre can be used, and says why."""
+        """The sky in every fibre of a flat-fielded frame.
+
+        Raises NotApplicable where the fibre map has no sky fibres, BadData where none of them can be used, or nobody says which fibres see the sky.
+        """
         from algorithms import skymodel
 
         rows = sky_rows(frame)
         if len(rows) < self.params.min_fibers:
-            raise BadData(f"camera {frame.camera}: {_why_none(frame, len(rows), self.params.min_fibers)}")
+            raise _too_few(frame, len(rows), self.params.min_fibers)
         if frame.flux.shape[1] < _SHORTEST:
             raise BadData(f"camera {frame.camera}: spectra of {frame.flux.shape[1]} samples are too short for a model of the sky")
         flux, ivar = frame.flux[rows], frame.ivar[rows]
@@ -122,8 +125,11 @@ def sky_rows(frame: Frame) -> Raw:
     return np.flatnonzero(sky & ((fiber_status(frame.fibermap) & UNUSABLE) == 0))
 
 
-def _why_none(frame: Frame, found: int, wanted: int) -> str:
-    marked = sum(t == "SKY" for t in frame.fibermap.objtype)
-    if not marked:
-        return f"no sky fibre in the fibre map ({frame.fibermap.source}); give one with OBJTYPE SKY, or take the sky from a file"
-    return f"{found} of {marked} sky fibres are usable by their FIBERSTATUS, {wanted} are needed; look at the fibre map"
+def _too_few(frame: Frame, found: int, wanted: int) -> BadData | NotApplicable:
+    """That a camera was given no sky fibres is no fault; that nobody knows what its fibres look at, or that all of them are broken, is."""
+    marked, camera = sum(t == "SKY" for t in frame.fibermap.objtype), f"camera {frame.camera}"
+    if marked:
+        return BadData(f"{camera}: {found} of {marked} sky fibres are usable by their FIBERSTATUS, {wanted} are needed; look at the fibre map")
+    if not frame.fibermap.stated:
+        return BadData(f"{camera}: nobody says which fibres see the sky ({frame.fibermap.source}); give a fibre map, or a sky from a file")
+    return NotApplicable(f"{camera}: no sky fibre in the fibre map ({frame.fibermap.source}), so the spectra keep their sky")

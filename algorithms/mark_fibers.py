@@ -30,7 +30,10 @@ class MarkFibers(PipelineAlg[MarkFibersParams]):
         what they look at.
         """
         given = fibermap or FiberMap(
-            fiber=np.array(traces.fiber, np.int32), objtype=("TGT",) * traces.nfibre, source="numbers of the traces; there is no fibre map"
+            fiber=np.array(traces.fiber, np.int32),
+            objtype=("TGT",) * traces.nfibre,
+            source="numbers of the traces; there is no fibre map",
+            stated=False,
         )
         status = fiber_status(given)
         if known is not None:

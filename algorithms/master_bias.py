@@ -16,7 +16,9 @@ from quicklook.ccd.exposure import Exposure
 from quicklook.ccd.geometry import Amplifier, Section
 from quicklook.ccd.health import health
 from quicklook.ccd.image import RawImage
+from quicklook.ccd.leftout import LeftOut
 from quicklook.core.errors import BadData
+from quicklook.core.keys import Unit
 from quicklook.core.params import Params
 from quicklook.core.plugin import PipelineAlg
 
@@ -56,14 +58,15 @@ class MasterBias(PipelineAlg[MasterBiasParams]):
     Overscan and prescan are part of it: when the preprocessing subtracts it, the structure goes out of the overscan before the level is
     measured there. Pixels of no section are 0. The memory is that of `head` exposures and six more, whatever their number.
 
-    A zero that differs from most of the others over whole boxes of pixels (light, a step of the level) is left out and named in the log: clipping
-    pixel by pixel cannot tell it, where two of five have it.
+    A zero that differs from most of the others over whole boxes of pixels (light, a step of the level) is left out and named, with the reason:
+    clipping pixel by pixel cannot tell it, where two of five have it.
     """
 
     name = "master_bias"
 
-    def run(self, raws: Sequence[RawImage], exposures: Sequence[Exposure]) -> Bias:
-        """The bias. Raises BadData for fewer than three exposures that agree, or where they differ in shape or sections."""
+    def run(self, raws: Sequence[RawImage], exposures: Sequence[Exposure]) -> tuple[Bias, LeftOut]:
+        """The bias, and which exposures are not in it. Raises BadData for fewer than three exposures that agree, or where they differ
+        in shape or sections."""
         from algorithms.kernels import stacking
 
         if len(raws) < 3:
@@ -72,7 +75,7 @@ class MasterBias(PipelineAlg[MasterBiasParams]):
         stack: _Stack | None = None
         for index, (raw, exposure) in enumerate(zip(raws, exposures, strict=True)):
             stack = stack or _Stack(raw, self.params, size)
-            stack.names.append(str(exposure.unit.expid))
+            stack.units.append(exposure.unit)
             if index < size:
                 stack.put(index, raw)
             if index == size - 1:
@@ -80,9 +83,9 @@ class MasterBias(PipelineAlg[MasterBiasParams]):
             if index >= size:
                 stack.add(raw)
         assert stack is not None
-        for why in stack.left_out:
-            self.log.warning("%s: left out of the master bias", why)
-        return stack.result()
+        for unit, why in stack.left_out.items():
+            self.log.warning("zero %s %s: left out of the master bias", unit, why)
+        return stack.result(), LeftOut(units=tuple(map(str, stack.left_out)), why=tuple(stack.left_out.values()))
 
 
 class _Stack:
@@ -92,8 +95,8 @@ class _Stack:
         self.params = params
         self.shape, self.amplifiers, self.layout = first.shape, first.amplifiers, _layout(first)
         self.head: Float32 = np.zeros((size, *first.shape), np.float32)
-        self.names: list[str] = []
-        self.left_out: list[str] = []
+        self.units: list[Unit] = []
+        self.left_out: dict[Unit, str] = {}
         self.usual: dict[str, Float32] = {}
         self.noise: dict[str, float] = {}
         self.centre, self.scale, self.total, self.square = (np.zeros(first.shape, np.float32) for _ in range(4))
@@ -144,11 +147,12 @@ class _Stack:
         maps = [{a.name: _boxes(levelled[a.data.slices]) for a in self.amplifiers if not a.bad} for levelled in self.head]
         self.usual = {name: np.median([m[name] for m in maps], axis=0) for name in maps[0]}
         odd = [self._odd(m) for m in maps]
-        self.left_out = [f"zero {name} {why}" for name, why in zip(self.names, odd, strict=True) if why]
+        self.left_out = {unit: why for unit, why in zip(self.units, odd, strict=True) if why}
         kept = [i for i, why in enumerate(odd) if not why]
         if len(kept) < max(_FEWEST, len(odd) // 2 + 1):
             alike = f"of {len(odd)} zeros {len(kept)} are alike, a master bias is made from {_FEWEST} and from more than half"
-            raise BadData(f"{alike}; " + "; ".join(self.left_out), what_next="Look at them for light and steps; leave those out, or take others.")
+            odd_ones = "; ".join(f"zero {unit.expid} {why}" for unit, why in self.left_out.items())
+            raise BadData(f"{alike}; {odd_ones}", what_next="Look at them for light and steps; leave those out, or take others.")
         for place, index in enumerate(kept):
             if place != index:
                 self.head[place] = self.head[index]
@@ -169,7 +173,7 @@ class _Stack:
         first = {a.name: p[0] for a, p in zip(self.amplifiers, pieces, strict=True) if not a.bad}
         boxes = {k: _boxes(raw.pixels[p.section.slices] - p.by_row[:, None] - p.by_column) for k, p in first.items()}
         if why := self._odd(boxes):
-            self.left_out.append(f"zero {self.names[-1]} {why}")
+            self.left_out[self.units[-1]] = why
             return
         for piece in (p for of_amp in pieces for p in of_amp):
             self._add(piece, raw.pixels)

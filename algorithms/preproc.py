@@ -25,7 +25,9 @@ from quicklook.core.plugin import PipelineAlg
 
 if TYPE_CHECKING:
     from algorithms.amplifiers import Measured, Settings
-    from algorithms.kernels.preproc import Amp
+    from algorithms.kernels.cosmics import Limits
+    from algorithms.kernels.preproc import Amp, Box
+    from algorithms.kernels.trackrepair import Noise
 
 UNUSABLE = PixelMask(0x7FF) & ~PixelMask.PIXFLATLOW
 """Bits that make ivar 0. A pixel of low response has little weight as it is."""
@@ -115,7 +117,7 @@ class Preproc(PipelineAlg[PreprocParams]):
     ) -> Image:
         """The image of one camera. Raises MissingCalibration, BadConfig (cross-talk), BadData (exposure time)."""
         from algorithms import amplifiers as amps
-        from algorithms.kernels import background, cosmics, tracks
+        from algorithms.kernels import cosmics
         from algorithms.kernels import preproc as kernel
 
         p, log = self.params, _Log()
@@ -135,7 +137,7 @@ class Preproc(PipelineAlg[PreprocParams]):
         used = bias if image_bias is not None else None, dark if dark_pixels is not None else None
         rows = _with_noise(self._parts(measured, turned, log), *used, exptime)
         lim = cosmics.limits(*p.cosmics_psf, level=p.cosmics_level, sharp=p.cosmics_sharp) if p.cosmics else None
-        image, ivar, mask, seeds = kernel.correct_and_search(
+        found = kernel.correct_and_search(
             *(turned.pixels, rows, shape),
             bias=raw_bias if raw_bias is not None else image_bias,
             dark=dark_pixels,
@@ -147,30 +149,28 @@ class Preproc(PipelineAlg[PreprocParams]):
             unusable=int(UNUSABLE),
             search=lim,
         )
+        noise = kernel.noise_of(rows, dark=dark_pixels, exptime=exptime, flat=flat)
+        self._finish(found, turned, [r.ccd for r in rows], lim, noise, log)
+        without_light = kernel.variance_without_light(rows, dark_pixels, exptime)
+        return _image(camera, found, turned, measured, without_light, log)
+
+    def _finish(
+        self, found: tuple[Float32, Float32, UInt16, Raw], turned: RawImage, boxes: list[Box], lim: Limits | None, noise: Noise, log: _Log
+    ) -> None:
+        """What is done on the whole image, in place: dark trails, cosmic rays, background."""
+        from algorithms.kernels import background, tracks
+
+        p, (image, ivar, mask, seeds) = self.params, found
         if p.dark_trail > 0:
             right = [a.corner[1] == "r" for a in turned.amplifiers]
-            background.correct_dark_trails(image, [r.ccd for r in rows], right, p.dark_trail, p.dark_trail_width)
+            background.correct_dark_trails(image, boxes, right, p.dark_trail, p.dark_trail_width)
             log.applied.append("dark trails")
         if lim is not None:
-            noise = kernel.noise_of(rows, dark=dark_pixels, exptime=exptime, flat=flat)
             tracks.clean(image, ivar, mask, seeds, lim, int(PixelMask.COSMIC), noise)
             log.applied.append("cosmics")
         if p.background_box > 0:
             image -= background.median_background(image, ivar, p.background_box)
             log.applied.append("background")
-        return Image(
-            camera=camera,
-            pixels=image,
-            ivar=ivar,
-            mask=mask,
-            amplifiers=turned.amplifiers,
-            read_noise={m.amp.name: m.read_noise for m in measured},
-            overscan_level={m.amp.name: m.level for m in measured},
-            noise_variance=dict(zip(turned.amplifier_names, kernel.variance_without_light(rows, dark_pixels, exptime), strict=True)),
-            dead={m.amp.name: m.dead for m in measured if m.dead and not m.amp.bad},
-            applied=tuple(log.applied),
-            skipped=log.skipped,
-        )
 
     def _bias(self, raw: RawImage, turned: RawImage, bias: Bias | None, log: _Log) -> tuple[Float32 | None, Float32 | None]:
         """The bias in the shape of the (turned) raw image, or in that of the trimmed image; one of the two or none."""
@@ -265,6 +265,31 @@ class Preproc(PipelineAlg[PreprocParams]):
             "badamps": known_bad and p.use_badamps,
         }
         log.applied += [what for what, done in made.items() if done and what not in log.skipped]
+
+
+def _image(
+    camera: str,
+    found: tuple[Float32, Float32, UInt16, Raw],
+    turned: RawImage,
+    measured: Sequence[Measured],
+    without_light: Sequence[float],
+    log: _Log,
+) -> Image:
+    """The product, with what was measured of the amplifiers."""
+    image, ivar, mask, _ = found
+    return Image(
+        camera=camera,
+        pixels=image,
+        ivar=ivar,
+        mask=mask,
+        amplifiers=turned.amplifiers,
+        read_noise={m.amp.name: m.read_noise for m in measured},
+        overscan_level={m.amp.name: m.level for m in measured},
+        noise_variance=dict(zip(turned.amplifier_names, without_light, strict=True)),
+        dead={m.amp.name: m.dead for m in measured if m.dead and not m.amp.bad},
+        applied=tuple(log.applied),
+        skipped=log.skipped,
+    )
 
 
 def _need_overscan(measured: Sequence[Measured], camera: str) -> None:

@@ -12,6 +12,8 @@ import numpy.typing as npt
 from algorithms.kernels import skyfit
 
 Array = npt.NDArray[Any]
+_LIT, _DARK = 10.0, 0.1
+"""A fibre gives light for certain at so many sigma of all its blocks; one with less than this part of the light of such fibres is dead."""
 BLOCK = 50
 """Intervals of a block in which levels of fibres are compared."""
 
@@ -37,7 +39,8 @@ def choose(flux: Array, ivar: Array, index: Array, intervals: int, settings: Set
     """Which of the spectra [n] see the sky and nothing else, the level of each of them in units of the typical one, and whether these are free.
 
     The level of a fibre is compared with the most crowded levels of all: the shortest range that holds a fraction `mode_fraction` of the
-    fibres. Light of targets in up to half of the fibres, at many levels, moves that little, while a median would follow it. Then the shape:
+    fibres. Light of targets in up to half of the fibres, at many levels, moves that little, while a median would follow it. Dead fibres are left
+    out before, for none are more alike. Then the shape:
     a fibre with features that the others have not is rejected too. Where the most crowded levels scatter by more than `free_above`, beyond their
     noise, there is no fibre flat to speak of: levels are free, and the shape alone counts.
     """
@@ -45,6 +48,7 @@ def choose(flux: Array, ivar: Array, index: Array, intervals: int, settings: Set
     blocks, error = np.empty((n, -(-intervals // BLOCK))), np.empty((n, -(-intervals // BLOCK)))
     skyfit.block_medians(flux, ivar, index, BLOCK, blocks, error)
     seen = np.isfinite(blocks).sum(axis=1) >= max(1, np.isfinite(blocks).any(axis=0).sum() // 2)
+    seen &= ~_dark(blocks, error)
     if seen.sum() < 3:
         return seen, np.ones(n), settings.free_above == 0
     common = np.isfinite(blocks[seen]).sum(axis=0) * 2 > seen.sum()
@@ -66,6 +70,14 @@ def choose(flux: Array, ivar: Array, index: Array, intervals: int, settings: Set
     odd = chi2 > settings.reject_shape * max(float(np.median(chi2)), 1.0)
     near[np.flatnonzero(near)[odd]] = False
     return near, level, free
+
+
+def _dark(blocks: Array, error: Array) -> Array:
+    """Which fibres [n] give next to nothing of the light of those that give some for certain; none where no fibre does."""
+    count = np.maximum(np.isfinite(blocks).sum(axis=1), 1)
+    light, noise = np.nansum(blocks, axis=1) / count, np.sqrt(np.nansum(np.where(np.isfinite(blocks), error, 0.0) ** 2, axis=1)) / count
+    lit = light > _LIT * noise
+    return np.asarray(light < _DARK * np.median(light[lit])) if lit.any() else np.zeros(len(blocks), bool)
 
 
 def _level(blocks: Array, typical: Array) -> float:

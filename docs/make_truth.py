@@ -209,7 +209,7 @@ def run(simulation: Path, expid: int, calib: Path, out: Path, tag: str) -> None:
 
 
 def self_calibration(case: Case, simulation: Path, out: Path, folder: Path) -> Path:
-    """An index of the detector's calibrations, and of the traces and the fibre flat that the chain made of arc and flat."""
+    """An index of the detector's calibrations, and of the traces and the fibre flat that the chain made of arc and flat, as far as they are there."""
     products = out / "self" / "exposures" / str(NIGHT)
     images = next((simulation / "calib").glob("spec/sm*"))
     files = {kind: images / f"{kind}-{case.camera}.fits" for kind in ("bias", "dark", "pixflat", "mask")}
@@ -217,7 +217,7 @@ def self_calibration(case: Case, simulation: Path, out: Path, folder: Path) -> P
     files["psf"] = products / f"{ARC:08d}" / f"psf-{case.camera}-{ARC:08d}.fits"
     files["fiberflat"] = products / f"{FLAT:08d}" / f"fiberflat-{case.camera}-{FLAT:08d}.fits"
     folder.mkdir(parents=True, exist_ok=True)
-    lines = [f"- {{kind: {kind}, path: {path.absolute()}}}" for kind, path in files.items()]
+    lines = [f"- {{kind: {kind}, path: {path.absolute()}}}" for kind, path in files.items() if path.exists()]
     (folder / "calib.yaml").write_text("calibrations:\n" + "\n".join(lines) + "\n", encoding="utf-8")
     return folder
 
@@ -237,9 +237,8 @@ def process(name: str, work: Path, simulations: Path, seed: int | None) -> dict[
     for expid in (ARC, FLAT, SCIENCE):
         run(simulation, expid, simulation / "calib", out, "given")
     run(simulation, ARC, simulation / "calib", out, "self")
-    own = self_calibration(case, simulation, out, work / f"calib-{name}")
     for expid in (FLAT, SCIENCE):
-        run(simulation, expid, own, out, "self")
+        run(simulation, expid, self_calibration(case, simulation, out, work / f"calib-{name}"), out, "self")
     return {tag: score(out / tag, simulation) for tag in ("given", "self")}
 
 

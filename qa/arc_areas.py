@@ -35,7 +35,14 @@ class ArcAreasParams(Params):
 
 
 class ArcAreasQa(MonitoringAlg[ArcAreasParams]):
-    """Compares the areas of arc lines per second with the reference arc."""
+    """Compares the light and the width of the lines of an arc with the reference arc: lamps that fade, lines that go, fibres that lose light, focus.
+
+    Formula: r = area (electron/s, of a fitted Gaussian) over that of the same line and fibre in the reference; r_line = median of r over the
+    fibres. arc_level = median of r_line over the lines of an element; arc_lines_changed = number of lines with |r_line / arc_level - 1| >
+    `changed`; arc_lines_lost = lines of the reference that no fibre shows; arc_fibers_changed = part of the fibres whose median over the lines of r
+    / r_line is off 1 by more than `changed`, or not known; arc_width_ratio = median of sigma / sigma of the reference. No error is stated.
+    Source: own definition: medians, each relative to the next wider one, so that a lamp, a line and a fibre that change are told apart.
+    """
 
     name = "arc_areas"
     group = "Spectra"

@@ -22,7 +22,12 @@ BY_KIND = MetricDef("bad_pixels", "", dims=("amp", "kind"), doc="Number of pixel
 
 
 class BadPixels(MonitoringAlg[NoParams]):
-    """Counts the pixels of a bad-pixel mask."""
+    """Counts the pixels of a bad-pixel mask, by amplifier and kind.
+
+    Formula: bad_pixel_fraction = pixels with any bit of the mask / pixels of the amplifier; bad_pixels = number of pixels with the bit of a kind:
+    hot (HOT), dead (DEAD), noisy (HIGHVAR), bad columns (BAD). Counts, without an error.
+    Source: the bits are those of the DESI data model (ccdmask).
+    """
 
     name = "bad_pixels"
     metrics = (FRACTION, BY_KIND)

@@ -50,7 +50,11 @@ class _Structure:
 class BiasStructure(MonitoringAlg[NoParams]):
     """How far the master bias lies above the overscan, how much structure it has, and whether its pixels scatter as their errors say.
 
-    In electron, by the gains of the instrument.
+    Formula: by the gains of the instrument, electron: bias_row_structure = sqrt(max(var(means of rows) - s^2 / n, 0)), n pixels in a row, s =
+    1.4826 MAD of the pixels less the means of their row and column; bias_column_structure likewise; bias_noise_ratio = s / root of the median
+    stated variance; bias_offset = median of the pixels; bias_missing_fraction = pixels without a finite value / all. Single pixels are cut at 10
+    sigma before.
+    Source: own definition: the scatter that noise makes of a mean, s / sqrt(n), is taken off in quadrature.
     """
 
     name = "bias_structure"

@@ -13,7 +13,7 @@ from quicklook.core.calibration import Absence, CalibrationsUsed, CalibrationUse
 from quicklook.core.errors import NotApplicable
 from quicklook.core.metrics import Coord, Measured, Measures, MetricDef, measured, not_applicable
 from quicklook.core.params import Params
-from quicklook.core.plots import Axis, Bars, Panel, Plot
+from quicklook.core.plots import Axis, Bars, Layer, Panel, Plot, Scatter
 from quicklook.core.plugin import MonitoringAlg
 
 AGE = MetricDef(
@@ -42,7 +42,14 @@ class CalibrationsParams(Params):
 
 
 class Calibrations(MonitoringAlg[CalibrationsParams]):
-    """Age of the calibrations that were used, by kind, and those that are stale, provisional or lacking. Belongs to the last step of a chain."""
+    """Age of the calibrations that were used, by kind, and those that are stale, provisional or lacking. Belongs to the last step of a chain.
+
+    Formula: calibration_age = night of the frame - night of the exposures that the calibration was made from (else the first night on which it is
+    valid), days. calibration_stale = 1 where the age is above `stale_days` of the index, or not known though the index has such a bound;
+    calibration_provisional = 1 where the index calls it so; calibration_lacking = 1 where none of the index can be used though there are some for
+    the camera. Exact, without an error.
+    Source: own definition: the rules of the project's calibration index.
+    """
 
     name = "calibrations"
     metrics = (AGE, STALE, PROVISIONAL, LACKING)
@@ -54,8 +61,8 @@ class Calibrations(MonitoringAlg[CalibrationsParams]):
         if not used and not absent:
             raise NotApplicable("no calibration was asked for")
         age = _ages(used)
-        panels = (Panel(x=Axis(label="calibration"), y=Axis(label="age", unit="d"), layers=_bars(age), title="Age of calibrations", metric=AGE.name),)
-        plot = Plot(name="calibrations", title="Calibrations", panels=panels)
+        ages = Panel(x=Axis(label="calibration"), y=Axis(label="age", unit="d"), layers=_bars(age, used), title="Ages", metric=AGE.name)
+        plot = Plot(name="calibrations", title="Calibrations", panels=(ages,))
         return Measures((age, _stale(used), _provisional(used), _lacking(used, absent)), plots=(plot,))
 
 
@@ -100,6 +107,13 @@ def _keyed(told: Mapping[str, str]) -> dict[Coord | tuple[Coord, ...], str]:
     return {(kind,): words for kind, words in told.items()}
 
 
-def _bars(age: Measured) -> tuple[Bars, ...]:
+def _bars(age: Measured, used: tuple[CalibrationUsed, ...]) -> tuple[Layer, ...]:
+    """Ages, and to what age each may be used, where its index says so."""
     kinds = tuple(str(k) for k in age.coords.get("kind", ()))
-    return (Bars(names=kinds, heights=np.array(age.values)),) if kinds else ()
+    if not kinds:
+        return ()
+    words = tuple(f"{u.age_days:.4g}, stale" if u.stale and u.age_days is not None else "" for u in used)
+    bars = Bars(names=kinds, heights=np.array(age.values), words=words)
+    bound = np.array([math.nan if u.stale_days is None else u.stale_days for u in used])
+    known = np.flatnonzero(np.isfinite(bound))
+    return (bars, Scatter(x=known.astype(np.float64), y=bound[known], label="stale beyond")) if known.size else (bars,)

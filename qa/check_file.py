@@ -9,13 +9,14 @@ from datetime import datetime
 import numpy as np
 
 from qa.values import scalar
-from quicklook.ccd.exposure import Arrival, Companion
+from quicklook.ccd.exposure import Arrival, Companion, Exposure
 from quicklook.core.metrics import Measured, Measures, MetricDef, measured, not_applicable
 from quicklook.core.plots import Axis, Panel, Plot, Table
 from quicklook.core.plugin import MonitoringAlg, NoParams
 
 KEYWORDS = MetricDef("missing_keywords", "", doc="Number of required header keywords that are absent.")
 HEADER = MetricDef("header_problems", "", doc="Number of header values that are absurd or contradict each other.")
+ODD = MetricDef("header_oddities", "", doc="Number of values out of range of header keywords that are not needed: what uses them goes without.")
 HDUS = MetricDef("hdu_missing", "", doc="Number of extensions that were expected in the file and are not there, or cannot be used.")
 NIGHT = MetricDef(
     "night_error", "d",
@@ -23,6 +24,10 @@ NIGHT = MetricDef(
 )  # fmt: skip
 COMPANION = MetricDef("companion_missing", "", dims=("companion",), doc="0 for a required companion file that is there; NaN where it is absent.")
 COMPANION_PROBLEMS = MetricDef("companion_problems", "", doc="Number of companion files that do not belong to the exposure or cannot be read.")
+
+_LIT = ("science", "arc", "flat", "dark")
+_NOT_NEEDED = ("is no transparency", "is no seeing in arcsec")
+"""Ends of what a reader says of values that are of use where they are there, as those of the guide cameras."""
 
 
 def _key(hdu: str) -> str:
@@ -34,14 +39,25 @@ def _sentence(parts: Iterable[str]) -> str:
 
 
 class CheckFile(MonitoringAlg[NoParams]):
-    """Checks what arrived, before any pixel: required keywords, contradictions, extensions, the night, and companion files."""
+    """Checks what arrived, before any pixel: required keywords, contradictions, extensions, the night, and companion files.
+
+    Formula: missing_keywords = required keywords that are absent; header_problems = values that are absurd or contradict each other, and an exposure
+    time of 0 s of what is no zero; header_oddities = values of transparency and seeing that are out of range or 0; hdu_missing =
+    expected extensions that are absent or cannot be used; night_error = stated night (of the header, or of the folder where that is farther off) -
+    night that follows from the time of the exposure (else that of the folder), days; companion_missing = 0, NaN where a required file is absent;
+    companion_problems = companions that do not belong to it or cannot be read. Counts, without an error.
+    Source: hdu_missing stands for CHECKHDUS (Check_HDUs) of DESI's quick-look. Which keywords, extensions and companions are required is said by
+    the description of the instrument: own definition.
+    """
 
     name = "check_file"
-    metrics = (KEYWORDS, HEADER, HDUS, NIGHT, COMPANION, COMPANION_PROBLEMS)
+    metrics = (KEYWORDS, HEADER, ODD, HDUS, NIGHT, COMPANION, COMPANION_PROBLEMS)
 
-    def measure(self, arrival: Arrival) -> Measures:
+    def measure(self, arrival: Arrival, exposure: Exposure | None = None) -> Measures:
         """Counts, each with sentences as remarks. A required companion that is absent is NaN, so that it ends as UNKNOWN."""
-        counts = (_keywords(arrival), _header(arrival), _hdus(arrival))
+        problems, odd = _of_headers(arrival, exposure)
+        header = tuple(scalar(d, len(told), _sentence(told)) for d, told in ((HEADER, problems), (ODD, odd)))
+        counts = (_keywords(arrival), *header, _hdus(arrival))
         companions = (_companions(arrival.companions), _companion_problems(arrival))
         metrics = (*counts, _night(arrival), *companions)
         return Measures(metrics, plots=(_plot(arrival, metrics),), facts=_facts(arrival))
@@ -52,11 +68,18 @@ def _keywords(arrival: Arrival) -> Measured:
     return scalar(KEYWORDS, len(missing), f"{', '.join(missing)} not in the header" if missing else "")
 
 
-def _header(arrival: Arrival) -> Measured:
+def _of_headers(arrival: Arrival, exposure: Exposure | None) -> tuple[list[str], list[str]]:
+    """What is wrong with values that matter, and with those that nothing needs."""
     missing = arrival.missing_keywords
     # A sentence that lists the absent keywords says the same once more.
-    problems = [p for p in arrival.problems.get("headers", ()) if not (missing and all(k in p for k in missing))]
-    return scalar(HEADER, len(problems), _sentence(problems))
+    told = [p for p in arrival.problems.get("headers", ()) if not (missing and all(k in p for k in missing))]
+    odd = [p for p in told if p.endswith(_NOT_NEEDED)]
+    problems = [p for p in told if not p.endswith(_NOT_NEEDED)]
+    if exposure is not None and exposure.flavor in _LIT and exposure.exptime == 0.0:
+        problems.append(f"the exposure time is 0 s, but the flavor {exposure.flavor}")
+    if exposure is not None and exposure.flavor == "science" and exposure.transparency == 0.0:
+        odd.append("a transparency of 0 is of a closed sky, or was not measured")
+    return problems, odd
 
 
 def _hdus(arrival: Arrival) -> Measured:

@@ -11,7 +11,6 @@ from pydantic import Field
 
 from qa.figures import bars
 from qa.values import judged, per_amp, scalar
-from quicklook.ccd.arrays import Raw
 from quicklook.ccd.exposure import Exposure
 from quicklook.ccd.geometry import Amplifier
 from quicklook.ccd.health import cause
@@ -23,7 +22,8 @@ from quicklook.core.params import Params
 from quicklook.core.plots import Plot
 from quicklook.core.plugin import MonitoringAlg
 
-_ROWS = 64  # of the mask compared at a time: the comparison stays in the cache
+_CM2 = 1e-8  # of a square micrometre
+_MINUTE = 60.0
 
 HIT = MetricDef("cosmic_fraction", "", dims=("amp",), doc="Fraction of the pixels that were found hit by cosmic rays, their surroundings included.")
 RATE = MetricDef(
@@ -34,6 +34,10 @@ RATE = MetricDef(
 TRACKS = MetricDef(
     "cosmic_track_rate", "1/ks",
     doc="Tracks of cosmic rays over the camera, per million pixels and 1000 s. It tells in short exposures too: long tracks do not make it large.",
+)  # fmt: skip
+FLUX = MetricDef(
+    "cosmic_flux", "1/(cm2 min)",
+    doc="Tracks of cosmic rays over the camera, per square centimetre of the detector and minute of exposure and read-out.",
 )  # fmt: skip
 
 
@@ -55,10 +59,20 @@ class CosmicRaysParams(Params):
 
 
 class CosmicRays(MonitoringAlg[CosmicRaysParams]):
-    """Counts the pixels that preproc found hit by cosmic rays, for each amplifier and the camera, and divides by the time."""
+    """Counts the pixels that preproc found hit by cosmic rays, and the tracks that they make, and divides by area and time.
+
+    Rays fall during the exposure and the read-out. Tracks are connected groups of pixels, not pixels.
+    Formula: t = exposure time + `readout_s`, s: cosmic_fraction = hit pixels / pixels; cosmic_rate = 1000 cosmic_fraction / t, 1/ks;
+    cosmic_track_rate = 1000 x 1e6 tracks / (pixels x t), 1/ks per million pixels; cosmic_flux = 60 tracks / (area x t), 1/(cm2 min), its error
+    sqrt(tracks) in the same unit (Poisson).
+    Source: tracks are counted by the Euler number (Gray 1971, IEEE Trans. Comput. C-20, 551). At sea level about one muon crosses a horizontal
+    square centimetre in a minute (Particle Data Group, Review of Particle Physics, "Cosmic rays"); thick detectors see as many Compton electrons
+    again from the radioactivity around them (Groom 2004, "Cosmic rays and other nonsense in astronomical CCD imagers", in Scientific Detectors for
+    Astronomy).
+    """
 
     name = "cosmic_rays"
-    metrics = (HIT, RATE, TRACKS)
+    metrics = (HIT, RATE, TRACKS, FLUX)
 
     def measure(self, image: Image, exposure: Exposure) -> Measures:
         """Per amplifier and of the camera. Raises NotApplicable where cosmic rays were not looked for, or the image is small."""
@@ -70,13 +84,18 @@ class CosmicRays(MonitoringAlg[CosmicRaysParams]):
         found = {a.name: _hit(image, a) for a in judged(image.amplifiers) if a.name not in dead}
         hit = dict.fromkeys(dead, math.nan) | {k: h.pixels / h.area for k, h in found.items()}
         seconds = exposure.exptime + self.params.readout_s
+        untimed = exposure.exptime == 0.0 and exposure.flavor != "zero"
         fraction = per_amp(HIT, image.amplifiers, hit, dead)
         rate = per_amp(RATE, image.amplifiers, {k: _per_ks(v, seconds) for k, v in hit.items()}, dead)
         if exposure.exptime < self.params.least_s:
             rate = not_applicable(RATE.name, f"an exposure of {exposure.exptime:g} s is too short for a rate of cosmic rays in each amplifier")
-        panel = bars(RATE, rate, title=f"Pixels hit by cosmic rays, {exposure.exptime:g} s", label="fraction of pixels")
+        flux, per_pixels = _flux(found, seconds, exposure.pixel_area_um2), _tracks(found, seconds)
+        if untimed:
+            flux, per_pixels = (not_applicable(d.name, f"an exposure time of 0 s is not that of a {exposure.flavor}") for d in (FLUX, TRACKS))
+        tracks = "" if flux.not_applicable or not np.isfinite(flux.values) else f"; {float(flux.values):.2g} tracks per cm2 and minute"
+        panel = bars(RATE, rate, title=f"Pixels hit by cosmic rays, {exposure.exptime:g} s{tracks}", label="fraction of pixels")
         plot = Plot(name="cosmic_rays", title=f"Cosmic rays, camera {image.camera}", panels=(panel,))
-        return Measures((fraction, rate, _tracks(found, seconds)), plots=(plot,))
+        return Measures((fraction, rate, per_pixels, flux), plots=(plot,))
 
 
 def _per_ks(fraction: float, seconds: float) -> float:
@@ -92,27 +111,22 @@ def _tracks(found: Mapping[str, _Hit], seconds: float) -> Measured:
     return scalar(TRACKS, _per_ks(1e6 * count / area, seconds), why)
 
 
+def _flux(found: Mapping[str, _Hit], seconds: float, pixel_um2: float | None) -> Measured:
+    """Over the amplifiers that live, with the error of the number of tracks."""
+    if pixel_um2 is None:
+        return not_applicable(FLUX.name, "the instrument does not state the size of a pixel (pixel_size_um)")
+    if not found:
+        return not_applicable(FLUX.name, "no amplifier is alive")
+    count, cm2 = sum(h.tracks for h in found.values()), sum(h.area for h in found.values()) * pixel_um2 * _CM2
+    if not seconds > 0:
+        return scalar(FLUX, math.nan, f"the exposure time is {seconds:g} s with the read-out")
+    each = _MINUTE / (cm2 * seconds)
+    return scalar(FLUX, count * each, f"{count} tracks on {cm2:.3g} cm2 in {seconds:.4g} s, known to {math.sqrt(max(count, 1)) * each:.2g}")
+
+
 def _hit(image: Image, amp: Amplifier) -> _Hit:
+    from qa.kernels.tracks import count_groups
+
     ny, nx = amp.ccd.shape
-    mask, hit = image.mask[amp.ccd.slices], np.zeros((ny + 2, nx + 2), np.bool_)
-    for y in range(0, ny, _ROWS):
-        rows = mask[y : y + _ROWS]
-        np.not_equal(rows & np.uint16(PixelMask.COSMIC), 0, out=hit[y + 1 : y + 1 + len(rows), 1:-1])
-    at = np.flatnonzero(hit)
-    return _Hit(pixels=int(at.size), tracks=_blobs(hit.ravel(), at, nx + 2), area=ny * nx)
-
-
-def _blobs(hit: Raw, at: Raw, width: int) -> int:
-    """Number of connected groups of the pixels `at` of `hit` (rows of `width`), less their holes; pixels that touch at a corner are connected.
-
-    Source: the Euler number from counts of 2 x 2 quads, (Q1 - Q3 - 2 QD) / 4 (Gray 1971, IEEE Trans. Comput. C-20, 551).
-    """
-    number = 0.0
-    sides = {dx: hit[at + dx] for dx in (1, -1)}
-    for dy in (width, -width):
-        up = hit[at + dy]
-        for dx, side in sides.items():  # each pixel lies in four quads; a quad of n pixels is met n times
-            corner = hit[at + dy + dx]
-            n = side.view(np.int8) + up + corner
-            number += float(np.count_nonzero(n == 0)) - float(np.count_nonzero(n == 2)) / 3.0 - float(np.count_nonzero((n == 1) & corner))
-    return round(number / 4.0)
+    pixels, tracks = count_groups(image.mask, int(PixelMask.COSMIC), amp.ccd.slices)
+    return _Hit(pixels=pixels, tracks=tracks, area=ny * nx)

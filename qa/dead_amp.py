@@ -25,7 +25,14 @@ CONSTANT = MetricDef("constant_fraction", "", dims=("amp",), doc="Fraction of th
 
 
 class DeadAmp(MonitoringAlg[NoParams]):
-    """Finds amplifiers that are dead, wholly or in part, and says in words how it knows."""
+    """Finds amplifiers that are dead, wholly or in part, and says in words how it knows.
+
+    Formula: dead_amp = 1 where no pixel is finite, or 90 % of image and overscan (of the image alone, unless it is overexposed) have one value, or
+    both scatter by less than 0.1 ADU (half of the central 68 %), or half of the overscan is saturated; else 0. dead_fraction = pixels of the image
+    area more than 15 sigma of the overscan below the bias level, or in stretches of 64 equal pixels of a row below saturation / pixels.
+    constant_fraction = part of a sample of the image area at its commonest value. Without an error.
+    Source: own definition: signs of a read-out that gives no charge; noise, ripples and trails stay within six sigma of the level.
+    """
 
     name = "dead_amp"
     metrics = (DEAD, AREA, CONSTANT)

@@ -33,7 +33,14 @@ class FiberflatQualityParams(Params):
 
 
 class FiberflatQuality(MonitoringAlg[FiberflatQualityParams]):
-    """Measures how many fibres a fibre flat holds, how well it is known, and how far they differ."""
+    """Measures how many fibres a fibre flat holds, how well it is known, and how far they differ.
+
+    Formula: t = median over wavelength of the flat of a fibre, 1 for the mean fibre: fiberflat_scatter = 1.4826 x median of |t - 1|,
+    fiberflat_lowest = least t; fiberflat_error = median of 1 / (sqrt(ivar) |flat|) over known samples; fiberflat_usable = part of the fibres, known
+    bad ones apart, of which more than half of the samples are known (mask 0, ivar above 0). Relative, without unit.
+    Source: it stands for CHECKFLAT (Check_FiberFlat) of DESI's quick-look; robust scatter in place of a comparison with the reference flat, which
+    `flat_level` makes.
+    """
 
     name = "fiberflat_quality"
     group = "Fibres"

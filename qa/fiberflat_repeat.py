@@ -26,7 +26,12 @@ class FiberflatRepeatParams(Params):
 
 
 class FiberflatRepeat(MonitoringAlg[FiberflatRepeatParams]):
-    """Compares the throughput of the fibres in each exposure with the mean of all: a lamp that drifts moves it."""
+    """Compares the throughput of the fibres in each exposure with the mean of all: a lamp that drifts moves it.
+
+    Formula: r = mean over the known samples of the flat of a fibre in one exposure / that in the mean of all; fiberflat_repeat = 1.4826 x median
+    over the fibres of |r / median(r) - 1|, relative. No error: it is a scatter.
+    Source: own definition: robust scatter (1.4826 MAD) of ratios.
+    """
 
     name = "fiberflat_repeat"
     group = "Fibres"

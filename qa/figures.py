@@ -21,8 +21,9 @@ def bars(definition: MetricDef, got: Measured, *, title: str, label: str, range_
     amps = got.coords.get("amp", ())
     words = tuple(label if definition.flag and v == 1.0 else word(got, c) for c, v in zip(amps, got.values, strict=True))
     layers = (Bars(names=tuple(str(c) for c in amps), heights=np.array(got.values), words=words),) if amps else ()
-    shown = title if got.not_applicable is None else f"{title}: {got.not_applicable}"
-    return Panel(x=AMPLIFIER, y=Axis(label=label, unit=definition.unit, range=range_), layers=layers, title=shown, metric=definition.name)
+    message = "" if got.not_applicable is None else f"not measured: {got.not_applicable}"
+    y = Axis(label=label, unit=definition.unit, range=range_)
+    return Panel(x=AMPLIFIER, y=y, layers=layers, title=title, metric=definition.name, message=message)
 
 
 def word(got: Measured, amp: Coord) -> str:

@@ -20,7 +20,12 @@ CHANGE = MetricDef(
 
 
 class FluxCalibration(MonitoringAlg[NoParams]):
-    """Says what was assumed for the flux calibration, and measures how far airmass and seeing carry it."""
+    """Says what was assumed for the flux calibration, and measures how far airmass and seeing carry it.
+
+    Formula: fluxcal_change = median over wavelength of sterm (SEEING - pseeing) + aterm (AIRMASS - pairmass), mag, of what the exposure states;
+    assumptions = 1 where something had to be assumed, else 0. No error: the calibration states none of its terms.
+    Source: DESI data model, files of flux calibrations (aterm, sterm, pairmass, pseeing).
+    """
 
     name = "flux_calibration"
     group = "Spectra"

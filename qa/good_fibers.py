@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from pydantic import Field
 
+from qa.fiberlight import light_sums
 from qa.values import numbered, scalar
 from quicklook.ccd.arrays import Float64, Raw
 from quicklook.ccd.exposure import Exposure
@@ -20,7 +21,6 @@ from quicklook.core.plugin import MonitoringAlg
 
 _LONG, _STEP = 2048, 8
 _LINES = "arc"
-_ENOUGH = 0.02
 
 GOOD = MetricDef("good_fibers", "", doc="Number of fibres that give light.")
 LOST = MetricDef("lost_fibers", "", doc="Number of fibres that are dead or low and are not known to be.")
@@ -29,6 +29,9 @@ DEAD = MetricDef("dead_fibers", "", doc="Number of fibres without light, or with
 LOW = MetricDef("low_fibers", "", doc="Number of fibres with far less light than the others that are not known to be bad.")
 KNOWN = MetricDef("known_bad_fibers", "", doc="Number of fibres that the fibre map or the calibration calls bad.")
 NO_LIGHT = "no light reaches this camera, so fibres cannot be told apart"
+
+_SHOWN = 3.0
+"""So much light of the median fibre is shown; beyond are bright targets, beside which a lost fibre could not be seen."""
 
 
 class GoodFibersParams(Params):
@@ -51,7 +54,15 @@ class _Fibres:
 
 
 class GoodFibers(MonitoringAlg[GoodFibersParams]):
-    """Counts fibres that give light; those that the fibre map or the calibration knows to be bad are counted apart."""
+    """Counts fibres that give light; those that the fibre map or the calibration knows to be bad are counted apart.
+
+    Formula: light = mean flux of the usable samples of a fibre / that of the median fibre; dead_fibers: light < `dead` or no usable sample;
+    low_fibers: not dead and light < `low`; lost_fibers = dead_fibers + low_fibers; lost_fiber_fraction = lost_fibers / fibres that are not known to
+    be bad; known_bad_fibers = fibres that fibre map or calibration call bad; good_fibers = all others. Counts, without an error; nothing is said
+    where the light of the median fibre is below `min_snr` of its errors.
+    Source: it stands for NGOODFIB (CountSpectralBins) of DESI's quick-look; here light relative to the median fibre counts, so that no threshold in
+    electrons is needed.
+    """
 
     name = "good_fibers"
     group = "Fibres"
@@ -80,7 +91,7 @@ class GoodFibers(MonitoringAlg[GoodFibersParams]):
         return Measures(metrics, plots=(self._plot(frame, found),), facts={"fibers": len(number), "rests_on": frame.stage})
 
     def _fibres(self, frame: Frame, step: int) -> _Fibres:
-        weight, total, noise = _sums(frame, step if frame.flux.shape[1] >= _LONG else 1)
+        weight, total, noise = light_sums(frame, step if frame.flux.shape[1] >= _LONG else 1)
         mean = np.divide(total, weight, out=np.full(total.shape, np.nan), where=weight > 0)
         typical = float(np.median(mean[weight > 0])) if (weight > 0).any() else math.nan
         error = np.divide(np.sqrt(noise), weight, out=np.full(total.shape, np.nan), where=weight > 0)
@@ -99,22 +110,11 @@ class GoodFibers(MonitoringAlg[GoodFibersParams]):
         layers = tuple(Scatter(x=number[g], y=found.light[g], label=name) for name, g in groups if g.any())
         levels = (("dead", self.params.dead), ("low", self.params.low))
         lines = tuple(Line(x=number[[0, -1]], y=np.full(2, level), label=name) for name, level in levels)
-        y = Axis(label="light relative to the median fibre", range=(0.0, None))
+        y = Axis(label="light relative to the median fibre", range=(0.0, _SHOWN if seen.any() and np.nanmax(found.light) > _SHOWN else None))
         panels = [Panel(x=Axis(label="fibre"), y=y, layers=(*layers, *lines), title="Light of the fibres" if found.lit else "No light")]
         x_mm, y_mm = frame.fibermap.columns.get("FIBERASSIGN_X"), frame.fibermap.columns.get("FIBERASSIGN_Y")
         if x_mm is not None and y_mm is not None and seen.any():
-            places = FocalPlane(
-                x=np.asarray(x_mm, np.float64)[seen], y=np.asarray(y_mm, np.float64)[seen], c=found.light[seen], c_axis=Axis(label="relative light")
-            )
+            c_axis = Axis(label="relative light", range=(0.0, 2.0))
+            places = FocalPlane(x=np.asarray(x_mm, np.float64)[seen], y=np.asarray(y_mm, np.float64)[seen], c=found.light[seen], c_axis=c_axis)
             panels.append(Panel(x=Axis(label="X", unit="mm"), y=Axis(label="Y", unit="mm"), layers=(places,), title="On the focal plane"))
         return Plot(name="good_fibers", title=f"Fibres of camera {frame.camera}", panels=tuple(panels), columns=2)
-
-
-def _sums(frame: Frame, step: int) -> tuple[Float64, Float64, Float64]:
-    """Per fibre: number of usable samples, sum of their flux, sum of their variance, from every `step`-th sample."""
-    ivar, flux = frame.ivar[:, ::step], frame.flux[:, ::step]
-    good = (ivar > 0) & (frame.mask[:, ::step] == 0) & np.isfinite(flux) & np.isfinite(ivar)
-    variance = np.divide(np.float32(1), ivar, out=np.zeros_like(ivar), where=good)
-    count = good.sum(axis=1).astype(np.float64)
-    count[count < _ENOUGH * ivar.shape[1]] = 0
-    return count, np.where(good, flux, 0).sum(axis=1, dtype=np.float64), variance.sum(axis=1, dtype=np.float64)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from pydantic import Field
 
 from qa.figures import bars, lines, missing
 from qa.values import judged, per_amp, scalar
+from quicklook.ccd.exposure import Exposure
 from quicklook.ccd.geometry import Amplifier
 from quicklook.ccd.health import cause
 from quicklook.ccd.image import Image
@@ -23,6 +24,11 @@ _POINTS = 128
 
 LIT = MetricDef("lit_fraction", "", dims=("amp",), doc="Fraction of the good pixels that hold more than n sigma of the read noise (LITFRAC_AMP).")
 
+LIT_LONG = MetricDef(
+    "lit_fraction_long", "", dims=("amp",),
+    doc="As `lit_fraction`, of science exposures so long that the sky between the targets lights its fibres above that threshold.",
+)  # fmt: skip
+
 LIT_CAMERA = MetricDef("lit_fraction_camera", "", doc="As `lit_fraction`, over all amplifiers of the camera together.")
 
 
@@ -31,6 +37,7 @@ class LitFractionParams(Params):
 
     nsigma: float = Field(5.0, gt=0.0, description="a pixel above this many times the read noise of its amplifier is lit")
     row_step: int = Field(8, ge=1, description="every how manieth row is looked at in amplifiers of 1024 rows and more [pixel]")
+    long_s: float = Field(800.0, gt=0.0, description="science exposures of this time and more are long: less sky does not reach the threshold [s]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +56,18 @@ class _Lit:
 
 
 class LitFraction(MonitoringAlg[LitFractionParams]):
-    """Measures which fraction of every amplifier is lit: none in zeros and darks, much in science exposures and flats."""
+    """Measures which fraction of every amplifier is lit: none in zeros and darks, much in science exposures and flats.
+
+    Formula: lit_fraction = good pixels above `nsigma` x read noise of the amplifier / good pixels, of every `row_step`-th row; lit_fraction_long:
+    the same of science exposures of `long_s` and more; lit_fraction_camera: of all amplifiers together. The error of a fraction f of n pixels is
+    sqrt(f (1 - f) / n).
+    Source: it stands for LITFRAC_AMP (Count_Pixels) of DESI's quick-look, with its 5 sigma.
+    """
 
     name = "lit_fraction"
-    metrics = (LIT, LIT_CAMERA)
+    metrics = (LIT, LIT_LONG, LIT_CAMERA)
 
-    def measure(self, image: Image) -> Measures:
+    def measure(self, image: Image, exposure: Exposure | None = None) -> Measures:
         """Per amplifier, and of all; NaN where its read noise is unknown or all of its pixels are masked."""
         found = {a.name: self._measure_amp(image, a) for a in judged(image.amplifiers)}
         lit = per_amp(LIT, image.amplifiers, {k: f.fraction for k, f in found.items()}, {k: f.why for k, f in found.items()})
@@ -70,7 +83,17 @@ class LitFraction(MonitoringAlg[LitFractionParams]):
             ),
         )
         plot = Plot(name="lit_fraction", title=f"Lit fraction, camera {image.camera}", panels=panels, columns=2)
-        return Measures((lit, _of_camera(image, found)), plots=(plot,))
+        return Measures((lit, self._if_long(lit, exposure), _of_camera(image, found)), plots=(plot,))
+
+    def _if_long(self, lit: Measured, exposure: Exposure | None) -> Measured:
+        """The same again, where the sky had the time to light the fibres."""
+        if exposure is None or exposure.flavor != "science":
+            return not_applicable(LIT_LONG.name, "it is of science exposures")
+        if not exposure.exptime >= self.params.long_s:
+            return not_applicable(
+                LIT_LONG.name, f"in {exposure.exptime:g} s the sky alone does not light a pixel; it is of {self.params.long_s:g} s and more"
+            )
+        return replace(lit, name=LIT_LONG.name)
 
     def _measure_amp(self, image: Image, amp: Amplifier) -> _Lit:
         if amp.name in image.dead:

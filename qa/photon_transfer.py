@@ -28,7 +28,16 @@ _NO_GAIN = "no line of variance against level: there is too little light, or the
 
 
 class PhotonTransferQa(MonitoringAlg[NoParams]):
-    """Compares gain and read noise from photon transfer with those that the instrument states, and shows the curves."""
+    """Compares gain and read noise from photon transfer with those that the instrument states, and shows the curves.
+
+    Formula: variance = noise^2 + level / gain (1 + c level), ADU^2 against ADU, fitted by weighted least squares to half of the variance of
+    differences of two flats; gain, electron/ADU. gain_error = its error from the fit / gain; gain_ratio = gain / stated gain; ptc_read_noise = gain
+    x standard deviation of differences of zeros / sqrt(2), the 1/12 ADU^2 of rounding taken off, electron (without zeros that of the overscan);
+    ptc_read_noise_ratio = that / stated one; linearity_error = largest |level / straight line against exposure time - 1|; full_well = gain x level
+    from which on the variance stays below 0.8 of the line, electron.
+    Source: photon transfer (Janesick 2001, Scientific Charge-Coupled Devices); c is the brighter-fatter effect to first order. What the instrument
+    states is the reference.
+    """
 
     name = "photon_transfer_curve"
     metrics = (GAIN, GAIN_RATIO, GAIN_ERROR, NOISE, NOISE_RATIO, LINEARITY, FULL_WELL)

@@ -33,7 +33,13 @@ class PixelResponseParams(Params):
 
 
 class PixelResponse(MonitoringAlg[PixelResponseParams]):
-    """Measures scatter, error and extent of a pixel flat."""
+    """Measures scatter, error and extent of a pixel flat.
+
+    Formula: over the pixels with ivar above 0, those on which light fell: pixflat_scatter = 1.4826 MAD of the response, pixflat_error = median of 1
+    / sqrt(ivar), pixflat_low_fraction = part of them with a response below `low`; pixflat_measured = those pixels / all pixels. Relative, 1 for the
+    mean pixel.
+    Source: own definition: robust scatter (1.4826 MAD), medians and counts.
+    """
 
     name = "pixel_response"
     metrics = (SCATTER, ERROR, MEASURED, LOW)

@@ -15,7 +15,12 @@ FIBERS = MetricDef("reference_fibers", "", doc="Part of the fibres that have a l
 
 
 class ReferenceArcLines(MonitoringAlg[NoParams]):
-    """Counts the lines of a reference arc, and the fibres that have them."""
+    """Counts the lines of a reference arc, and the fibres that have them.
+
+    Formula: reference_lines = number of lines; reference_lines_measured = median over the fibres of lines with an area / lines; reference_fibers =
+    fibres with any line / fibres. Counts, without an error.
+    Source: own definition: how complete a reference is.
+    """
 
     name = "reference_arc_lines"
     group = "Spectra"
@@ -34,7 +39,11 @@ class ReferenceArcLines(MonitoringAlg[NoParams]):
 
 
 class ReferenceFlatFibers(MonitoringAlg[NoParams]):
-    """Counts the fibres that have a level in a reference flat."""
+    """Counts the fibres that have a level in a reference flat.
+
+    Formula: reference_fibers = fibres with a finite level / fibres. A count, without an error.
+    Source: own definition: how complete a reference is.
+    """
 
     name = "reference_flat_fibers"
     group = "Fibres"

@@ -38,7 +38,12 @@ def _count(pixels: Raw, level: float) -> tuple[int, int]:
 
 
 class Saturation(MonitoringAlg[NoParams]):
-    """Counts saturated pixels in the image area of every amplifier."""
+    """Counts saturated pixels in the image area of every amplifier.
+
+    Formula: saturated_pixels = raw pixels at or above the saturation level, ADU: the stated one, else the top of a converter of 16 bits, and never
+    above the top of the type of the file; saturated_fraction = that number / finite pixels. Counts, without an error.
+    Source: own definition; the level is that of the description of the instrument.
+    """
 
     name = "saturation"
     metrics = (FRACTION, COUNT)

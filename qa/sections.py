@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +11,11 @@ import numpy.typing as npt
 from quicklook.ccd.arrays import Raw
 from quicklook.ccd.geometry import Amplifier, Section
 from quicklook.ccd.image import RawImage
+from quicklook.ccd.memo import remembered
 from quicklook.ccd.strips import trimmed
+
+if TYPE_CHECKING:
+    from qa.kernels.noise import Scatter
 
 Source = Literal["overscan", "prescan", "image"]
 _IMAGE_STRIP = 64
@@ -50,6 +54,14 @@ def bias_strip(raw: RawImage, amp: Amplifier, source: Source, trim: int, *, dark
     cut = max(0, (n - _IMAGE_STRIP) // 2) if name == "image" else 0
     first = section.y0 if along_rows else section.x0
     return Strip(np.ascontiguousarray(pixels[:, cut : n - cut], dtype=np.float32), name, first, "row" if along_rows else "column")
+
+
+def strip_scatter(raw: RawImage, amp: Amplifier, strip: Strip, trim: int) -> Scatter:
+    """Level of every line and scatter about it of a strip that `bias_strip` gave with that `trim`; what several QAs ask is found out once."""
+    from qa.kernels.noise import scatter
+
+    key = (amp.data, amp.overscan, amp.prescan, strip.source, trim)
+    return remembered(raw.pixels, ("scatter", *key), lambda: scatter(strip.pixels, strip.pixels.shape[1]))
 
 
 def sample(pixels: Raw, size: int) -> Raw:

@@ -8,28 +8,33 @@ from dataclasses import dataclass
 import numpy as np
 from pydantic import Field
 
-from qa.figures import histogram
+from qa.figures import EMPTY
 from qa.values import row_medians, scalar
 from quicklook.ccd.arrays import Float32, Float64, Raw
 from quicklook.ccd.spectra import Frame, SkyModel
 from quicklook.core.errors import NotApplicable
-from quicklook.core.metrics import Measured, Measures, MetricDef, not_applicable
+from quicklook.core.metrics import Coord, Measured, Measures, MetricDef, measured, not_applicable
 from quicklook.core.params import Params
 from quicklook.core.plots import Axis, FocalPlane, Line, Panel, Plot, Scatter
 from quicklook.core.plugin import MonitoringAlg
 
-_BINS = 128
+_STRETCHES, _EIGHTH = 128, 8
+_REACH, _BARS = 6.0, 60
 _MIN = 20
-_SAMPLE = 65_536
-"""Pulls of which the width is taken at most: it is then known to half a per cent."""
+_SAMPLE = 32_768
+"""Pulls of which the width is taken at most: it is then known to a per cent."""
+_EVERY = 8
 _TELLING = 200
 """From so many samples a mean squared pull is known to 0.1; what fewer say within their own scatter is no evidence of anything."""
-_SURE = 3.0
+_SURE, _WAVE_SURE = 3.0, 5.0
+"""Sigma that is no chance: of a mean squared pull, and of the squared scatter of wavelengths, which rests on few bright samples."""
 
 CHI2 = MetricDef("sky_chi2", "", doc="Mean squared pull of the sky fibres that made the model, each left out of its own; 1 if the errors are right.")
 ON = MetricDef("sky_chi2_on_lines", "", doc="Mean squared pull of these fibres where sky lines are.")
 OFF = MetricDef("sky_chi2_off_lines", "", doc="Mean squared pull of these fibres between the sky lines.")
 BIAS = MetricDef("sky_residual", "", doc="Median residual of these fibres relative to the sky, between the lines.")
+BY_WAVE = MetricDef("sky_chi2_wave", "", dims=("wave",), doc="Mean squared pull of these fibres by wavelength, a pull counted as 6 at most.")
+BY_FIBRE = MetricDef("sky_chi2_fiber", "", dims=("fiber",), doc="Mean squared pull of each of these fibres, a pull counted as 6 at most.")
 WIDTH = MetricDef("sky_pull_width", "", doc="Robust width of the pulls of these fibres.")
 USED = MetricDef("sky_fibers_used", "", doc="Number of sky fibres that the model rests on.")
 REJECTED = MetricDef("sky_fibers_rejected", "", doc="Part of the sky fibres that was left out, because they see something else than the others.")
@@ -41,74 +46,137 @@ class SkyResidualParams(Params):
     """Parameters of `sky_residual`."""
 
     line_level: float = Field(2.0, gt=1.0, description="sky lines are where the model has more than this times its median")
-    wave_known: float = Field(0.02, gt=0.0, description="a scatter of wavelengths that noise alone makes larger than this is left out [Angstrom]")
+    wave_known: float = Field(
+        0.02, gt=0.0, description="where noise alone makes a larger scatter of wavelengths than this, what it may have made is taken off [Angstrom]"
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Pulls:
-    """Of the sky fibres [n, nwave]: pulls, which of them count, which are on lines."""
+class _Sums:
+    """Of the sky fibres: their rows, sums of squared pulls (each 6 at most) and numbers of samples [2, n, nstretch] (0 between lines, 1 on lines),
+    what larger pulls have beyond [2], sums of the residual and of the sky between lines [2, n], histogram of the pulls, some of the pulls, middles of
+    the stretches (Angstrom)."""
 
     rows: Raw
-    pull: Float32
-    good: Raw
-    line: Raw
+    square: Float64
+    count: Float64
+    excess: Float64
+    light: Float64
+    bars: Float64
+    some: Float32
+    wave: Float64
 
 
 class SkyResidual(MonitoringAlg[SkyResidualParams]):
-    """Measures the residuals of sky fibres, on and between sky lines, against their errors."""
+    """Measures the residuals of sky fibres, on and between sky lines, by wavelength and by fibre, against their errors.
+
+    The mean squared pull is 1 where model and errors are right. Each fibre is compared with the model of the others. By wavelength (sixteen
+    stretches) and by fibre single pulls count as 6 at most: there one sample that a cosmic ray hit would outweigh the rest.
+    Formula: pull = residual x sqrt(ivar); sky_chi2 = mean of pull^2 over the n usable samples, its error sqrt(2 / n), sky_chi2_on_lines,
+    sky_chi2_off_lines = that where the sky is above `line_level` x its median, and where it is not; sky_chi2_wave, sky_chi2_fiber = that by
+    wavelength and by fibre, of pulls cut at 6; sky_pull_width = 1.4826 MAD of the pulls. r = sum of the residual / sum of the sky between lines, of
+    a fibre: sky_residual = median of r, sky_level_scatter = 1.4826 MAD of r. sky_wave_error = scatter of the wavelengths among the fibres beyond
+    the noise, Angstrom, as `compute_sky` fits it; sky_fibers_used, sky_fibers_rejected = fibres that the model rests on, part of them that it
+    leaves out.
+    Source: sky_residual stands for RESIDUAL (Sky_Residual) of DESI's quick-look; the mean squared pull is the reduced chi squared.
+    """
 
     name = "sky_residual"
     group = "Spectra"
-    metrics = (CHI2, ON, OFF, BIAS, WIDTH, USED, REJECTED, SCATTER, WAVE)
+    metrics = (CHI2, ON, OFF, BY_WAVE, BY_FIBRE, BIAS, WIDTH, USED, REJECTED, SCATTER, WAVE)
 
     def measure(self, frame: Frame, sky: SkyModel) -> Measures:
         """Of the sky-subtracted frame. Raises NotApplicable where the model rests on no fibre of this frame (a sky from a file)."""
         rows = np.flatnonzero(np.isin(frame.fibermap.fiber, np.array(sky.fibers, np.int64)))
         if not rows.size or sky.flux.shape != frame.flux.shape:
             raise NotApplicable("the sky model rests on no fibre of this exposure")
-        p = self._pulls(frame, sky, rows)
-        residual = _relative(frame, sky, p)
+        s = self._sums(frame, sky, rows)
+        top, bottom = s.light
+        residual = np.divide(top, bottom, out=np.full(top.shape, np.nan), where=bottom > 0)
+        residual = residual[np.isfinite(residual)]
         metrics = (
-            _mean_square(CHI2, p, p.good),
-            _mean_square(ON, p, p.good & p.line),
-            _mean_square(OFF, p, p.good & ~p.line),
-            _robust(BIAS, residual[np.isfinite(residual)], width=False),
-            _robust(WIDTH, _some(p.pull[p.good]), width=True),
+            _mean_square(CHI2, s.square.sum() + s.excess.sum(), s.count.sum(), s),
+            _mean_square(ON, s.square[1].sum() + s.excess[1], s.count[1].sum(), s),
+            _mean_square(OFF, s.square[0].sum() + s.excess[0], s.count[0].sum(), s),
+            _by_wave(s),
+            _by_fibre(frame, s),
+            _robust(BIAS, residual, width=False),
+            _robust(WIDTH, s.some, width=True),
             scalar(USED, len(sky.fibers)),
             _rejected(sky),
-            _robust(SCATTER, residual[np.isfinite(residual)], width=True),
+            _robust(SCATTER, residual, width=True),
             self._wave(sky),
         )
-        return Measures(metrics, plots=(_plot(frame, p),), facts={"leave_one_out": sky.leave_one_out, "line_error": sky.line_error})
+        return Measures(metrics, plots=(_plot(frame, s),), facts={"leave_one_out": sky.leave_one_out, "line_error": sky.line_error})
 
     def _wave(self, sky: SkyModel) -> Measured:
-        """Left out where the lines of the sky do not tell it, unless it stands out of what noise makes of it."""
-        beyond = sky.wave_error > _SURE**0.5 * sky.wave_noise  # the squares are what is measured
-        if sky.wave_noise > self.params.wave_known and not beyond:
-            how = f"tell it to {sky.wave_noise:.2g} Angstrom alone" if math.isfinite(sky.wave_noise) else "do not tell it"
-            return not_applicable(WAVE.name, f"the sky lines in these fibres {how}")
-        return scalar(WAVE, sky.wave_error, f"noise alone makes {sky.wave_noise:.2g} Angstrom")
+        """Where noise makes more than `wave_known`, five sigma of what it makes beyond that are taken off; left out where nothing is left."""
+        e, noise, known = sky.wave_error, sky.wave_noise, self.params.wave_known
+        if noise <= known:
+            return scalar(WAVE, e, f"noise alone makes {noise:.2g} Angstrom")
+        if not math.isfinite(noise):
+            return not_applicable(WAVE.name, "the sky lines in these fibres do not tell it")
+        beyond = e**2 - _WAVE_SURE * (noise**2 - known**2)  # the squares are what is measured
+        if not (beyond > 0 and e**2 > _SURE * noise**2):
+            return not_applicable(WAVE.name, f"the sky lines in these fibres tell it to {noise:.2g} Angstrom alone")
+        return scalar(WAVE, math.sqrt(beyond), f"{e:.2g} Angstrom, less what noise may make of it, which alone makes {noise:.2g}")
 
-    def _pulls(self, frame: Frame, sky: SkyModel, rows: Raw) -> _Pulls:
-        flux, ivar, model = frame.flux[rows], frame.ivar[rows], sky.flux[rows]
-        good = (ivar > 0) & (frame.mask[rows] == 0) & np.isfinite(flux) & np.isfinite(ivar) & np.isfinite(model)
-        level = row_medians(model[:, ::4], good[:, ::4])
-        level = np.where(np.isfinite(level), level, np.inf)
-        line = model > np.float32(self.params.line_level) * level.astype(np.float32)[:, None]
-        pull = np.where(good, flux, np.float32(0)) * np.sqrt(np.where(good, ivar, np.float32(0)))
-        return _Pulls(rows=rows, pull=pull, good=good, line=line)
+    def _sums(self, frame: Frame, sky: SkyModel, rows: Raw) -> _Sums:
+        from qa.kernels.pulls import sum_pulls
+
+        nwave = frame.flux.shape[1]
+        model = sky.flux[rows, ::_EVERY]
+        level = row_medians(model, np.isfinite(model) & (frame.ivar[rows, ::_EVERY] > 0))
+        cut = np.where(np.isfinite(level), self.params.line_level * level, np.inf)
+        parts = min(_STRETCHES, nwave)
+        stretch = np.arange(nwave) * parts // nwave
+        square, count = np.zeros((2, rows.size, parts)), np.zeros((2, rows.size, parts))
+        excess, light, bars, some = np.zeros(2), np.zeros((2, rows.size)), np.zeros(_BARS), np.empty(_SAMPLE, np.float32)
+        step = max(1, rows.size * nwave // _SAMPLE)
+        arrays = (frame.flux, frame.ivar, frame.mask, sky.flux, rows, cut, stretch)
+        n = sum_pulls(*arrays, square, count, excess, light, bars, _REACH, some, step)
+        first = np.searchsorted(stretch, np.arange(parts))
+        wave = frame.wave[rows[rows.size // 2]][(first + np.append(first[1:], nwave) - 1) // 2]
+        return _Sums(rows=rows, square=square, count=count, excess=excess, light=light, bars=bars, some=some[:n], wave=wave)
 
 
-def _mean_square(definition: MetricDef, p: _Pulls, which: Raw) -> Measured:
+def _mean_square(definition: MetricDef, total: float, count: float, s: _Sums) -> Measured:
     """NaN where there is nothing to measure it from. On lines, which may be few, samples that do not tell 1 from 1.3 leave it out."""
-    n = int(np.count_nonzero(which))
+    n = int(count)
     if n < _MIN and definition is not ON:
         return scalar(definition, math.nan, f"{n} samples there, {_MIN} are needed")
-    value = float(np.square(p.pull[which], dtype=np.float64).mean()) if n else 1.0
+    value = float(total / n) if n else 1.0
     error = math.sqrt(2.0 / max(n, 1))
-    if definition is ON and n < _TELLING and p.good.any() and abs(value - 1.0) < _SURE * error:
+    if definition is ON and n < _TELLING and s.count.any() and abs(value - 1.0) < _SURE * error:
         return not_applicable(definition.name, f"{n} samples of sky lines tell it to {error:.2g} alone")
     return scalar(definition, value if n else math.nan, "" if n else "no sample can be used")
+
+
+def _by_wave(s: _Sums) -> Measured:
+    """Over eight stretches together each; where few samples are usable it is not judged."""
+    first = np.arange(0, s.wave.size, _EIGHTH)
+    square, n = (np.asarray(np.add.reduceat(v.sum(axis=(0, 1)), first), np.float64) for v in (s.square, s.count))
+    middle = np.minimum(first + _EIGHTH // 2, s.wave.size - 1)
+    names = [round(float(w), 1) for w in s.wave[middle]]
+    left: list[Coord] = [w for w, k in zip(names, n, strict=True) if k < _TELLING]
+    if len(left) == len(names):
+        return not_applicable(BY_WAVE.name, f"fewer than {_TELLING} samples can be used at any wavelength")
+    value = np.where(n >= _TELLING, square / np.maximum(n, 1), np.nan)
+    return measured(BY_WAVE.name, value, wave=names, left_out=left, remarks=_few(left))
+
+
+def _few(left: list[Coord]) -> dict[Coord | tuple[Coord, ...], str]:
+    return dict.fromkeys(left, "few samples can be used")
+
+
+def _by_fibre(frame: Frame, s: _Sums) -> Measured:
+    square, n = (v.sum(axis=(0, 2)) for v in (s.square, s.count))
+    names = [int(f) for f in frame.fibermap.fiber[s.rows]]
+    left: list[Coord] = [f for f, k in zip(names, n, strict=True) if k < _TELLING]
+    if len(left) == len(names):
+        return not_applicable(BY_FIBRE.name, f"no fibre has {_TELLING} samples that can be used")
+    value = np.where(n >= _TELLING, square / np.maximum(n, 1), np.nan)
+    return measured(BY_FIBRE.name, value, fiber=names, left_out=left, remarks=_few(left))
 
 
 def _robust(definition: MetricDef, values: Float64 | Float32, *, width: bool) -> Measured:
@@ -118,61 +186,53 @@ def _robust(definition: MetricDef, values: Float64 | Float32, *, width: bool) ->
     return scalar(definition, float(1.4826 * np.median(np.abs(values - middle))) if width else middle)
 
 
-def _some(values: Float32) -> Float32:
-    return values[:: max(1, values.size // _SAMPLE)]
-
-
-def _relative(frame: Frame, sky: SkyModel, p: _Pulls) -> Float64:
-    """Sum of the residual over sum of the sky between the lines, of each fibre; NaN where there is none."""
-    which = p.good & ~p.line
-    top = np.where(which, frame.flux[p.rows], 0).sum(axis=1, dtype=np.float64)
-    bottom = np.where(which, sky.flux[p.rows], 0).sum(axis=1, dtype=np.float64)
-    return np.asarray(np.divide(top, bottom, out=np.full(top.shape, np.nan), where=bottom > 0))
-
-
 def _rejected(sky: SkyModel) -> Measured:
     numbers = ", ".join(str(f) for f in sky.rejected[:20])
     return scalar(REJECTED, len(sky.rejected) / (len(sky.fibers) + len(sky.rejected)), f"fibre {numbers}" if numbers else "")
 
 
-def _plot(frame: Frame, p: _Pulls) -> Plot:
-    edges = np.linspace(-6.0, 6.0, 61)
-    middles, counts = histogram(p.pull[p.good], edges)
-    normal = counts.sum() * (edges[1] - edges[0]) * np.exp(-0.5 * middles**2) / math.sqrt(2 * math.pi)
+def _plot(frame: Frame, s: _Sums) -> Plot:
+    edges = np.linspace(-_REACH, _REACH, _BARS + 1)
+    middles = 0.5 * (edges[1:] + edges[:-1])
+    normal = s.bars.sum() * (edges[1] - edges[0]) * np.exp(-0.5 * middles**2) / math.sqrt(2 * math.pi)
     pulls = Panel(
         x=Axis(label="residual / error"),
         y=Axis(label="samples", log=True, range=(0.5, None)),
-        layers=(Line(x=middles, y=counts, label="sky fibres"), Line(x=middles, y=np.maximum(normal, 0.5), label="right errors")),
+        layers=(Line(x=middles, y=np.maximum(s.bars, EMPTY), label="sky fibres"), Line(x=middles, y=np.maximum(normal, EMPTY), label="right errors")),
         title="Pulls of the sky fibres",
     )
-    panels = [pulls, _along(frame, p), *_on_focal_plane(frame, p)]
-    return Plot(name="sky_residual", title=f"Sky residuals, camera {frame.camera}", panels=tuple(panels), columns=len(panels))
+    panels = (pulls, _along(s), _of_fibres(frame, s), *_places(frame, s))
+    return Plot(name="sky_residual", title=f"Sky residuals, camera {frame.camera}", panels=panels, columns=2)
 
 
-def _along(frame: Frame, p: _Pulls) -> Panel:
-    """Mean squared pull in stretches of wavelength."""
-    edges = np.linspace(0, p.pull.shape[1], min(_BINS, p.pull.shape[1]) + 1).astype(int)
-    square = np.where(p.good, np.square(p.pull), 0).sum(axis=0, dtype=np.float64)
-    n = p.good.sum(axis=0).astype(np.float64)
-    total, count = np.add.reduceat(square, edges[:-1]), np.add.reduceat(n, edges[:-1])
-    known = count > 0
-    line = Line(x=_middles(frame, p, edges)[known], y=(total / np.maximum(count, 1))[known])
+def _along(s: _Sums) -> Panel:
+    """Mean squared pull in stretches of wavelength, between and on lines."""
+    between, on = (_ratio(s.square[i].sum(axis=0), s.count[i].sum(axis=0)) for i in (0, 1))
+    layers: list[Line | Scatter] = [Line(x=s.wave[np.isfinite(between)], y=between[np.isfinite(between)], label="between lines")]
+    told = np.isfinite(on) & (s.count[1].sum(axis=0) >= _MIN)
+    if told.any():
+        layers.append(Scatter(x=s.wave[told], y=on[told], label="on lines"))
     y = Axis(label="mean squared pull", range=(0.0, None))
-    return Panel(x=Axis(label="wavelength", unit="Angstrom"), y=y, layers=(line,), title="Along the spectrum", metric="sky_chi2")
+    return Panel(x=Axis(label="wavelength", unit="Angstrom"), y=y, layers=tuple(layers), title="Along the spectrum", metric=BY_WAVE.name)
 
 
-def _middles(frame: Frame, p: _Pulls, edges: Raw) -> Float64:
-    columns = (edges[:-1] + edges[1:] - 1) // 2
-    return np.asarray(np.median(frame.wave[np.ix_(p.rows, columns)], axis=0))
+def _ratio(top: Float64, bottom: Float64) -> Float64:
+    return np.asarray(np.divide(top, bottom, out=np.full(top.shape, np.nan), where=bottom > 0))
 
 
-def _on_focal_plane(frame: Frame, p: _Pulls) -> list[Panel]:
-    chi2 = np.array([float(np.mean(np.square(q[g]))) if g.any() else math.nan for q, g in zip(p.pull, p.good, strict=True)])
+def _of_fibres(frame: Frame, s: _Sums) -> Panel:
+    chi2 = _ratio(s.square.sum(axis=(0, 2)), s.count.sum(axis=(0, 2)))
     seen = np.isfinite(chi2)
+    points = Scatter(x=np.asarray(frame.fibermap.fiber[s.rows], np.float64)[seen], y=chi2[seen])
+    return Panel(x=Axis(label="fibre"), y=Axis(label="mean squared pull"), layers=(points,), title="Of each sky fibre", metric=BY_FIBRE.name)
+
+
+def _places(frame: Frame, s: _Sums) -> list[Panel]:
     x, y = frame.fibermap.columns.get("FIBERASSIGN_X"), frame.fibermap.columns.get("FIBERASSIGN_Y")
-    axis = Axis(label="mean squared pull")
     if x is None or y is None:
-        points = Scatter(x=np.asarray(frame.fibermap.fiber[p.rows], np.float64)[seen], y=chi2[seen])
-        return [Panel(x=Axis(label="fibre"), y=axis, layers=(points,), title="Of each sky fibre", metric="sky_chi2")]
-    places = FocalPlane(x=np.asarray(x, np.float64)[p.rows][seen], y=np.asarray(y, np.float64)[p.rows][seen], c=chi2[seen], c_axis=axis)
+        return []
+    chi2 = _ratio(s.square.sum(axis=(0, 2)), s.count.sum(axis=(0, 2)))
+    seen = np.isfinite(chi2)
+    at = s.rows[seen]
+    places = FocalPlane(x=np.asarray(x, np.float64)[at], y=np.asarray(y, np.float64)[at], c=chi2[seen], c_axis=Axis(label="mean squared pull"))
     return [Panel(x=Axis(label="X", unit="mm"), y=Axis(label="Y", unit="mm"), layers=(places,), title="On the focal plane")]

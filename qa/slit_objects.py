@@ -24,7 +24,14 @@ class SlitObjectsParams(Params):
 
 
 class SlitObjectsQa(MonitoringAlg[SlitObjectsParams]):
-    """Reports the objects on the slit: how many, how bright, where, how wide."""
+    """Reports the objects on the slit: how many, how bright, where, how wide.
+
+    Formula: e = light of an aperture less the sky under it, mean over wavelength, electron/Angstrom, with the error s. objects_found = peaks of e
+    above `detect` errors and above `contrast` of the sky (`locate_object`); over the apertures of an object: object_snr = sum e / sqrt(sum s^2),
+    object_place = sum(e x number) / sum e, object_fwhm = distance of the places where e falls to half of its peak, by straight lines between
+    apertures.
+    Source: standard formulas: S/N of a sum, centroid, full width at half maximum.
+    """
 
     name = "slit_objects"
     group = "Spectra"

@@ -1,4 +1,4 @@
-"""Signal-to-noise of the targets against their magnitudes, and their flux against what the catalogue says."""
+"""Signal-to-noise of the targets against their magnitudes."""
 
 from __future__ import annotations
 
@@ -9,67 +9,66 @@ from dataclasses import dataclass
 import numpy as np
 from pydantic import Field
 
-from qa.values import row_medians
-from quicklook.ccd.arrays import Float32, Float64, Raw
-from quicklook.ccd.exposure import FiberMap
-from quicklook.ccd.fiberstatus import known_bad
-from quicklook.ccd.photometry import AB_FLUX
+from qa.targets import CLASSES, Catalogue, catalogue, in_blocks, on_focal_plane
+from quicklook.ccd.arrays import Float64, Raw
+from quicklook.ccd.photometry import NANOMAGGIE_ZERO, ab_magnitude
 from quicklook.ccd.spectra import Frame
-from quicklook.core.errors import BadData, NotApplicable
-from quicklook.core.metrics import Coord, Measured, Measures, MetricDef, measured, not_applicable
+from quicklook.core.errors import NotApplicable
+from quicklook.core.metrics import Coord, Measured, Measures, MetricDef, measured
 from quicklook.core.params import Params
-from quicklook.core.plots import Axis, FocalPlane, Line, Panel, Plot, Scatter
+from quicklook.core.plots import Axis, Line, Panel, Plot, Scatter
 from quicklook.core.plugin import MonitoringAlg
 
-CLASSES = ("ELG", "LRG", "QSO", "STD", "BGS", "MWS")
-_BITS = {"ELG": 1 << 1, "LRG": 1 << 0, "QSO": 1 << 2, "STD": (1 << 33) | (1 << 34) | (1 << 35), "BGS": 1 << 60, "MWS": 1 << 61}
-"""DESI_TARGET: bits 33 to 35 are the faint, white-dwarf and bright standard stars (DESI data model, desi_mask)."""
-_CALIBRATED = "1e-17"
-_MIN_STARS = 2
 _FAR = 2.5
-_SAMPLES, _ENOUGH = 1024, 20
+"""A class whose faintest target is so much brighter than the fiducial magnitude says nothing of it by itself."""
+_SHOWN = 1.0
 
 FIDUCIAL = MetricDef(
-    "fiducial_snr", "", dims=("target",), doc="Median S/N per sample of a target of the fiducial magnitude, from a fit to the class."
+    "fiducial_snr", "", dims=("target",), doc="S/N per sample of a target of the fiducial magnitude, from a fit to the targets of a class."
 )
-DELTA = MetricDef("flux_delta_mag", "mag", dims=("target",), doc="Median difference of the magnitude of the spectra from that of the catalogue.")
+ERROR = MetricDef("fiducial_snr_error", "", dims=("target",), doc="Error of fiducial_snr by the scatter of the targets about the fit.")
 SCATTER = MetricDef("snr_scatter", "", doc="Robust scatter of the S/N about the fits, relative to them.")
+
+Fit = tuple[float, float]
 
 
 class SnrParams(Params):
     """Parameters of `snr`."""
 
     fiducial_mag: float = Field(22.0, gt=10.0, lt=30.0, description="magnitude at which the S/N is stated, in the band of the arm [mag]")
-    bands: dict[str, str] = Field({"b": "G", "r": "R", "z": "Z"}, description="band of the catalogue by the first letter of the camera")
-    default_band: str = Field("R", description="band of the catalogue for cameras with another letter")
     min_targets: int = Field(3, ge=1, description="with fewer targets a class is left out")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Targets:
-    """Row, class, catalogue flux (nanomaggies), S/N and magnitude of the spectrum, of every target with a usable spectrum.
-
-    `marked`: how many targets the fibre map has of each class; `why`, by class, what keeps the others from being measured.
-    """
+class _Seen:
+    """Row, class, catalogue flux (nanomaggies) and S/N of every target with a magnitude and a usable spectrum."""
 
     row: Raw
     kind: Raw
     flux: Float64
     snr: Float64
-    mag: Float64
-    marked: Mapping[str, int]
-    why: Mapping[str, str]
 
-    def enough(self, kind: str, least: int) -> bool:
-        return int(np.count_nonzero(self.kind == kind)) >= least
+    def of(self, kind: str) -> tuple[Float64, Float64]:
+        """Flux and S/N of a class."""
+        own = self.kind == kind
+        return self.flux[own], self.snr[own]
 
 
 class Snr(MonitoringAlg[SnrParams]):
-    """Measures the S/N of the targets, and states it for one magnitude; compares their flux with the catalogue."""
+    """Measures the S/N of the targets against their magnitude, and states it for one magnitude, by class.
+
+    The S/N of a spectrum is the median, over 32 blocks of wavelength, of the mean of flux / error per sample; f is the flux of the catalogue in the
+    band of the arm.
+    Formula: S/N = a f / sqrt(1 + b f): signal over the root of the variance of read-out and sky (the 1) and of the signal itself (b f); (f / S/N)^2
+    is then a straight line in f, which is fitted robustly for each class. fiducial_snr = the fit at `fiducial_mag`, per sample; fiducial_snr_error
+    = fiducial_snr x scatter of the targets near that magnitude x sqrt(pi / (2 n)); snr_scatter = 1.4826 MAD of S/N / fit - 1.
+    Source: it stands for FIDSNR_TGT (Calculate_SNR) of DESI's quick-look, with its magnitude 22 and the band of each arm. The form is that of any
+    photon counter (Howell 2006, Handbook of CCD Astronomy, section 4.4).
+    """
 
     name = "snr"
     group = "Spectra"
-    metrics = (FIDUCIAL, DELTA, SCATTER)
+    metrics = (FIDUCIAL, ERROR, SCATTER)
 
     def measure(self, frame: Frame) -> Measures:
         """Of sky-subtracted, best of calibrated spectra.
@@ -77,177 +76,146 @@ class Snr(MonitoringAlg[SnrParams]):
         A class of which the fibre map has targets, but too few with a magnitude and a usable spectrum, is NaN and says so. Raises NotApplicable
         where there are no targets of a known class, BadData where the fibre map does not say which classes or magnitudes its targets have.
         """
-        band = self.params.bands.get(frame.camera[:1].lower(), self.params.default_band)
-        targets = _targets(frame, band)
-        kinds = [k for k in CLASSES if targets.marked.get(k, 0) >= self.params.min_targets]
+        known = catalogue(frame)
+        kinds = [k for k in CLASSES if known.marked(k) >= self.params.min_targets]
         if not kinds:
             raise NotApplicable(f"the fibre map has fewer than {self.params.min_targets} targets of any class")
-        seen = [k for k in kinds if targets.enough(k, self.params.min_targets)]
-        fits = {k: _fit(targets.flux[targets.kind == k], targets.snr[targets.kind == k]) for k in seen}
-        fiducial = self._fiducial(targets, fits, kinds)
-        calibrated = frame.unit.startswith(_CALIBRATED)
-        delta = _deltas(targets, kinds) if calibrated else not_applicable(DELTA.name, "the spectra are not flux-calibrated")
-        scatter = _scatter(targets, fits)
-        facts: dict[str, str | int | float | bool | None] = {"band": band, "fiducial_mag": self.params.fiducial_mag, "targets": int(targets.row.size)}
-        return Measures((fiducial, delta, scatter), plots=(_plot(frame, targets, fits, band),), facts=facts)
+        seen = _seen(frame, known)
+        common = fit(seen.flux, seen.snr)
+        fits = {k: fit(*seen.of(k), like=common) for k in kinds if np.count_nonzero(seen.kind == k) >= self.params.min_targets}
+        off = _residuals(seen, fits)
+        fiducial = self._fiducial(known, seen, fits, kinds, common)
+        facts: dict[str, str | int | float | bool | None] = {"band": known.band, "fiducial_mag": self.params.fiducial_mag}
+        facts["targets"] = int(seen.row.size)
+        metrics = (fiducial, _errors(fiducial, seen, off, self.params.fiducial_mag), _scatter(off))
+        return Measures(metrics, plots=(self._plot(frame, known.band, seen, fits, off),), facts=facts)
 
-    def _fiducial(self, targets: _Targets, fits: dict[str, tuple[float, float]], kinds: list[str]) -> Measured:
+    def _fiducial(self, known: Catalogue, seen: _Seen, fits: Mapping[str, Fit], kinds: list[str], common: Fit) -> Measured:
         """S/N at the fiducial magnitude; a class that does not come within a magnitude of it is represented by the fit to all targets."""
-        flux, common = 10 ** (-0.4 * (self.params.fiducial_mag - 22.5)), _fit(targets.flux, targets.snr)
+        flux = 10 ** (-0.4 * (self.params.fiducial_mag - NANOMAGGIE_ZERO))
         values: dict[str, float] = dict.fromkeys(kinds, math.nan)
-        remarks: dict[Coord | tuple[Coord, ...], str] = {k: targets.why[k] for k in kinds if k not in fits}
-        for kind, fit in fits.items():
-            faintest = float(targets.flux[targets.kind == kind].min())
+        remarks: dict[Coord | tuple[Coord, ...], str] = {
+            k: known.why(k, int(np.count_nonzero(seen.kind == k))) for k in kinds if k not in fits
+        }  # fmt: skip
+        for kind, own in fits.items():
+            faintest = float(seen.of(kind)[0].min())
             far = faintest > _FAR * flux
-            value = float(_curve(np.array([flux]), common if far else fit)[0])
+            value = float(curve(np.array([flux]), common if far else own)[0])
             values[kind] = value if math.isfinite(value) else math.nan
             if not math.isfinite(value):
                 remarks[kind] = "the S/N of the targets does not follow their flux"
             elif far:
-                remarks[kind] = f"from targets of all classes: the faintest {kind} has magnitude {22.5 - 2.5 * math.log10(faintest):.1f}"
+                remarks[kind] = f"from targets of all classes: the faintest {kind} has magnitude {float(ab_magnitude(faintest)):.1f}"
         return measured(FIDUCIAL.name, list(values.values()), target=list(values), remarks=remarks)
 
-
-def classes_of(fibermap: FiberMap) -> Raw:
-    """Class of each fibre as text, "" where it has none; standard stars before anything else."""
-    bits = fibermap.columns.get("DESI_TARGET")
-    kind = np.full(len(fibermap.fiber), "", dtype="U3")
-    if bits is None:
-        return kind
-    bits = _bits(bits)
-    for name in reversed(("STD", "QSO", "LRG", "ELG", "BGS", "MWS")):
-        kind[(bits & _BITS[name]) != 0] = name
-    kind[[t != "TGT" for t in fibermap.objtype]] = ""
-    return kind
-
-
-def _bits(column: Raw) -> Raw:
-    """As int64; 0 where it is no number."""
-    values = np.asarray(column)
-    if values.dtype.kind == "f":
-        values = np.where(np.isfinite(values), values, 0.0)
-    return np.asarray(values.astype(np.int64))
+    def _plot(self, frame: Frame, band: str, seen: _Seen, fits: Mapping[str, Fit], off: Float64) -> Plot:
+        points, lines = _curves(seen, fits)
+        mag, told = ab_magnitude(seen.flux), np.isfinite(off)
+        shown = np.clip(off, -_SHOWN, _SHOWN)
+        residuals = [Scatter(x=mag[own], y=shown[own], label=k) for k in fits if (own := told & (seen.kind == k)).any()]
+        x, y = Axis(label=f"magnitude {band}", unit="mag"), Axis(label="S/N / fit - 1")
+        panels = [
+            Panel(x=x, y=Axis(label="S/N of a sample", log=True), layers=(*points, *lines), title="S/N against magnitude"),
+            Panel(x=x, y=y, layers=tuple(residuals), title="What the fits leave"),
+        ]
+        panels += on_focal_plane(frame.fibermap, seen.row[told], shown[told], y, "Residuals on the focal plane")
+        return Plot(name="snr", title=f"S/N, camera {frame.camera}", panels=tuple(panels), columns=2)
 
 
-def _catalogue(frame: Frame, band: str) -> Float64:
-    """Flux of the catalogue, nanomaggies [nfibre]. Raises NotApplicable where there are no targets, BadData where the fibre map does not tell."""
-    fibermap = frame.fibermap
-    targets = np.array([t == "TGT" for t in fibermap.objtype])
-    if not targets.any():
-        raise NotApplicable("the fibre map has no targets (OBJTYPE TGT)")
-    absent = [name for name in ("DESI_TARGET", f"FLUX_{band}") if name not in fibermap.columns]
-    if absent:
-        raise BadData(f"the fibre map ({fibermap.source}) has {int(targets.sum())} targets and no column {', '.join(absent)}; look at its file")
-    if not _bits(fibermap.columns["DESI_TARGET"])[targets].any():
-        raise BadData(f"the fibre map ({fibermap.source}) has {int(targets.sum())} targets of no class at all (DESI_TARGET); look at its file")
-    return np.asarray(fibermap.columns[f"FLUX_{band}"], np.float64)
+def _curves(seen: _Seen, fits: Mapping[str, Fit]) -> tuple[list[Scatter], list[Line]]:
+    """Points of each class, and one line that is broken between the fits: S/N against magnitude."""
+    points: list[Scatter] = []
+    fits_x: list[Float64] = []
+    fits_y: list[Float64] = []
+    for kind, own in fits.items():
+        flux, snr = seen.of(kind)
+        mag, snr = ab_magnitude(flux[snr > 0]), snr[snr > 0]
+        points.append(Scatter(x=mag, y=snr, label=kind))
+        if mag.size and math.isfinite(own[0]):
+            grid = np.linspace(float(mag.min()), float(mag.max()), 40)
+            fits_x.append(np.append(grid, np.nan))
+            fits_y.append(np.append(curve(10 ** (-0.4 * (grid - NANOMAGGIE_ZERO)), own), np.nan))
+    return points, [Line(x=np.concatenate(fits_x), y=np.concatenate(fits_y), label="fits")] if fits_x else []
 
 
-def _targets(frame: Frame, band: str) -> _Targets:
-    flux, kind = _catalogue(frame, band), classes_of(frame.fibermap)
-    kind[known_bad(frame.fibermap)] = ""
-    bright = np.isfinite(flux) & (flux > 0)
-    rows = np.flatnonzero((kind != "") & bright)
-    step = max(1, frame.flux.shape[1] // _SAMPLES)
-    f, w = frame.flux[rows, ::step], frame.ivar[rows, ::step]
-    good = (w > 0) & (frame.mask[rows, ::step] == 0) & np.isfinite(f) & np.isfinite(w)
-    f, w = np.where(good, f, np.float32(0)), np.where(good, w, np.float32(0))
-    snr = np.where(np.count_nonzero(good, axis=1) >= _ENOUGH, row_medians(f * np.sqrt(w), good), np.nan)
-    calibrated = frame.unit.startswith(_CALIBRATED)
-    mag = _magnitudes(f, frame.wave[rows, ::step], good) if calibrated else np.full(rows.size, np.nan)
-    seen = np.isfinite(snr)
-    marked = {k: int(np.count_nonzero(kind == k)) for k in CLASSES}
-    with_flux = {k: int(np.count_nonzero(bright & (kind == k))) for k in CLASSES}
-    why = {k: _why(k, marked[k], with_flux[k], int(np.count_nonzero(kind[rows][seen] == k)), band) for k in CLASSES}
-    return _Targets(row=rows[seen], kind=kind[rows][seen], flux=flux[rows][seen], snr=snr[seen], mag=mag[seen], marked=marked, why=why)
+def _seen(frame: Frame, known: Catalogue) -> _Seen:
+    rows = known.rows()
+    snr = in_blocks(frame, rows).median_snr()
+    good = np.isfinite(snr)
+    return _Seen(row=rows[good], kind=known.kind[rows][good], flux=known.flux[rows][good], snr=snr[good])
 
 
-def _why(kind: str, marked: int, with_flux: int, seen: int, band: str) -> str:
-    """What keeps targets of a class from being measured, in words."""
-    if with_flux < marked:
-        return f"{with_flux} of {marked} {kind} have a magnitude (FLUX_{band}), {seen} of them a usable spectrum"
-    return f"{seen} of {marked} {kind} have a usable spectrum"
-
-
-def _magnitudes(flux: Float32, wave: Float64, good: Raw) -> Float64:
-    """AB magnitude of the median of each spectrum over the flux density of magnitude 0; NaN where that is not positive."""
-    ratio = row_medians(flux * np.square(wave.astype(np.float32)), good) / AB_FLUX
-    return np.asarray(-2.5 * np.log10(ratio, out=np.full(ratio.shape, np.nan), where=ratio > 0))
-
-
-def _curve(flux: Float64, fit: tuple[float, float]) -> Float64:
-    """S/N of a target: a f / sqrt(a f b + 1), a its S/N in the noise of sky and read-out, b what its own photons add to it."""
-    a, b = fit
+def curve(flux: Float64, own: Fit) -> Float64:
+    """S/N of a target: a f / sqrt(1 + b f), a its S/N in the noise of sky and read-out, b what its own photons add to it."""
+    a, b = own
     return np.asarray(a * flux / np.sqrt(1.0 + np.maximum(b * flux, 0.0)))
 
 
-def _fit(flux: Float64, snr: Float64) -> tuple[float, float]:
-    """The two numbers of `_curve`: (f/snr)^2 is a straight line in f; robust, by repeated weighted least squares. NaN where there is no fit."""
+def fit(flux: Float64, snr: Float64, like: Fit = (math.nan, math.nan)) -> Fit:
+    """The two numbers of `curve`: (f/snr)^2 is a straight line in f; robust, by repeated weighted least squares. NaN where there is no fit.
+
+    Of few targets, or of a narrow range of f, a alone is fitted, and b is that of `like` (0 where it has none).
+    """
     if snr.size < 2:
         return math.nan, math.nan
     good = snr > 0.02 * max(float(np.median(snr)), 1e-9)
     if np.count_nonzero(good) < 2 or not np.median(snr) > 0:
         return math.nan, math.nan
     f, y = flux[good], (flux[good] / snr[good]) ** 2
-    weight = np.ones(f.size)
-    c0, c1 = float(np.median(y)), 0.0
+    typical, wide = float(np.median(y)), f.size >= 4 and np.ptp(f) > 0.3 * f.mean()
+    if not wide:
+        b = like[1] if math.isfinite(like[1]) else 0.0
+        return 1.0 / math.sqrt(float(np.median(y / (1.0 + b * f)))), b
+    c0, c1, weight = typical, 0.0, np.ones(f.size)
     for _ in range(8):
-        model = np.maximum(c0 + c1 * f, 1e-3 * float(np.median(y)))
-        w = weight / model
-        if f.size >= 4 and np.ptp(f) > 0.3 * f.mean():
-            c1, c0 = np.polyfit(f, y, 1, w=w)
-            if c1 < 0:
-                c0, c1 = float(np.average(y, weights=w**2)), 0.0
-            elif c0 <= 0:
-                c0, c1 = 1e-6 * float(np.median(y)), float(np.average(y / f, weights=(w * f) ** 2))
-        else:
-            c0, c1 = float(np.median(y)), 0.0
+        w = weight / np.maximum(c0 + c1 * f, 1e-3 * typical)
+        c0, c1 = _straight(f, y, w, typical)
         off = np.abs(y / np.maximum(c0 + c1 * f, 1e-9) - 1)
         weight = 1.0 / np.maximum(1.0, off / max(1.5 * float(np.median(off)), 1e-9))
     return 1.0 / math.sqrt(c0), c1 / c0
 
 
-def _deltas(targets: _Targets, kinds: list[str]) -> Measured:
-    values: list[float] = []
-    remarks: dict[Coord | tuple[Coord, ...], str] = {}
-    for kind in kinds:
-        use = (targets.kind == kind) & np.isfinite(targets.mag)
-        if np.count_nonzero(use) >= _MIN_STARS:
-            values.append(float(np.median(targets.mag[use] - (22.5 - 2.5 * np.log10(targets.flux[use])))))
-        else:
-            values.append(math.nan)
-            few = np.count_nonzero(targets.kind == kind) < _MIN_STARS
-            remarks[kind] = targets.why[kind] if few else "fewer than two of these spectra are positive"
-    return measured(DELTA.name, values, target=kinds, remarks=remarks)
+def _straight(f: Float64, y: Float64, w: Float64, typical: float) -> Fit:
+    """Constant and slope of a line through y with weights w, none of them negative."""
+    w2 = w * w
+    s, sf, sy = float(w2.sum()), float(w2 @ f), float(w2 @ y)
+    sff, sfy = float(w2 @ (f * f)), float(w2 @ (f * y))
+    c1 = (s * sfy - sf * sy) / max(s * sff - sf * sf, 1e-300)
+    c0 = (sy - c1 * sf) / s
+    if c1 < 0:
+        return sy / s, 0.0
+    return (c0, c1) if c0 > 0 else (1e-6 * typical, sfy / sff)
 
 
-def _scatter(targets: _Targets, fits: dict[str, tuple[float, float]]) -> Measured:
-    off = np.concatenate(
-        [np.zeros(0), *(targets.snr[targets.kind == k] / _curve(targets.flux[targets.kind == k], fit) - 1 for k, fit in fits.items())]
-    )
-    off = off[np.isfinite(off)]
-    if off.size < 3:
+def _residuals(seen: _Seen, fits: Mapping[str, Fit]) -> Float64:
+    """S/N over the fit of the class, less 1, of each target; NaN where there is no fit."""
+    off = np.full(seen.row.size, np.nan)
+    for kind, own in fits.items():
+        use = seen.kind == kind
+        off[use] = seen.snr[use] / curve(seen.flux[use], own) - 1.0
+    return off
+
+
+def _robust(off: Float64) -> float:
+    return float(1.4826 * np.median(np.abs(off - np.median(off))))
+
+
+def _errors(fiducial: Measured, seen: _Seen, off: Float64, mag: float) -> Measured:
+    """Relative scatter of the targets near the fiducial magnitude over the root of their number, times sqrt(pi/2), for the fit is robust."""
+    near = np.exp(-0.5 * (ab_magnitude(seen.flux) - mag) ** 2)
+    values, remarks = [], dict(fiducial.remarks)
+    for kind, value in zip(fiducial.coords["target"], fiducial.values, strict=True):
+        own = np.isfinite(off) & ((seen.kind == kind) | ("all classes" in fiducial.remarks.get((kind,), "")))
+        weight, number = near[own], float(near[own].sum())
+        known = number > 0.5 and int(np.count_nonzero(own)) > 1
+        spread = math.sqrt(float(weight @ np.minimum(np.square(off[own]), 1.0)) / number) if known else math.nan
+        values.append(value * spread * math.sqrt(0.5 * math.pi / number) if known else math.nan)
+        remarks.setdefault((kind,), "" if known else "too few targets near that magnitude tell")
+    return measured(ERROR.name, values, target=fiducial.coords["target"], remarks={k: v for k, v in remarks.items() if v})
+
+
+def _scatter(off: Float64) -> Measured:
+    known = off[np.isfinite(off)]
+    if known.size < 3:
         return measured(SCATTER.name, math.nan, remarks={(): "no fit"})
-    return measured(SCATTER.name, float(1.4826 * np.median(np.abs(off - np.median(off)))))
-
-
-def _plot(frame: Frame, targets: _Targets, fits: dict[str, tuple[float, float]], band: str) -> Plot:
-    layers: list[Scatter | Line] = []
-    off = np.full(targets.row.size, np.nan)
-    for kind, fit in fits.items():
-        use = (targets.kind == kind) & (targets.snr > 0)
-        mag = 22.5 - 2.5 * np.log10(targets.flux[use])
-        layers.append(Scatter(x=mag, y=targets.snr[use], label=kind))
-        if use.any() and math.isfinite(fit[0]):
-            grid = np.linspace(float(mag.min()), float(mag.max()), 40)
-            layers.append(Line(x=grid, y=_curve(10 ** (-0.4 * (grid - 22.5)), fit), label=f"fit {kind}"))
-            off[use] = targets.snr[use] / _curve(targets.flux[use], fit) - 1
-    axes = Axis(label=f"magnitude {band}", unit="mag"), Axis(label="S/N of a sample", log=True)
-    panels = [Panel(x=axes[0], y=axes[1], layers=tuple(layers), title="S/N against magnitude")]
-    x, y = frame.fibermap.columns.get("FIBERASSIGN_X"), frame.fibermap.columns.get("FIBERASSIGN_Y")
-    seen = np.isfinite(off)
-    if x is not None and y is not None and seen.any():
-        rows = targets.row[seen]
-        places = FocalPlane(x=np.asarray(x, np.float64)[rows], y=np.asarray(y, np.float64)[rows], c=off[seen], c_axis=Axis(label="S/N / fit - 1"))
-        panels.append(Panel(x=Axis(label="X", unit="mm"), y=Axis(label="Y", unit="mm"), layers=(places,), title="Residuals on the focal plane"))
-    return Plot(name="snr", title=f"S/N, camera {frame.camera}", panels=tuple(panels), columns=2)
+    return measured(SCATTER.name, _robust(known))

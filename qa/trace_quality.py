@@ -27,7 +27,14 @@ class TraceQualityParams(Params):
 
 
 class TraceQuality(MonitoringAlg[TraceQualityParams]):
-    """Reports how the traces follow the light of the flats that they were found in, and which fibres are dark."""
+    """Reports how the traces follow the light of the flats that they were found in, and which fibres are dark.
+
+    Formula: trace_scatter = median over the lit fibres of the rms of the measured places about the series of the trace, pixel, trace_scatter_max
+    the largest; trace_sigma = median of the Gaussian sigma of the profile, pixel; trace_coverage = least part of the rows with a measured place;
+    dark_fiber_fraction = fibres without light / fibres of the instrument. The error of a trace is about its scatter / sqrt(rows / terms of the
+    series).
+    Source: own definition: rms about a fit in the usual sense.
+    """
 
     name = "trace_quality"
     group = "Fibres"

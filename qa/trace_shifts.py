@@ -43,7 +43,15 @@ class TraceShiftsParams(Params):
 
 
 class TraceShifts(MonitoringAlg[TraceShiftsParams]):
-    """Reports how far the traces lie from those of the calibration, across and along the dispersion, as `flexure` has measured it."""
+    """Reports how far the traces lie from those of the calibration, across and along the dispersion, as `flexure` has measured it.
+
+    Formula: shift(u, t) = sum of a_ij u^i P_j(t), pixel, fitted by weighted least squares to the shifts of groups of fibres (x) and of single lines
+    (y); u = -1 ... 1 across the fibres, P_j Legendre polynomials of the reduced wavelength t. trace_shift = its mean over the detector,
+    trace_shift_range = largest - smallest, trace_shift_scatter = weighted rms of the measurements about it, trace_shift_error = error of the mean
+    from the fit. lines_found = sum of sqrt(strength) of the bright sky lines that were found / that of all that must be bright.
+    Source: it stands for XYSHIFTS (Trace_Shifts) of DESI's quick-look; the smooth model is own definition: the lowest orders of a shift, a rotation
+    and a change of scale.
+    """
 
     name = "trace_shifts"
     group = "Fibres"
@@ -88,8 +96,8 @@ def _plot(shift: TraceShift, axes: dict[str, AxisShift]) -> Plot:
         y = Axis(label=f"shift in {name}", unit="pixel")
         along, across = Scatter(x=s.wave, y=s.shift, c=s.fibre, c_axis=_FIBRE), Scatter(x=s.fibre, y=s.shift, c=s.wave, c_axis=_WAVE)
         title = f"Shift {_WHAT[name]}" + ("" if axis.measured else f": {axis.remark}")
-        panels.append(Panel(x=_WAVE, y=y, layers=(along, *_mean_line(s.wave, axis)), title=title, metric=SHIFT.name))
-        panels.append(Panel(x=_FIBRE, y=y, layers=(across, *_mean_line(s.fibre, axis)), title=title, metric=SHIFT.name))
+        panels.append(Panel(x=_WAVE, y=y, layers=(along, *_mean_line(s.wave, axis)), title=f"{title}, by wavelength", metric=SHIFT.name))
+        panels.append(Panel(x=_FIBRE, y=y, layers=(across, *_mean_line(s.fibre, axis)), title=f"{title}, by fibre", metric=SHIFT.name))
     return Plot(name="trace_shifts", title=f"Shift of the traces, camera {shift.camera}", panels=tuple(panels), columns=2)
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
-
 from qa.figures import bars
 from qa.values import judged, per_amp
 from quicklook.ccd.geometry import Amplifier
@@ -23,7 +21,11 @@ LOST = MetricDef(
 
 
 class UnusablePixels(MonitoringAlg[NoParams]):
-    """Counts the pixels that are lost because a raw value or a calibration of theirs is NaN or infinite."""
+    """Counts the pixels that are lost because a raw value or a calibration of theirs is NaN or infinite.
+
+    Formula: nonfinite_fraction = pixels with the bit NONFINITE of the mask / pixels of the amplifier. A count, without an error.
+    Source: own definition: a bit of the project's pixel mask, beyond those of the DESI data model.
+    """
 
     name = "unusable_pixels"
     metrics = (LOST,)
@@ -43,5 +45,7 @@ class UnusablePixels(MonitoringAlg[NoParams]):
 
 
 def _lost(image: Image, amp: Amplifier) -> float:
-    mask = image.mask[amp.ccd.slices]
-    return float(np.count_nonzero(mask & np.uint16(PixelMask.NONFINITE))) / mask.size
+    from qa.kernels.tracks import count_pixels
+
+    ny, nx = amp.ccd.shape
+    return count_pixels(image.mask, int(PixelMask.NONFINITE), amp.ccd.slices) / (ny * nx)

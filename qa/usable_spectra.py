@@ -24,7 +24,7 @@ _OF_STAGE = {
 """The bits by which later stages mask a sample; all others are set by the extraction."""
 _DONE = {"frame": (), "fframe": ("fiberflat",), "sframe": ("fiberflat", "sky"), "cframe": ("fiberflat", "sky", "fluxcal")}
 """The stages that a frame has been through after the extraction, by its own name for them."""
-_SAMPLES, _BINS = 1024, 128
+_SAMPLES, _BINS = 512, 128
 
 USABLE = MetricDef(
     "usable_samples", "", dims=("stage",),
@@ -44,7 +44,14 @@ class UsableSpectraParams(Params):
 
 
 class UsableSpectra(MonitoringAlg[UsableSpectraParams]):
-    """Counts what is left of the spectra after each stage, and the fibres without a usable spectrum by what they look at."""
+    """Counts what is left of the spectra after each stage, and the fibres without a usable spectrum by what they look at.
+
+    Formula: usable_samples = samples that no stage up to this one has masked (after the last: mask 0 and ivar above 0) / samples, of fibres that
+    are not known to be bad; usable_fibers = 1 - fibres of an OBJTYPE with less than `least` of their samples usable / fibres of it, known bad ones
+    apart; known_bad_fraction = fibres that map or calibration call bad / fibres. Of about 512 samples of each spectrum; the error of a part f of n
+    samples is sqrt(f (1 - f) / n).
+    Source: the bits are those of the DESI data model (specmask); the division by stages is own definition.
+    """
 
     name = "usable_spectra"
     group = "Fibres"
@@ -92,7 +99,7 @@ def _stages(stage: str, mask: Raw, usable: Raw, live: Raw) -> Measured:
     values: list[float] = []
     for name in names[:-1]:
         later &= ~np.uint32(_OF_STAGE.get(name, 0))
-        values.append(float(((mask & ~later) == 0).mean()))
+        values.append(1.0 - np.count_nonzero(mask & ~later) / mask.size)
     return measured(USABLE.name, [*values, float(usable[live].mean())], stage=names)
 
 
@@ -104,8 +111,8 @@ def _plot(frame: Frame, step: int, usable: Raw, part: Raw, bad: Raw) -> Plot:
     panels = [Panel(x=Axis(label="fibre"), y=y, layers=layers, title="Of each fibre", metric=FIBERS.name)]
     if not bad.all():
         every = max(1, usable.shape[1] // _BINS)
-        along = usable[~bad][:, ::every].mean(axis=0)
-        wave = np.median(frame.wave[~bad][:, :: step * every], axis=0)
+        along = usable[:, ::every][~bad].mean(axis=0)
+        wave = np.median(frame.wave[:, :: step * every][~bad], axis=0)
         axes = Axis(label="wavelength", unit="Angstrom"), y
         panels.append(Panel(x=axes[0], y=axes[1], layers=(Line(x=wave, y=along),), title="Along the spectrum", metric=USABLE.name))
     return Plot(name="usable_spectra", title=f"Usable spectra, camera {frame.camera}", panels=tuple(panels), columns=2)

@@ -33,7 +33,15 @@ class WavelengthSolutionParams(Params):
 
 
 class WavelengthSolution(MonitoringAlg[WavelengthSolutionParams]):
-    """Reports on how many identified lines of the arc a wavelength solution rests, how well it fits them, and how certain the identification is."""
+    """Reports on how many identified lines of the arc a wavelength solution rests, how well it fits them, and how certain the identification is.
+
+    Formula: wave_lines, wave_rms = medians over the fibres of the number of lines and of their rms about the solution / dispersion, pixel;
+    wave_rms_max = the largest; line_sigma = median Gaussian sigma of the lines, pixel; lamp_lines = identified lines of an element;
+    bright_lines_matched = brightest lines that were identified / brightest lines; wave_fibers_without = fibres without a line / fibres.
+    wave_certainty = min(-p, q - p), p = log10 of the number of wavelength scales that would meet as many lines of the list by chance (scales tried
+    x binomial probability), q the same for the next best scale.
+    Source: own definition: rms in the usual sense, the binomial distribution for the chance.
+    """
 
     name = "wavelength_solution"
     group = "Spectra"

@@ -41,7 +41,14 @@ class ZeroPointParams(Params):
 
 
 class ZeroPoint(MonitoringAlg[ZeroPointParams]):
-    """Measures the zero point of a flux calibration, and the scatter of the standard stars about it."""
+    """Measures the zero point of a flux calibration, and the scatter of the standard stars about it.
+
+    Formula: zero_point = -2.5 lg(f w^2 / c) - 48.60, mag, f = 1e-17 / calibration erg/(s cm2 Angstrom), the flux that gives one electron per second
+    and Angstrom at the wavelength w. fluxcal_rms, fluxcal_held_out = sqrt(sum W d^2 / sum W), d = star / response - 1 of the bins that were fitted,
+    or held out, W = 1 / (relative error^2 + 0.01^2); fluxcal_used = fitted bins / bins that were to be fitted; fluxcal_stars = number of spectra;
+    fluxcal_assumed = 1 where airmass or extinction had to be assumed.
+    Source: AB magnitudes: Oke & Gunn 1983, ApJ 266, 713. The error is told by the bins that were held out of the fit.
+    """
 
     name = "zero_point"
     group = "Spectra"

@@ -15,23 +15,34 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from quicklook.core.chain import Chain
+from quicklook.core.deciding import check_goals
 from quicklook.core.errors import BadConfig, BadData
 from quicklook.core.events import Draft, Event, PlotsReady, UnitDone, draft
 from quicklook.core.keys import PartKey, Unit
 from quicklook.core.reading import Reading
-from quicklook.core.results import UnitVerdict
 from quicklook.core.runner import Observer, Outcome
 from quicklook.core.sink import SinkContext
+from quicklook.core.unitparts import PartSummary
 from quicklook.io.folders import exposure_folder
 from quicklook.io.reader import Peek
 from quicklook.io.revisions import next_revision
 from quicklook.service.building import Built
 from quicklook.service.processing import Processed, Processor
 from quicklook.service.site import Site, load_site, site_path
+
+if TYPE_CHECKING:
+    from quicklook.service.concluding import Conclusion
+    from quicklook.service.onlyqa import Remeasured
+    from quicklook.service.remeasured import Whole
+
+_DRAWN = (PlotsReady.kind, UnitDone.kind)
+"""Events of which pictures are made."""
 
 
 class Session:
@@ -109,35 +120,109 @@ class Session:
         """The number for a further processing of an exposure under the tag of this session: 0 where it has no files yet."""
         return next_revision(exposure_folder(self.site.out, self.site.file.tag, unit))
 
-    def conclude(self, peek: Peek, done: Sequence[Processed], started_ns: int) -> UnitVerdict:
-        """The verdict of an exposure over the cameras that were processed since `started_ns` (UTC ns); writes it, and a latency receipt."""
-        from quicklook.service.receipts import receipt_of_run
-        from quicklook.service.sinks import make_sink
-        from quicklook.service.verdicts import verdict_of_run
+    def conclude(
+        self,
+        peek: Peek,
+        done: Sequence[Processed],
+        started_ns: int,
+        *,
+        chain: str = "",
+        goals: Mapping[str, float] | None = None,
+        expected: Sequence[str] = (),
+    ) -> Conclusion:
+        """The verdict and the decision on an exposure over the cameras that were processed since `started_ns` (UTC ns).
 
-        verdict = verdict_of_run(peek, [d.outcome.result for d in done])
+        `chain` is the one that they went through (default: that of the flavor), `goals` what the exposure was to reach, by name, `expected` the
+        cameras that it should have. Writes verdict, decision, plots and a latency
+        receipt. Raises BadConfig for a goal that no rule knows.
+        """
+        from quicklook.service.concluding import conclude, save_unit_plots
+        from quicklook.service.receipts import receipt_of_run
+        from quicklook.service.verdicts import row_of_run
+
+        results = [d.outcome.result for d in done]
+        row, states = row_of_run(peek, results, expected)
+        self.check_goals(goals or {})
+        recipe = self._processor.recipe
+        with suppress(BadConfig):  # of a flavor that has no chain nothing is measured
+            recipe = replace(recipe, chains={row.tags.get("flavor", ""): self.chain(chain or self.site.chain_name(row.tags.get("flavor", "")))})
+        concluded = conclude(recipe, row, states, [PartSummary.of(r) for r in results], goals=goals)
+        ready = save_unit_plots(recipe, concluded)
+        payloads = [*concluded.facts, receipt_of_run(done, started_ns, time.time_ns()), *ready]
+        drafts = [draft(p, unit=row.unit, tag=row.tag, revision=row.revision) for p in payloads]
+        self._to_files(drafts)
+        self.draw([d for d in drafts if d.kind in _DRAWN])
+        return concluded
+
+    def check_goals(self, goals: Mapping[str, float]) -> None:
+        """Refuse goals that the rules for decisions do not know. Raises BadConfig."""
+        if (rules := self._processor.recipe.decisions) is not None:
+            check_goals(rules, goals, "--goal")
+
+    def _to_files(self, drafts: Sequence[Draft]) -> None:
+        """What the daemon's sink for files writes, written here."""
+        from quicklook.service.sinks import make_sink
+
         sink = make_sink("files", {})
         sink.open(SinkContext(out=str(self.site.out)))
-        payloads = (UnitDone(**verdict.model_dump()), receipt_of_run(done, started_ns, time.time_ns()))
-        for number, payload in enumerate(payloads, start=1):
-            said = draft(payload, unit=peek.unit, tag=verdict.tag, revision=verdict.revision)
+        for number, said in enumerate(drafts, start=1):
             sink.accept(Event(**said.model_dump(), epoch="", seq=number, time=time.time_ns()))
         sink.close()
-        return verdict
 
     def draw(self, written: Sequence[Draft]) -> Path:
-        """Draw the plots among what `write` has written; returns the folder of the exposure's files."""
+        """Draw the plots among what `write` has written, and the contact sheet of a verdict; returns the folder of the exposure's files."""
         from quicklook.service.sinks import make_sink
 
-        folder = self.site.out
-        for number, fact in enumerate(written, start=1):
-            folder = self.site.out / str(fact.payload["path"])
-            if fact.kind == PlotsReady.kind:
-                sink = make_sink("render", {})
-                sink.open(SinkContext(out=str(self.site.out)))
-                sink.accept(Event(**fact.model_dump(), epoch="", seq=number, time=0))
-                sink.close()
-        return next((self.site.out / str(w.payload["path"]) for w in written), folder).parent
+        if any(fact.kind in _DRAWN for fact in written):
+            sink = make_sink("render", self.site.file.sinks.get("render", {}))
+            sink.open(SinkContext(out=str(self.site.out)))
+            for number, fact in enumerate(written, start=1):
+                if fact.kind in _DRAWN:
+                    sink.accept(Event(**fact.model_dump(), epoch="", seq=number, time=0))
+            sink.close()
+        return next((self.site.out / str(w.payload["path"]) for w in written if "path" in w.payload), self.site.out).parent
+
+    def measure_stored(
+        self, names: Sequence[str], path: str | Path, camera: str, *, chain: str = "", observer: Observer | None = None
+    ) -> Remeasured:
+        """Run QAs of a chain (default: that of the flavor) alone, on the products stored of one camera of a raw file. Nothing is written.
+
+        The result has them in place of what was stored, and the verdict made again; `conclude_stored` writes it. Names of QAs over all cameras
+        are passed over here. Raises BadConfig (no such QA), BadData (no stored result; a product that is not stored, and how to have it stored).
+        """
+        from quicklook.core.judge import Judge
+        from quicklook.core.runner import ChainRunner
+        from quicklook.service.onlyqa import measure_stored, select
+        from quicklook.service.remeasured import stored_results
+
+        peek, processor = self.peek(path), self._processor
+        loaded = self.chain(chain or self.site.chain_name(peek.flavor))
+        uses, _ = select(loaded, names)
+        results = stored_results(processor.recipe, peek.unit)
+        if camera not in results:
+            raise BadData(f"{peek.unit} has no stored result of camera {camera}; it has {', '.join(results)}", what_next="Run the chain.")
+        runner = ChainRunner(chain=loaded, judge=Judge(processor.recipe.limits), calibrations=processor.calibrations, clock=time.perf_counter)
+        folder = exposure_folder(self.site.out, self.site.file.tag, peek.unit)
+        return measure_stored(runner, self.read(path, camera), results[camera], folder, uses, observer)
+
+    def conclude_stored(self, unit: Unit, done: Sequence[Remeasured], names: Sequence[str] = (), *, chain: str = "", write: bool = True) -> Whole:
+        """The verdict and the decision on an exposure with parts that were measured again, as a new revision; products stay where they are.
+
+        Those QAs over all cameras that are in `names` are measured again too. With `write` it is all written: merged QA, plots, verdict, decision.
+        """
+        from quicklook.service.onlyqa import select
+        from quicklook.service.remeasured import conclude_again, stored_results, write_part, write_whole
+
+        recipe, revision = self._processor.recipe, self.next_revision(unit)
+        results = stored_results(recipe, unit)
+        loaded = self.chain(chain or self.site.chain_name(next(iter(results.values())).tags.get("flavor", "")))
+        again = [q.name for q in select(loaded, names)[1]]
+        for part in done:
+            results[part.after.part] = write_part(recipe, part, revision) if write else part.after
+        whole = conclude_again(recipe, unit, results, revision, loaded, again)
+        if write:
+            write_whole(recipe, whole)
+        return whole
 
     def find(self, night: int, expid: int) -> list[Path]:
         """The raw files of an exposure in the raw folder of the site. Raises BadData if there is none."""

@@ -198,8 +198,7 @@ def correct_and_search(
         _check(amp, raw.shape, shape)
     trimmed_bias = bias is not None and bias.shape != raw.shape
     origin = [(a.ccd if trimmed_bias else a.data)[::2] for a in amps]
-    frame = Frame(
-        raw=raw,
+    images = _Images(
         bias=_optional(bias, _F, shape if trimmed_bias else raw.shape, "bias"),
         dark=_optional(dark, _F, shape, "dark"),
         flat=_optional(flat, _F, shape, "pixel flat"),
@@ -208,17 +207,27 @@ def correct_and_search(
         has_dark=dark is not None,
         has_flat=flat is not None,
         has_bad=bad is not None,
-        exptime=_F(exptime),
-        flat_low=_F(flat_low),
-        saturated_bit=_U(bits.saturated),
-        flat_zero_bit=_U(bits.flat_zero),
-        flat_low_bit=_U(bits.flat_low),
-        nonfinite_bit=_U(bits.nonfinite),
-        unusable=_U(unusable),
-        search=search is not None,
-        limits=search or _NO_SEARCH,
     )
-    parts = [_part(amps, i, origin) for i in range(len(amps))]
+    numbers = _F(exptime), _F(flat_low), _U(bits.saturated), _U(bits.flat_zero), _U(bits.flat_low), _U(bits.nonfinite), _U(unusable)
+    frame = Frame(raw, *images, *numbers, search is not None, search or _NO_SEARCH)
+    return _stream_all(frame, [_part(amps, i, origin) for i in range(len(amps))], shape)
+
+
+class _Images(NamedTuple):
+    """The calibrations of a frame as the compiled code takes them, in its order."""
+
+    bias: Float32
+    dark: Float32
+    flat: Float32
+    bad: UInt16
+    has_bias: bool
+    has_dark: bool
+    has_flat: bool
+    has_bad: bool
+
+
+def _stream_all(frame: Frame, parts: Sequence[Part], shape: tuple[int, int]) -> tuple[Float32, Float32, UInt16, Array]:
+    """Stream all amplifiers, a chunk of rows at a time."""
     covered = sum(p.ny * p.nx for p in parts) == shape[0] * shape[1]
     image, ivar, mask = (np.empty(shape, t) if covered else np.zeros(shape, t) for t in (_F, _F, _U))
     if not covered:

@@ -30,7 +30,8 @@ _MARGIN = 48
 
 class Places(NamedTuple):
     """Of one block of 32 rows: lower edges of the windows as `start` + a + b s + c s^2 + d s^3 (s = 0 ... 1), [nfibre], and the reciprocals of the
-    own fractions against the place of the window within a pixel, `scale` [nfibre, PHASES + 1] and, for windows of 7 pixels, `even` [3, nfibre];
+    own fractions against the place of the window within a pixel, `scale` [nfibre, PHASES + 1], made where it is needed, and, for windows of 7
+    pixels, `even` [3, nfibre];
     of one row: `first` pixel of the windows in the prepared row, `phase` within it [nfibre]; the prepared rows [nx + 2 margins] of pixels and
     of variances; place of sigma in the tables (index and part), centres [nfibre]; room for two windows [n]."""
 
@@ -76,21 +77,37 @@ def new_places(nx: int, nfibre: int, width: float) -> Places:
 
 
 @jit
-def _even(scale: Array, out: Array) -> None:
-    """`scale` as a + b q + c q^2, q = phase (1 - phase): whole pixels look the same from the left and from the right. Error below 3e-6."""
-    for f in range(scale.shape[0]):
-        end, quarter, half = scale[f, 0], scale[f, PHASES // 4], scale[f, PHASES // 2]
+def _scale_of(own: Array, i: int, part: Any, phase: int) -> Any:
+    """Reciprocal of the own fraction at a step of the place of the window within a pixel."""
+    return _F(1.0 / ((1 - part) * own[i, phase] + part * own[i + 1, phase]))
+
+
+@jit(error_model="numpy")  # type: ignore[untyped-decorator]
+def _even(own: Array, index: Array, parts: Array, out: Array) -> None:
+    """Reciprocals of the own fractions as a + b q + c q^2, q = phase (1 - phase): whole pixels look the same from the left and from the right.
+    Error below 3e-6."""
+    for f in range(index.size):
+        i, part = index[f], parts[f]
+        end, quarter, half = _scale_of(own, i, part, 0), _scale_of(own, i, part, PHASES // 4), _scale_of(own, i, part, PHASES // 2)
         low, high = (quarter - end) / _F(3 / 16), (half - end) / _F(1 / 4)
         out[2, f] = (high - low) * _F(16)
         out[1, f] = low - out[2, f] * _F(3 / 16)
         out[0, f] = end
 
 
+@jit(error_model="numpy")  # type: ignore[untyped-decorator]
+def _fill_scale(own: Array, index: Array, parts: Array, out: Array) -> None:
+    """Reciprocals of the own fractions of all fibres at all steps."""
+    for f in range(index.size):
+        for p in range(PHASES + 1):
+            out[f, p] = _scale_of(own, index[f], parts[f], p)
+
+
 @jit
 def _place_block(knots: Any, tables: Any, block: int, work: Any) -> None:
     """The windows of all fibres in a block."""
-    x, dx, xsig, sigmas, own = knots.x, knots.dx, knots.xsig, tables.sigma, tables.own
-    start, first, second, third, fourth, scale, index, parts = work.start, work.a, work.b, work.c, work.d, work.scale, work.sigma, work.part
+    x, dx, xsig, sigmas = knots.x, knots.dx, knots.xsig, tables.sigma
+    start, first, second, third, fourth, index, parts = work.start, work.a, work.b, work.c, work.d, work.sigma, work.part
     for f in range(x.shape[0]):
         a, b, c, d = cubic(x[f, block], dx[f, block], x[f, block + 1], dx[f, block + 1])
         a -= 0.5 * tables.width - 0.5
@@ -99,10 +116,8 @@ def _place_block(knots: Any, tables: Any, block: int, work: Any) -> None:
         first[f], second[f], third[f], fourth[f] = _F(a - whole), _F(b), _F(c), _F(d)
         i, part = place(sigmas, 0.5 * (xsig[f, block] + xsig[f, block + 1]))
         index[f], parts[f] = i, part
-        for p in range(PHASES + 1):
-            scale[f, p] = _F(1.0 / ((1 - part) * own[i, p] + part * own[i + 1, p]))
     if tables.width == 7.0:
-        _even(scale, work.even)
+        _even(tables.own, index, parts, work.even)
 
 
 @jit
@@ -180,6 +195,15 @@ def _variances(row: Array, first: Array, phases: Array, scale: Array, width: flo
 
 
 @jit
+def _one_scale(own: Array, i: int, part: Any, phase: Any) -> Any:
+    """As `_scale_at`, of one fibre of which no table is made."""
+    at = phase * _PHASES
+    k = min(np.int32(at), _LAST)
+    low = _scale_of(own, i, part, k)
+    return low + (at - _F(k)) * (_scale_of(own, i, part, k + 1) - low)
+
+
+@jit
 def _raw_sum(pixels: Array, first: int, phase: Any, width: float, scale: Any) -> Any:
     """Electrons of a sample from all pixels of its window, usable or not, as they stand in the image; 0 where it runs off the image."""
     n, w32 = math.ceil(width) + 1, _F(width)
@@ -203,7 +227,7 @@ def _repair_row(image: Any, tables: Any, settings: Any, bits: Any, y: int, start
     """Samples of a row whose sum is NaN: electrons and -1 / ivar; where they are lost 0, 0 and the bits in `mask` [nfibre, ny]."""
     pixels, ivar, bad, total, variance = image.pixels[y], image.ivar[y], image.mask[y], sums.total[y - start], sums.variance[y - start]
     width, nfibre, table, own, others = settings.width, total.size, tables.pixel, work.own, work.others
-    firsts, phases, scale, centres, sigma, part = work.first, work.phase, work.scale, work.centre, work.sigma, work.part
+    firsts, phases, fractions, centres, sigma, part = work.first, work.phase, tables.own, work.centre, work.sigma, work.part
     reach = tables.reach + 0.5 * width + 1.0
     _centres(work.start, work.a, work.b, work.c, work.d, _F((y % STEP) / STEP), 0.5 * width - 0.5, centres)
     for f in range(nfibre):
@@ -217,7 +241,7 @@ def _repair_row(image: Any, tables: Any, settings: Any, bits: Any, y: int, start
             if g != f and abs(centres[g] - centres[f]) < reach:
                 light = total[g]
                 if light != light:
-                    light = _raw_sum(pixels, firsts[g] - _MARGIN, phases[g], width, _scale_at(scale, g, phases[g]))
+                    light = _raw_sum(pixels, firsts[g] - _MARGIN, phases[g], width, _one_scale(fractions, sigma[g], part[g], phases[g]))
                 add_profile(table, sigma[g], part[g], first - centres[g], light, tables.reach, others)
         value, weight, flags = repair(pixels, ivar, bad, first, own, others, settings, bits)
         total[f], variance[f] = _F(value), _F(-1.0 / weight) if weight > 0 else _ZERO
@@ -251,12 +275,16 @@ def sum_rows(
     n = math.ceil(tables.width) + 1
     lowest, highest = np.int32(-n), np.int32(nx)
     inner = work.pixels[_MARGIN : _MARGIN + nx]
+    filled = -1  # block of which work.scale is
     for y in range(first, last):
         if y % STEP == 0 or y == first:
             _place_block(knots, tables, y // STEP, work)
         _place_row(work.start, work.a, work.b, work.c, work.d, _F((y % STEP) / STEP), lowest, highest, work.first, work.phase)
         flagged = _prepare(image.pixels[y], image.ivar[y], image.mask[y], inner)
         total, variance = sums.total[y - start], sums.variance[y - start]
+        if (always or flagged or tables.width != 7.0) and filled != y // STEP:
+            _fill_scale(tables.own, work.sigma, work.part, work.scale)
+            filled = y // STEP
         if tables.width == 7.0:
             _sum_seven(work.pixels, work.first, work.phase, work.even, total)
         else:

@@ -32,7 +32,7 @@ def plan_bars(layers: Sequence[Bars], y: Axis, first: int) -> Plan:
     heights = [_heights(layer, names) for layer in layers]
     seen = [np.where(h <= 0, -np.inf, h) if y.log else h for h in heights]
     span = union([interval(h) for h in seen])
-    plan = Plan(what="bars", total=len(names) * len(layers), draw=_draw(layers, names, seen, first), categories=names or None, margins=(0.0, 0.08))
+    plan = Plan(what="bars", total=len(names) * len(layers), draw=_draw(layers, names, seen, first), categories=names or None, margins=(0.0, 0.1))
     plan.whole = span is not None and all(np.all((np.round(h) == h) | ~np.isfinite(h)) for h in heights) and not y.log
     if heights:
         bars = np.concatenate([np.where(np.isfinite(h), h, np.nan) for h in seen])

@@ -14,6 +14,7 @@ from monitor.render.numeric import Floats, Interval, given_range, short, ticks, 
 from monitor.render.style import PALE
 from quicklook.core.plots import Axis
 
+_MAPS = {"diverging": "PRGn"}
 Stretch = Literal["linear", "asinh", "log"]
 Extend = Literal["neither", "min", "max", "both"]
 _SAMPLE = 200_000
@@ -117,7 +118,8 @@ def _scale(axis: Axis, norm: Normalize, cmap: str, sample: Floats, *, log: bool,
     places: list[float] = []
     if sample.size:
         places = _curved_ticks(norm, low, high) if isinstance(norm, FuncNorm) else ticks((low, high), log=log, count=6)
-    colours = matplotlib.colormaps[cmap].with_extremes(bad=PALE)
+    chosen = cmap if axis.colours == "auto" else _MAPS.get(axis.colours, axis.colours)
+    colours = matplotlib.colormaps[chosen].with_extremes(bad=PALE)
     return ColourScale(axis=axis, norm=norm, cmap=colours, ticks=tuple(places), log=log, extend=extend, notes=tuple(notes))
 
 

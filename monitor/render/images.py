@@ -10,12 +10,15 @@ import numpy.typing as npt
 from matplotlib.colors import to_rgb
 from matplotlib.patches import Patch
 
+from monitor.render.colours import ColourScale
 from monitor.render.numeric import HUGE, Floats, Interval, numbers
 from monitor.render.plan import Place, Plan, Setting, nothing
-from monitor.render.style import MASK, PALE
+from monitor.render.style import INK, MASK, PALE, clean
 from quicklook.core.errors import BadData
 from quicklook.core.plots import Axis, Image
 
+_LUMINANCE = np.array([0.2126, 0.7152, 0.0722])
+"""Of red, green and blue (ITU-R BT.709)."""
 _MOST = 1200
 """An image of more pixels than this a side is binned before it is drawn: no page shows more."""
 
@@ -41,6 +44,8 @@ def picture(layer: Image) -> tuple[Floats, int]:
         raise BadData(f"image has shape {layer.values.shape}, it needs two axes [ny, nx]")
     if layer.mask is not None and layer.mask.shape != layer.values.shape:
         raise BadData(f"mask has shape {layer.mask.shape}, image {layer.values.shape}")
+    if layer.words and (len(layer.words), *{len(row) for row in layer.words}) != layer.values.shape:
+        raise BadData(f"the words of an image are not of its shape {layer.values.shape}")
     factor = max(1, math.ceil(max(layer.values.shape) / _MOST))
     return (binned(layer.values, factor) if layer.values.size else np.empty((0, 0))), factor
 
@@ -67,7 +72,9 @@ def plan_image(layer: Image, values: Floats, factor: int, setting: Setting) -> P
         return plan
     plan.x, plan.y = _sorted(extent[:2]), _sorted(extent[2:])
     plan.ratio = equal_scales(setting.x, setting.y, extent)
-    plan.notes = list(scale.notes) + ([f"mean of {factor}×{factor} pixels"] if factor > 1 else [])
+    plan.worded = bool(layer.words)
+    plan.notes = [] if layer.words else list(scale.notes)
+    plan.notes += ([f"mean of {factor}×{factor} pixels"] if factor > 1 else [])
     _count_gaps(plan, values, log=scale.log)
     if scale.log:
         values = np.where(values <= 0, np.finfo(np.float64).tiny, values)
@@ -82,8 +89,24 @@ def plan_image(layer: Image, values: Floats, factor: int, setting: Setting) -> P
             stripes = mask_picture(layer.mask, _pixels(place, extent))
             place.ax.imshow(stripes, extent=extent, origin="lower", aspect="auto", interpolation="nearest", zorder=1.5)
 
+        if layer.words:
+            _write_words(place, layer, values, extent, scale)
+
     plan.draw = draw
     return plan
+
+
+def _write_words(place: Place, layer: Image, values: Floats, extent: tuple[float, float, float, float], scale: ColourScale) -> None:
+    """The words of each cell in its middle: dark on light colours, light on dark ones."""
+    ny, nx = values.shape
+    across, up = (extent[1] - extent[0]) / nx, (extent[3] - extent[2]) / ny
+    shade = np.asarray(scale.cmap(scale.norm(np.ma.masked_invalid(values))))[..., :3] @ _LUMINANCE
+    style: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": place.font, "zorder": 4, "clip_on": True}
+    for row, texts in enumerate(layer.words):
+        for column, text in enumerate(texts):
+            lines = "\n".join(clean(line) for line in text.split("\n"))
+            colour = INK if shade[row, column] > 0.5 else "white"
+            place.ax.text(extent[0] + (column + 0.5) * across, extent[2] + (row + 0.5) * up, lines, color=colour, **style)
 
 
 def _sorted(span: tuple[float, ...]) -> Interval:

@@ -19,7 +19,7 @@ EDGE = 0.12
 BAR = 0.13
 BAR_GAP = 0.08
 LEGEND_PAD = 0.06
-_TICK = 0.08
+TICK = 0.08
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,9 +83,9 @@ def legend_rows(prepared: Prepared, look: Look, width: float) -> int:
 def _room(prepared: Prepared, look: Look, width: float) -> _Room:
     letter = look.letter(look.small)
     y, x = prepared.y, prepared.x
-    left = _TICK + max((len(t) for t in y.texts), default=1) * letter + look.line() * lines_of(y.label) + 0.06
-    below = max((len(t) for t in x.texts), default=1) * letter if x.upright else look.line(look.small)
-    footer = _TICK + below + look.line() * lines_of(x.label) + 0.05
+    left = TICK + (look.figures(y.texts) or letter) + look.line() * lines_of(y.label) + 0.06
+    below = look.figures(x.texts) if x.upright else look.line(look.small)
+    footer = TICK + below + look.line() * lines_of(x.label) + 0.05
     header = 0.06 + look.line() * len(prepared.title) + look.line(look.small) * len(prepared.notes)
     header += look.line(look.small) * legend_rows(prepared, look, width) + (LEGEND_PAD if prepared.entries else 0.0)
     last = 0.5 * len(x.texts[-1]) * letter if x.texts and not x.upright else 0.05
@@ -95,8 +95,7 @@ def _room(prepared: Prepared, look: Look, width: float) -> _Room:
 
 def bar_width(scale: ColourScale, look: Look) -> float:
     """Width that a colour bar takes with its ticks and label."""
-    longest = max((len(t) for t in tick_texts(scale.ticks, log=scale.log)), default=0)
-    return BAR_GAP + BAR + _TICK + longest * look.letter(look.small) + look.line() * lines_of(bar_label(scale, look)) + 0.04
+    return BAR_GAP + BAR + TICK + look.figures(tick_texts(scale.ticks, log=scale.log)) + look.line() * lines_of(bar_label(scale, look)) + 0.04
 
 
 def bar_label(scale: ColourScale, look: Look) -> str:

@@ -24,6 +24,9 @@ from quicklook.core.plots import Axis, Bars, FocalPlane, Image, Layer, Line, Pan
 _MOST_ENTRIES = 12
 _MOST_NAMES = 48
 _NAME = 22
+_SIDES = 1.4
+_DOT, _TOUCHING = 0.03, 0.01
+"""Parts of an axis: the room that a dot needs at an end that is asked for; how near to any other end it touches it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,16 +71,17 @@ def prepare(panel: Panel, look: Look, width: float) -> Prepared:
     entries = [e for p in visible for e in p.entries] + bands.entries(panel.bands, panel.y.unit, y_limits)
     names = next((p.categories for p in visible if p.categories), None)
     words = bool(visible) and all(p.what == "rows" for p in visible)
+    ticked = bool(visible) and not any(p.worded for p in visible)
     scales = list(dict.fromkeys(p.scale for p in visible if p.scale))
     return Prepared(
         panel=panel,
         plans=visible,
-        x=_name_ruler(x_axis, names, look, width) if names else _NO_RULER if words else _ruler(x_axis, x_limits, look, width, ticked=bool(visible)),
-        y=_NO_RULER if words else _y_ruler(y_axis, y_limits, look, panel, visible),
+        x=_name_ruler(x_axis, names, look, width) if names else _NO_RULER if words else _ruler(x_axis, x_limits, look, width, ticked=ticked),
+        y=_NO_RULER if words else _y_ruler(y_axis, y_limits, look, panel, visible, ticked=ticked),
         title=wrapped(panel.title, look.letters(width, bold=True)),
         notes=wrapped("; ".join(dict.fromkeys(notes)), look.letters(width, look.small)) if visible else [],
         entries=_cut(entries, look, width),
-        message="" if visible else _empty_message(plans, notes),
+        message="" if visible else "\n".join(wrapped(panel.message, look.letters(max(width - _SIDES, 1.0)), 6)) or _empty_message(plans, notes),
         scales=scales,
         ratio=_ratio(visible, x_limits, y_limits),
     )
@@ -170,7 +174,23 @@ def _limits(axis: Axis, plans: Sequence[Plan], which: int) -> Interval:
     if names and which == 0:
         return -0.6, len(names) - 0.4
     margin = max((p.margins[which] for p in plans), default=0.0)
-    return axis_limits(axis, union(p.y if which else p.x for p in plans), margin)
+    return _room_for_dots(axis, axis_limits(axis, union(p.y if which else p.x for p in plans), margin), [p.x for p in plans if p.dots])
+
+
+def _room_for_dots(axis: Axis, limits: Interval, seen: Sequence[Interval | None]) -> Interval:
+    """The limits, with an end moved a little outwards where points lie on it: they would be cut in half."""
+    low, high = limits
+    if axis.log or not low < high:
+        return limits
+    size = high - low
+    room = _DOT * size
+    at = [v for interval in seen if interval is not None for v in interval]
+    below, above = (_DOT * size if end is not None else _TOUCHING * size for end in given_range(axis))
+    if any(low <= v < low + below for v in at):
+        low -= room
+    if any(high - above < v <= high for v in at):
+        high += room
+    return low, high
 
 
 def _y_limits(axis: Axis, panel: Panel, plans: Sequence[Plan]) -> Interval:
@@ -182,9 +202,14 @@ def _y_limits(axis: Axis, panel: Panel, plans: Sequence[Plan]) -> Interval:
     on_zero = bool(plans) and all(p.categories for p in plans) and not axis.log and grown is not None and grown[0] == 0
     if on_zero and high > 0 and given_range(axis)[0] in (None, 0.0):
         low = 0.0
-        if all(p.whole for p in plans) and given_range(axis)[1] is None:
+        if _counting(panel, plans) and given_range(axis)[1] is None:
             high = max(high, 1.08)
-    return low, high
+    return _room_for_dots(axis, (low, high), [p.y for p in plans if p.dots])
+
+
+def _counting(panel: Panel, plans: Sequence[Plan]) -> bool:
+    """Whether all that is shown are counts; a limit between whole numbers says that they are none."""
+    return all(p.whole for p in plans) and all(e % 1 == 0 for e in bands.edges(panel.bands))
 
 
 def _counts(plans: Sequence[Plan], x: Interval, y: Interval) -> list[str]:
@@ -203,15 +228,20 @@ def _counts(plans: Sequence[Plan], x: Interval, y: Interval) -> list[str]:
 
 
 def _ruler(axis: Axis, limits: Interval, look: Look, width: float, *, ticked: bool = True) -> Ruler:
-    places = ticks(limits, log=axis.log, count=6 if width < 5 else 9) if ticked else []
     label = axis_label(axis, look.letters(max(width - 1.0, 1.5)))
+    if axis.names and ticked:
+        step = -(-len(axis.names) // (6 if width < 5 else 9))
+        named = [i for i in range(0, len(axis.names), step) if min(limits) <= i <= max(limits)]
+        texts = tuple(shortened(axis.names[i], _NAME) for i in named)
+        return Ruler(limits=limits, ticks=tuple(map(float, named)), texts=texts, log=False, label=label)
+    places = ticks(limits, log=axis.log, count=6 if width < 5 else 9) if ticked else []
     return Ruler(limits=limits, ticks=tuple(places), texts=tuple(tick_texts(places, log=axis.log)), log=axis.log, label=label)
 
 
-def _y_ruler(axis: Axis, limits: Interval, look: Look, panel: Panel, plans: Sequence[Plan]) -> Ruler:
+def _y_ruler(axis: Axis, limits: Interval, look: Look, panel: Panel, plans: Sequence[Plan], *, ticked: bool) -> Ruler:
     """As `_ruler`; whole numbers alone where all that is shown are counts."""
-    ruler = _ruler(axis, limits, look, 3.0, ticked=bool(plans) or bool(panel.bands))
-    if not plans or not all(p.whole for p in plans):
+    ruler = _ruler(axis, limits, look, 3.0, ticked=ticked or bool(panel.bands))
+    if not plans or not _counting(panel, plans):
         return ruler
     places = [v for v in ruler.ticks if v % 1 == 0]
     return dataclasses.replace(ruler, ticks=tuple(places), texts=tuple(tick_texts(places)))

@@ -49,7 +49,8 @@ class Plan:
     """A layer made ready. `empty` says that there is nothing in it to see; `what` names its elements in the plural.
 
     `notes` are said as they are; `counts` says how many of the elements met which fate, summed over the layers of the panel. `whole`: its heights are
-    counts, between which there are no ticks. `height` (inch) is what it needs of the page, where it does not take what it gets.
+    counts, between which there are no ticks. `dots`: it has points, which want room at the ends of an axis. `worded`: words in
+    its cells take the place of ticks. `height` (inch) is what it needs of the page, where it does not take what it gets.
     """
 
     what: str
@@ -66,6 +67,8 @@ class Plan:
     categories: tuple[str, ...] | None = None
     ratio: float | None = None
     whole: bool = False
+    dots: bool = False
+    worded: bool = False
     height: float | None = None
 
     @property

@@ -20,11 +20,14 @@ _RASTER = 5000
 
 
 def drawable(x: Floats, y: Floats, setting: Setting) -> tuple[Floats, Floats, dict[str, int]]:
-    """`x` and `y` with NaN where a point cannot be drawn, and how many there are for each reason."""
+    """`x` and `y` with NaN where a point cannot be drawn, and how many there are for each reason. Where both are NaN a line is meant to end."""
     counts: dict[str, int] = {}
     lost = ~(np.isfinite(x) & np.isfinite(y))
-    if lost.any():
-        counts["not measured (gaps)"] = int(lost.sum())
+    gaps = int((np.isfinite(x) | np.isfinite(y))[lost].sum())
+    if lost.all() and len(x):
+        gaps = len(x)
+    if gaps:
+        counts["not measured (gaps)"] = gaps
     for axis, values in ((setting.x, x), (setting.y, y)):
         off = (values <= 0) & ~lost if axis.log else np.zeros(len(x), bool)
         if off.any():
@@ -48,13 +51,19 @@ def plan_line(layer: Line, setting: Setting) -> Plan:
     dash = DASHES[(setting.index // len(SERIES)) % len(DASHES)]
     width = 1.3 if len(x) < 500 else 0.9
 
+    error = None if layer.error is None else np.abs(vectors(x=layer.x, error=layer.error)[1])
+    if error is not None and setting.y.log:
+        error = None  # half of the range would be off the axis
+
     def draw(place: Place) -> None:
         raster = len(x) > 10 * _RASTER
+        if error is not None:
+            place.ax.fill_between(x, y - error, y + error, color=colour, alpha=0.25, linewidth=0, zorder=1.2, rasterized=raster)
         place.ax.plot(x, y, color=colour, linestyle=dash, linewidth=width, rasterized=raster)
         place.ax.plot(x, isolated(y), color=colour, linestyle="", marker=".", markersize=5, rasterized=raster)
 
-    entry = Line2D([], [], color=colour, linestyle=dash, linewidth=1.5)
-    return Plan(what="points", total=len(x), draw=draw, x=interval(x), y=interval(y), shown=(x, y), counts=counts, entries=_entry(entry, layer.label))
+    entry = _entry(Line2D([], [], color=colour, linestyle=dash, linewidth=1.5), layer.label)
+    return Plan(what="points", total=len(x), draw=draw, x=interval(x), y=interval(y), shown=(x, y), counts=counts, entries=entry, dots=True)
 
 
 def _entry(handle: Line2D, label: str) -> list[Entry]:
@@ -66,6 +75,7 @@ def plan_scatter(layer: Scatter, setting: Setting) -> Plan:
     x, y = vectors(x=layer.x, y=layer.y)
     size = min(max(math.sqrt(6000 / max(len(x), 1)), 2.2), 5.0)
     plan = _plan_points(x, y, layer.c, setting, size)
+    plan.dots = True
     if layer.c is None or setting.scale is None:
         colour, marker = SERIES[setting.index % len(SERIES)], MARKERS[setting.index % len(MARKERS)]
         plan.entries = _entry(Line2D([], [], color=colour, linestyle="", marker=marker, markersize=5), layer.label)
@@ -78,7 +88,7 @@ def plan_focal_plane(layer: FocalPlane, setting: Setting) -> Plan:
     """Values at places of the focal plane; a cross where the value was not measured."""
     x, y = vectors(x=layer.x, y=layer.y)
     size = min(max(math.sqrt(45000 / max(len(x), 1)), 2.8), 9.0)
-    plan = _plan_points(x, y, layer.c, setting, size)
+    plan = _plan_points(x, y, layer.c, setting, size, crowded=True)
     plan.entries = _entry(Line2D([], [], color=GREY, linestyle="", marker="o", markersize=5), layer.label) + plan.entries
     plan.margins = (0.05, 0.05)
     limits = [axis_limits(a, s, 0.05) for a, s in ((setting.x, plan.x), (setting.y, plan.y))]
@@ -86,7 +96,13 @@ def plan_focal_plane(layer: FocalPlane, setting: Setting) -> Plan:
     return plan
 
 
-def _plan_points(x: Floats, y: Floats, c: npt.NDArray[Any] | None, setting: Setting, size: float) -> Plan:
+def _room(place: Place, n: int) -> float:
+    """Size (point) at which so many points over half of the axes do not lie one over the other."""
+    width, height = place.inches
+    return max(72 * 0.8 * math.sqrt(0.5 * width * height / max(n, 1)), 2.0)
+
+
+def _plan_points(x: Floats, y: Floats, c: npt.NDArray[Any] | None, setting: Setting, most: float, *, crowded: bool = False) -> Plan:
     if c is not None and len(np.ravel(c)) != len(x):
         raise BadData(f"lengths differ: x has {len(x)}, c has {len(np.ravel(c))}")
     x, y, counts = drawable(x, y, setting)
@@ -95,7 +111,7 @@ def _plan_points(x: Floats, y: Floats, c: npt.NDArray[Any] | None, setting: Sett
     scale = setting.scale if values is not None else None
     plan = Plan(what="points", total=len(x), draw=nothing, x=interval(x), y=interval(y), shown=(x, y), counts=counts, scale=scale)
     if values is None or scale is None:
-        plan.draw = _plain(x, y, setting.index, size)
+        plan.draw = _plain(x, y, setting.index, most)
         return plan
     valued = seen & np.isfinite(values) & ((values > 0) | (not scale.log))
     hollow = seen & ~valued
@@ -105,7 +121,8 @@ def _plan_points(x: Floats, y: Floats, c: npt.NDArray[Any] | None, setting: Sett
 
     def draw(place: Place) -> None:
         raster = len(x) > _RASTER
-        place.ax.plot(x[hollow], y[hollow], linestyle="", marker="x", color=GREY, markersize=size, markeredgewidth=0.9, rasterized=raster)
+        size = min(most, _room(place, len(x))) if crowded else most
+        place.ax.plot(x[hollow], y[hollow], "x", color=GREY, markersize=size, markeredgewidth=0.9, rasterized=raster, zorder=2.5)
         style: dict[str, Any] = {"cmap": scale.cmap, "norm": scale.norm, "edgecolors": GREY, "linewidths": 0.25}
         place.ax.scatter(x[valued], y[valued], c=values[valued], s=size**2, rasterized=raster, **style)
 

@@ -9,16 +9,14 @@ import math
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_pdf import FigureCanvasPdf
-from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedLocator, NullLocator
 
 from monitor.render import bands
-from monitor.render.layout import BAR, BAR_GAP, EDGE, LEGEND_PAD, Box, Cell, arrange, bar_label, bar_width, cell_width, legend_columns, legend_rows
-from monitor.render.numeric import tick_texts
-from monitor.render.panel import Prepared, prepare
+from monitor.render.layout import EDGE, LEGEND_PAD, Box, Cell, arrange, cell_width, legend_columns, legend_rows
+from monitor.render.panel import prepare
 from monitor.render.plan import Place
+from monitor.render.rulers import draw_colour_bars, draw_grid, draw_rulers
 from monitor.render.style import BADGES, GREY, PALE, Look, clean, look_for, styled, wrapped
 from quicklook.core.plots import Axis, Panel, Plot
 from quicklook.core.status import Status
@@ -59,13 +57,12 @@ def check_dpi(dpi: float) -> None:
 
 
 def png(figure: Figure, dpi: float) -> bytes:
-    """A figure as PNG, without metadata; the figure is emptied, for its parts refer to each other and would linger."""
+    """A figure as PNG, without metadata."""
     width, height = figure.get_size_inches()
     dpi = min(dpi, _MOST_PIXELS / max(width, height))
     out = io.BytesIO()
-    # level 4: a fifth larger than the best, in half of the time
-    FigureCanvasAgg(figure).print_figure(out, format="png", dpi=dpi, metadata={"Software": None}, pil_kwargs={"compress_level": 4})
-    figure.clear()
+    # level 1: a tenth larger than level 4, in three quarters of the time
+    FigureCanvasAgg(figure).print_figure(out, format="png", dpi=dpi, metadata={"Software": None}, pil_kwargs={"compress_level": 1})
     return out.getvalue()
 
 
@@ -154,7 +151,10 @@ def add_axes(figure: Figure, box: Box) -> Axes:
 def _draw_cell(figure: Figure, cell: Cell, look: Look) -> None:
     prepared = cell.prepared
     ax = add_axes(figure, cell.axes)
-    _draw_rulers(ax, prepared, look)
+    draw_rulers(figure, ax, cell.axes, prepared.x, prepared.y, look)
+    if prepared.ratio is None and not prepared.message and not prepared.scales:
+        draw_grid(ax, prepared.x, prepared.y, both=not any(p.categories for p in prepared.plans))
+    ax.spines[["top", "right"]].set_visible(bool(prepared.scales) or bool(prepared.message))
     bands.draw(ax, prepared.panel.bands, prepared.y.limits)
     place = Place(ax=ax, x=prepared.x.limits, y=prepared.y.limits, dpi=look.dpi, font=look.small)
     for plan in prepared.plans:
@@ -166,28 +166,7 @@ def _draw_cell(figure: Figure, cell: Cell, look: Look) -> None:
         box = {"facecolor": "white", "edgecolor": PALE, "pad": 5.0}
         ax.text(0.5, 0.5, prepared.message, transform=ax.transAxes, ha="center", va="center", color=GREY, fontsize=look.font, bbox=box)
     _draw_header(figure, cell, look)
-    _draw_colour_bars(figure, cell, look)
-
-
-def _draw_rulers(ax: Axes, prepared: Prepared, look: Look) -> None:
-    x, y = prepared.x, prepared.y
-    if x.log:
-        ax.set_xscale("log")
-    if y.log:
-        ax.set_yscale("log")
-    ax.set_xlim(*x.limits)
-    ax.set_ylim(*y.limits)
-    for axis, ruler in ((ax.xaxis, x), (ax.yaxis, y)):
-        axis.set_major_locator(FixedLocator(list(ruler.ticks)))
-        axis.set_minor_locator(NullLocator())
-        axis.set_ticklabels(list(ruler.texts))
-        axis.set_tick_params(labelsize=look.small, rotation=90 if ruler.upright else 0)
-    ax.set_xlabel(x.label, fontsize=look.font)
-    ax.set_ylabel(y.label, fontsize=look.font)
-    ax.set_axisbelow(True)
-    if prepared.ratio is None and not prepared.message and not prepared.scales:
-        ax.grid(True, axis="y" if any(p.categories for p in prepared.plans) else "both")
-    ax.spines[["top", "right"]].set_visible(bool(prepared.scales) or bool(prepared.message))
+    draw_colour_bars(figure, cell, look)
 
 
 def _draw_header(figure: Figure, cell: Cell, look: Look) -> None:
@@ -216,18 +195,3 @@ def _draw_header(figure: Figure, cell: Cell, look: Look) -> None:
         legend.set_zorder(5)
         y -= rows
     write(figure, prepared.notes, cell.box.left, y, look.small, style="italic", color=GREY)
-
-
-def _draw_colour_bars(figure: Figure, cell: Cell, look: Look) -> None:
-    left = cell.axes.left + cell.axes.width
-    for scale in cell.prepared.scales:
-        box = Box(left=left + BAR_GAP, bottom=cell.axes.bottom, width=BAR, height=cell.axes.height)
-        ax = add_axes(figure, box)
-        mappable = ScalarMappable(norm=scale.norm, cmap=scale.cmap)
-        bar = figure.colorbar(mappable, cax=ax, extend=scale.extend, extendfrac=0.03)
-        bar.locator = FixedLocator(list(scale.ticks))
-        bar.minorlocator = NullLocator()
-        bar.set_ticks(list(scale.ticks), labels=tick_texts(scale.ticks, log=scale.log))
-        ax.tick_params(labelsize=look.small)
-        bar.set_label(bar_label(scale, look), fontsize=look.font)
-        left += bar_width(scale, look)

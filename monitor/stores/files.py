@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from quicklook.core.events import Draft, Event, PartVerdict, PlotDrawn, ProductWritten, Receipt, Seen, Started, UnitDone
+from quicklook.core.events import Decided, Draft, Event, PartVerdict, PlotDrawn, ProductWritten, Receipt, Seen, Started, UnitDone
 from quicklook.core.keys import Unit
 from quicklook.core.plugin import NoParams
 from quicklook.core.sink import Sink, SinkContext
@@ -19,18 +19,20 @@ from quicklook.io.revisions import of_revision, revision_in
 
 log = logging.getLogger("quicklook.files")
 
+_WORDS = {UnitDone.kind: "verdict", Decided.kind: "decision"}
+"""Files that every revision of an exposure has."""
 _KEEP = 64
 """Receipts kept in memory: plots and products of an exposure come within seconds of its verdict."""
 
 
 class FileSink(Sink[NoParams]):
-    """Writes ``verdict.json`` and ``receipt.json`` of every exposure: of its latest revision, whichever comes last.
+    """Writes ``verdict.json``, ``decision.json`` and ``receipt.json`` of every exposure: of its latest revision, whichever comes last.
 
-    The verdict of every revision is beside as ``verdict.rev0.json``, and so is the receipt of one that was overtaken.
+    Verdict and decision of every revision are beside as ``verdict.rev0.json``, and so is the receipt of one that was overtaken.
     """
 
     name = "files"
-    kinds = (Seen.kind, Started.kind, PartVerdict.kind, UnitDone.kind, Receipt.kind, ProductWritten.kind, PlotDrawn.kind)
+    kinds = (Seen.kind, Started.kind, PartVerdict.kind, UnitDone.kind, Decided.kind, Receipt.kind, ProductWritten.kind, PlotDrawn.kind)
 
     def open(self, context: SinkContext) -> None:
         """Remember where to write."""
@@ -42,11 +44,12 @@ class FileSink(Sink[NoParams]):
         if event.unit is None:
             return []
         folder = exposure_folder(self._out, event.tag, Unit.parse(event.unit))
-        if event.kind == UnitDone.kind:
+        if event.kind in _WORDS:
             folder.mkdir(parents=True, exist_ok=True)
-            write_json(folder / f"verdict.rev{event.revision}.json", event.payload)
-            if self._is_latest(folder / "verdict.json", event.revision):
-                write_json(folder / "verdict.json", event.payload)
+            path = folder / f"{_WORDS[event.kind]}.json"
+            write_json(of_revision(path, event.revision), event.payload)
+            if self._is_latest(path, event.revision):
+                write_json(path, event.payload)
         elif event.kind == Receipt.kind:
             self._write_receipt(event, folder, event.payload["times"], event.payload["seconds_to_verdict"])
         elif event.kind in (ProductWritten.kind, PlotDrawn.kind):
@@ -56,7 +59,7 @@ class FileSink(Sink[NoParams]):
     def _late(self, event: Event, folder: Path) -> None:
         """A product or a plot: its time is added to a receipt that is already there."""
         what = "plots_drawn" if event.kind == PlotDrawn.kind else "products_written"
-        self._write_receipt(event, folder, {f"{event.part}/{what}": event.time}, None)
+        self._write_receipt(event, folder, {f"{event.part}/{what}" if event.part else what: event.time}, None)
 
     def _write_receipt(self, event: Event, folder: Path, times: dict[str, int], seconds: float | None) -> None:
         key = (event.unit or "", event.tag, event.revision)

@@ -33,13 +33,14 @@ class Scatter:
 
     `sigma` is the scatter about the level (unit of the input; NaN if there are too few pixels), corrected for clipping and for
     the degrees of freedom that the levels took; `levels` [nrow, nblock] is NaN where a block has fewer than two finite
-    pixels; `residuals` has the shape of the input.
+    pixels; `residuals` has the shape of the input; `columns` [nx] are the means of the columns that were taken out, NaN where none were.
     """
 
     sigma: float
     levels: Levels
     residuals: Pixels
     used: int
+    columns: Levels
 
 
 def clip_factor(kappa: float) -> float:
@@ -49,7 +50,7 @@ def clip_factor(kappa: float) -> float:
 
 
 @jit
-def _median_of(buffer, n):  # type: ignore[no-untyped-def]
+def median_of(buffer, n):  # type: ignore[no-untyped-def]
     """Upper median of the first n values (a few tens) by insertion; orders them."""
     for i in range(1, n):
         value, j = buffer[i], i - 1
@@ -80,7 +81,7 @@ def _block_centres(x, width, centre, spread):  # type: ignore[no-untyped-def]
                     n += 1
             if n == 0:
                 continue
-            middle = _median_of(buffer, n)
+            middle = median_of(buffer, n)
             total = np.float32(0.0)
             count = 0
             block = x[i, first:last]
@@ -125,7 +126,7 @@ def _block_levels(x, width, cut, centre, residuals):  # type: ignore[no-untyped-
 
 @jit
 def _remove_columns(residuals, cut):  # type: ignore[no-untyped-def]
-    """Take the clipped mean of every column from the residuals: a fixed pattern along the rows is no noise."""
+    """Take the clipped mean of every column from the residuals, and return it: a fixed pattern along the rows is no noise."""
     sums = np.zeros(residuals.shape[1])
     counts = np.zeros(residuals.shape[1])
     for i in range(residuals.shape[0]):
@@ -139,6 +140,7 @@ def _remove_columns(residuals, cut):  # type: ignore[no-untyped-def]
     for i in range(residuals.shape[0]):
         for j in range(residuals.shape[1]):
             residuals[i, j] -= np.float32(sums[j])
+    return sums
 
 
 @jit
@@ -186,19 +188,19 @@ def scatter(x: Pixels, width: int, *, columns: bool = True) -> Scatter:
     shape = (x.shape[0], -(-x.shape[1] // width))
     centre, spread, residuals = np.empty(shape), np.empty(shape), np.empty_like(x)
     _block_centres(x, width, centre, spread)
-    known = spread[np.isfinite(spread)]
+    known, means = spread[np.isfinite(spread)], np.full(x.shape[1], np.nan)
     if known.size == 0:
-        return Scatter(math.nan, centre, np.full_like(x, np.nan), 0)
+        return Scatter(math.nan, centre, np.full_like(x, np.nan), 0, means)
     start = _MEAN_DEVIATION * float(np.median(known)) or _MEAN_DEVIATION * float(known.mean())
     blocks, pixels = _block_levels(x, width, 1.25 * CLIP * start, centre, residuals)
     freedom = 1.0 - blocks / max(pixels, 1)
     if columns and x.shape[0] >= _MIN_COLUMN:
-        _remove_columns(residuals, 1.25 * CLIP * start)
+        means = _remove_columns(residuals, 1.25 * CLIP * start)
         freedom *= 1.0 - 1.0 / x.shape[0]
     sigma, used = _clipped_sigma(residuals, 1.25 * start)
     if used < _MIN_PIXELS or freedom <= 0.0:
-        return Scatter(math.nan, centre, residuals, used)
-    return Scatter(sigma / math.sqrt(freedom), centre, residuals, used)
+        return Scatter(math.nan, centre, residuals, used, means)
+    return Scatter(sigma / math.sqrt(freedom), centre, residuals, used, means)
 
 
 def without_rounding(sigma: float) -> float:

@@ -56,6 +56,38 @@ def largest_step(levels: Series, window: int) -> Step | None:
     return Step(float(steps[at]), at + n, scatter * math.sqrt(2.0 / n), float(np.ptp(means)))
 
 
+def rise(values: Series) -> float:
+    """Height of the straight line of least squares through the finite values, from the first place to the last; NaN of fewer than two."""
+    at = np.flatnonzero(np.isfinite(values))
+    if at.size < 2:
+        return math.nan
+    x = at - at.mean()
+    return float((x * values[at]).sum() / (x * x).sum()) * (values.size - 1)
+
+
+def without_drift(values: Series, window: int) -> Series:
+    """What values differ from their running mean over about `window` places (in short series an eighth), at the ends from that of the nearest
+    whole window; scaled so that white noise keeps its variance. NaN, which counts for nothing, stays."""
+    n = max(4, min(window, values.size // 8))
+    if values.size <= n:
+        return values - robust_mean(values)
+    good = np.isfinite(values)
+    filled = np.where(good, values, np.nanmedian(values)) if good.any() else np.zeros(values.size)
+    total = np.concatenate(([0.0], np.cumsum(filled - filled[0])))
+    means = (total[n:] - total[:-n]) / n + filled[0]
+    place = np.clip(np.arange(values.size) - n // 2, 0, means.size - 1)
+    return np.asarray((values - means[place]) / math.sqrt(1.0 - 1.0 / n))
+
+
+def beyond_noise(means: Series, sigma: float, n: int) -> float:
+    """Rms about their mean of finite means of n pixels each, less what the scatter sigma of the pixels makes of it (in quadrature).
+
+    NaN of fewer than two.
+    """
+    means = means[np.isfinite(means)]
+    return math.sqrt(max(float(np.var(means, ddof=1)) - sigma**2 / n, 0.0)) if means.size > 1 else math.nan
+
+
 def thin_out(values: Series, points: int) -> tuple[Series, Series]:
     """Means over equal stretches, at most `points` of them, and the places of their middles; NaN where nothing is finite."""
     size = -(-values.size // points)

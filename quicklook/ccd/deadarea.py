@@ -10,6 +10,7 @@ import numpy.typing as npt
 from quicklook.ccd.arrays import Raw
 from quicklook.ccd.geometry import Amplifier, Section
 from quicklook.ccd.health import TRIM, percent
+from quicklook.ccd.memo import remembered
 from quicklook.ccd.strips import sample_lines, sample_rows, saturation_level, trimmed
 
 Flags = npt.NDArray[np.bool_]
@@ -43,8 +44,13 @@ def dead_area(pixels: Raw, amp: Amplifier) -> DeadArea:
 
     Some hundred lines of the read-out are looked at first, and all where one of ten thousand of their pixels is dead. Saturated pixels read
     one value too and are not dead. Where noise is so low that neighbours agree by chance, or no overscan tells the level, that sign of
-    death is left out.
+    death is left out. What is asked of an array that cannot change is found out once.
     """
+    key = (amp.data, amp.overscan, amp.prescan, amp.saturation)
+    return remembered(pixels, ("dead area", *key), lambda: _dead_area(pixels, amp))
+
+
+def _dead_area(pixels: Raw, amp: Amplifier) -> DeadArea:
     level, sigma = _level(pixels, amp)
     floor, top = level - FAR_BELOW * sigma, saturation_level(amp, pixels.dtype)
     along_rows = amp.serial_axis == 1

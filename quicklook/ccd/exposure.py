@@ -14,13 +14,18 @@ from quicklook.core.errors import BadData
 from quicklook.core.keys import Unit
 from quicklook.core.product import Product
 
+STATED_AIRMASS, STATED_SEEING = (0.9, 40.0), (0.1, 20.0)
+"""What a header can state of airmass and seeing (arcsec); a value beyond that (often 0 or -1) is a fill value."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exposure(Product):
     """The facts of an exposure, as the header mapping of the instrument gives them.
 
-    `exptime` in second; `start` is UTC; `airmass`, `seeing` (arcsec) and `temperature_c` (of the detector, degree Celsius) are None where
-    nobody stated them.
+    `exptime` in second; `start` is UTC; `airmass`, `seeing` (arcsec), `transparency` (of the sky, from guide stars, 1 on a clear
+    night) and `temperature_c` (of the detector, degree Celsius) are None where nobody stated them. `fibre_area_arcsec2`: what a fibre
+    (or aperture) of the instrument covers on the sky, square arcsec, `pixel_area_um2`: what a pixel, as it is read out, covers on the
+    detector, square micrometre; None where its description does not say.
     """
 
     kind = "exposure"
@@ -33,10 +38,13 @@ class Exposure(Product):
     start: datetime | None = None
     airmass: float | None = None
     seeing: float | None = None
+    transparency: float | None = None
     temperature_c: float | None = None
     object: str = ""
     ra_deg: float | None = None
     dec_deg: float | None = None
+    fibre_area_arcsec2: float | None = None
+    pixel_area_um2: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +85,7 @@ class FiberMap(Product):
 
     `fiber` int32 [nfibre] is the number by which fibres are matched; `objtype` holds TGT, SKY or BAD. `columns` holds every further column
     as an array whose first axis is nfibre, `units` their units by the same names, `header` the cards of the table (TILEID, ...), as its file
-    has them. `source` says where it comes from (card FMAPSRC).
+    has them. `source` says where it comes from (card FMAPSRC). One that is not `stated` was made up: nobody says what its fibres look at.
     """
 
     kind = "fibermap"
@@ -88,6 +96,7 @@ class FiberMap(Product):
     units: Mapping[str, str] = field(default_factory=dict)
     header: Mapping[str, HeaderValue] = field(default_factory=dict)
     source: str
+    stated: bool = True
 
     def __post_init__(self) -> None:
         n = len(self.fiber)

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from quicklook.ccd.arrays import Raw
 from quicklook.ccd.geometry import Amplifier
+from quicklook.ccd.memo import remembered
 from quicklook.ccd.strips import sample_rows, saturation_level, trimmed
 
 CONSTANT_FRACTION = 0.9
@@ -56,8 +57,14 @@ def health(pixels: Raw, amp: Amplifier) -> Health:
     """Of an amplifier of the raw `pixels` [ny, nx], ADU.
 
     Dead is: no finite pixel; image and overscan constant; the image constant although the overscan lives, unless it is overexposed; no noise
-    in either; a saturated overscan, beside which no image can be used. Where there is no overscan the prescan stands in for it.
+    in either; a saturated overscan, beside which no image can be used. Where there is no overscan the prescan stands in for it. What is asked of
+    an array that cannot change is found out once.
     """
+    key = (amp.data, amp.overscan, amp.prescan, amp.saturation)
+    return remembered(pixels, ("health", *key), lambda: _health(pixels, amp))
+
+
+def _health(pixels: Raw, amp: Amplifier) -> Health:
     top = saturation_level(amp, pixels.dtype)
     section = amp.overscan or amp.prescan
     data, blank = pixels[amp.data.slices], None if section is None else pixels[trimmed(section, amp, TRIM).slices]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -166,6 +167,18 @@ class Image(Product):
     def shape(self) -> tuple[int, int]:
         """(ny, nx)."""
         return (int(self.pixels.shape[0]), int(self.pixels.shape[1]))
+
+    def stated_noise(self, amp: Amplifier) -> float:
+        """Variance of a pixel without light with the read noise that is stated of an amplifier, over that with the one of this exposure.
+
+        NaN where nobody states a read noise, or none could be measured.
+        """
+        own = self.read_noise.get(amp.name, math.nan)
+        variance = self.noise_variance.get(amp.name, math.nan)
+        variance = variance if variance > 0 else own**2
+        if amp.read_noise is None or not variance > 0:
+            return math.nan
+        return max(variance - own**2, 0.0) / variance + amp.read_noise**2 / variance
 
     def read_noise_image(self) -> Float32:
         """Read noise in electron for every pixel, [ny, nx] (HDU READNOISE of a preproc file)."""

@@ -102,7 +102,9 @@ class Frame(Product):
 
     `unit` of flux: electron/Angstrom until it is calibrated, then 1e-17 erg/(s cm2 Angstrom). `sigma` [nfibre, nwave]: Gaussian sigma of
     the line-spread function, Angstrom. `stage` says what was done: frame, fframe (flat-fielded), sframe (sky subtracted), cframe (calibrated).
-    `assumed` says in words what had to be assumed on the way, because nobody stated it.
+    `assumed` says in words what had to be assumed on the way, because nobody stated it. `stated_noise` [nfibre, nblock], in blocks of one length
+    along the spectra: variance of the pixels there without light as their amplifiers are stated to read, over that of this exposure; NaN where
+    nobody states it, None for spectra that do not know.
     """
 
     kind = "frame"
@@ -117,6 +119,7 @@ class Frame(Product):
     unit: str = "electron/Angstrom"
     stage: str = "frame"
     assumed: tuple[str, ...] = ()
+    stated_noise: Float32 | None = None
 
     @property
     def label(self) -> str:
@@ -126,6 +129,8 @@ class Frame(Product):
     def __post_init__(self) -> None:
         _check_spectra("frame", self.flux, self.ivar, self.mask, self.wave)
         check_array("frame sigma", self.sigma, shape=self.flux.shape)
+        if self.stated_noise is not None:
+            check_array("frame stated noise", self.stated_noise, shape=(self.flux.shape[0], *self.stated_noise.shape[1:]))
         if len(self.fibermap.fiber) != self.flux.shape[0]:
             raise BadData(f"{self.flux.shape[0]} spectra, fibre map of {len(self.fibermap.fiber)} rows")
 

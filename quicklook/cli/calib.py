@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from quicklook.cli import calib_build
-from quicklook.cli.options import CalibOption, InstrumentOption, SiteOption, site_of
+from quicklook.cli.options import CalibOption, InstrumentOption, RawOption, SiteOption, site_of
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     Index = CalibFolder | DesiCalibTree | LayeredCalibrations
 
 
+UNCHECKED = "its size was never checked against its camera"
 WIDTH = 150
 """Characters of a table that goes into a file or a pipe."""
 
@@ -135,7 +136,8 @@ def _row(entry: CalibEntry, night: int | None) -> tuple[str, ...]:
     age = _age(entry, night)
     made = ", ".join(map(str, entry.made_from[:6])) + (f", ... ({len(entry.made_from)})" if len(entry.made_from) > 6 else "")
     nights = nights_text(entry.valid_from, entry.valid_to) + (", default" if entry.default else "")
-    return (entry.kind, whose(entry, most=1), nights, entry.quality, "" if age is None else f"{age:.0f}", made, entry.path)
+    quality = entry.quality + (", size never checked" if entry.size_unchecked else "")
+    return (entry.kind, whose(entry, most=1), nights, quality, "" if age is None else f"{age:.0f}", made, entry.path)
 
 
 def show(
@@ -171,7 +173,7 @@ def _show_entry(console: Console, index: Index, entry: CalibEntry) -> bool:
     from quicklook.io.calibreview import facts_text
 
     for name, value in entry.model_dump(exclude_defaults=True, mode="json").items():
-        shown = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+        shown = UNCHECKED if name == "size_unchecked" else ", ".join(map(str, value)) if isinstance(value, list) else str(value)
         console.print(f"{name:18s} {shown}", markup=False)
     try:
         found = examine(index.locate(entry), entry.of_kind, {}, sha256=entry.sha256).found
@@ -261,16 +263,24 @@ def add(
     stale_days: Annotated[float | None, typer.Option(min=0.0, help="Older than this it gives a warning.")] = None,
     comment: Annotated[str, typer.Option(help="Anything worth knowing.")] = "",
     like: LikeOption = None,
+    raw: RawOption = None,
     in_place: Annotated[bool, typer.Option("--in-place", help="List it where it lies; default: it is copied into the folder.")] = False,
+    unchecked: Annotated[bool, typer.Option("--unchecked", help="Though nothing tells the size of its camera; then it is provisional.")] = False,
 ) -> None:  # fmt: skip
     """Add a calibration to the index, if it is one: read to its last byte, its values, units and size checked. Else nothing is added.
+
+    Its size is compared with --like FRAME, else with others of its camera in the index, else with the sections that the instrument declares, else
+    with a raw frame of its camera in the raw folder (--raw, or that of the site). Where none of them tells, it is refused.
 
     What is not given stays as it is where the index lists the file already: its entry is replaced. Of a calibration that was built here, the header
     says the rest: kind, camera, instrument, night, exposures, quality. One that its builder called bad needs --quality.
     """
     from quicklook.io.calibimport import import_calibration
+    from quicklook.io.camerafacts import InstrumentFacts
 
-    of = (site_of(None, instrument=instrument).instrument.name,) if instrument else ()
+    described = site_of(site, instrument=instrument, raw=raw) if site is not None or instrument is not None else None
+    facts = InstrumentFacts(described.instrument, described.raw if described.file.raw else None) if described is not None else None
+    of = (described.instrument.name,) if described is not None and instrument else ()
     fields: dict[str, Any] = {
         "kind": kind, "camera": camera and tuple(camera.split(",")), "instrument": of, "valid_from": valid_from,
         "valid_to": valid_to, "night": night, "made_from": _numbers(made_from), "quality": quality and quality.value, "serial": serial,
@@ -279,15 +289,18 @@ def add(
     given = {k: v for k, v in fields.items() if v not in (None, "", (), {})}
     before: list[CalibEntry] = []
     tags = _tags(site, instrument, camera, like, None, None) if like else {}
-    added = import_calibration(folder_of(calib, site), file, given, tags, in_place=in_place, replaced=before.append)
+    folder = folder_of(calib, site)
+    added = import_calibration(folder, file, given, tags, in_place=in_place, replaced=before.append, facts=facts, unchecked=unchecked)
     typer.echo(f"{'replaced' if before else 'added'} {added.kind} for {' '.join(added.camera)}: {added.path}{_changes(before, added)}")
+    if added.quality == "provisional":
+        typer.echo(f"It is provisional: {UNCHECKED if added.size_unchecked else added.comment or 'so it is called'}.")
 
 
 def _changes(before: list[CalibEntry], added: CalibEntry) -> str:
     """What an entry said that its replacement says otherwise."""
     if not before:
         return ""
-    old, new = before[0].model_dump(mode="json", exclude={"sha256"}), added.model_dump(mode="json")
+    old, new = before[0].model_dump(mode="json", exclude={"sha256", "shapes"}), added.model_dump(mode="json")
     said = [f"{k} was {old[k]}, is {new[k]}" for k in old if old[k] != new[k]]
     return f" ({'; '.join(said) or 'as it was'})"
 
@@ -297,8 +310,11 @@ def _numbers(text: str | None) -> tuple[int | str, ...]:
     return tuple(int(w) if w.isdigit() and len(w) < 19 else w for w in words)
 
 
-def check(calib: CalibOption = None, site: SiteOption = None, as_json: JsonOption = False) -> None:
-    """Verify every calibration of the index: read to its last byte, checksum, values. Names files that are not listed, overlaps and gaps.
+def check(
+    calib: CalibOption = None, site: SiteOption = None, as_json: JsonOption = False,
+    write: Annotated[bool, typer.Option("--write", help="Write the checksums of good files into entries that have none.")] = False,
+) -> None:  # fmt: skip
+    """Verify every calibration of the index: read to its last byte, checksum, size, values. Names files that are not listed, overlaps and gaps.
 
     Exit status 0 where every one can be used (those marked as bad apart), 1 where one cannot, 2 where the index cannot be read.
     """
@@ -307,24 +323,30 @@ def check(calib: CalibOption = None, site: SiteOption = None, as_json: JsonOptio
     from rich.console import Console
 
     from quicklook.io.calib import open_index
-    from quicklook.io.calibcensus import take_census
+    from quicklook.io.calibcensus import take_census, write_checksums
 
     folder = folder_of(calib, site)
     index, console = open_index(folder), Console(highlight=False, soft_wrap=True)
-    census = take_census(index, folder if folder.is_dir() else folder.parent, (lambda _check: None) if as_json else (lambda c: _tell(console, c)))
+    folder = folder if folder.is_dir() else folder.parent
+    census = take_census(index, folder, (lambda _check: None) if as_json else (lambda c: _tell(console, c)))
+    written = write_checksums(folder, census) if write else []
     if as_json:
-        files = [{"path": c.entry.path, "kind": c.entry.kind, "wrong": c.wrong} for c in census.checks]
+        files = [{"path": c.entry.path, "kind": c.entry.kind, "wrong": c.wrong, "size_checked": not c.entry.size_unchecked} for c in census.checks]
         found = {"files": files, "unlisted": [str(p) for p in census.unlisted], "overlaps": list(census.overlaps), "gaps": list(census.gaps)}
         typer.echo(json.dumps(found, indent=1))
         raise typer.Exit(0 if census.good else 1)
     for title, lines in (("not listed", census.unlisted), ("overlap", census.overlaps), ("gap", census.gaps)):
         for line in lines:
             console.print(f"{title:10s}  {line}", markup=False)
+    for entry in written:
+        console.print(f"checksum    of {entry.path} is in the index now", markup=False)
     damaged = sum(c.damaged for c in census.checks)
     console.print(f"{len(census.checks)} calibrations, {damaged} of them cannot be used", markup=False)
     raise typer.Exit(0 if census.good else 1)
 
 
 def _tell(console: Console, checked: EntryCheck) -> None:
-    word = "bad" if checked.entry.quality == "bad" else "BROKEN" if checked.wrong else "good"
-    console.print(f"{word:10s}  {checked.entry.kind:10s} {checked.entry.path}{f': {checked.wrong}' if checked.wrong else ''}", markup=False)
+    entry = checked.entry
+    word = "bad" if entry.quality == "bad" else "BROKEN" if checked.wrong else "good"
+    said = checked.wrong or (UNCHECKED if entry.size_unchecked else "")
+    console.print(f"{word:10s}  {entry.kind:10s} {entry.path}{f': {said}' if said else ''}", markup=False)

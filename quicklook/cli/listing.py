@@ -20,6 +20,7 @@ class What(StrEnum):
     chains = "chains"
     builders = "builders"
     limits = "limits"
+    plots = "plots"
     metrics = "metrics"
     faults = "faults"
 
@@ -41,6 +42,8 @@ def show(
         _plugins(_KINDS[what.value], long)
     elif what is What.metrics:
         _metrics()
+    elif what is What.limits:
+        _limits()
     elif what is What.faults:
         from quicklook.sim.faults import FAULTS
 
@@ -77,3 +80,15 @@ def _metrics() -> None:
     for metric in declared_metrics().values():
         over = f" over {', '.join(metric.dims)}" if metric.dims else ""
         typer.echo(f"{metric.name:22s} {'[' + metric.unit + ']' if metric.unit else '':14s}{metric.doc}{over}")
+
+
+def _limits() -> None:
+    """Every limit of every file of limits that is installed, under the name of its file."""
+    from quicklook.cli.limits import line_of
+    from quicklook.core.limits import read_limits
+    from quicklook.io.configfiles import find_config, list_configs
+
+    for name in list_configs("limits"):
+        typer.echo(name)
+        for limit in read_limits(find_config("limits", name)):
+            typer.echo(f"  {line_of(limit)}")

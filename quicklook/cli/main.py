@@ -11,7 +11,31 @@ from typing import Annotated
 import typer
 from typer.core import TyperGroup
 
-from quicklook.cli import bench, calib, demo, export, instrument, listen, listing, reference, run, scorecard, simulate, validate, watch
+from quicklook.cli import (
+    aim,
+    bench,
+    calib,
+    clean,
+    ctl,
+    demo,
+    diff,
+    explain,
+    export,
+    instrument,
+    judge,
+    limits,
+    listen,
+    listing,
+    override,
+    plot,
+    reference,
+    run,
+    scorecard,
+    simulate,
+    status,
+    validate,
+    watch,
+)
 from quicklook.core.errors import BadConfig, NotReadyYet, QuicklookError, Transient, describe
 
 
@@ -37,7 +61,31 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
 
-for module in (run, watch, calib, listen, simulate, listing, instrument, validate, export, scorecard, bench, demo, reference):
+for module in (
+    run,
+    watch,
+    aim,
+    diff,
+    clean,
+    calib,
+    listen,
+    status,
+    ctl,
+    simulate,
+    listing,
+    explain,
+    judge,
+    limits,
+    instrument,
+    validate,
+    export,
+    scorecard,
+    override,
+    plot,
+    bench,
+    demo,
+    reference,
+):
     module.register(app)
 
 

@@ -18,6 +18,21 @@ RawOption = Annotated[Path | None, typer.Option("--raw", help="Folder in which e
 TagOption = Annotated[str | None, typer.Option("--tag", help="Name of this processing.")]
 SetOption = Annotated[list[str] | None, typer.Option("-c", "--set", metavar="STEP.PARAM=VALUE", help="Set a parameter; may be repeated.")]
 BadAmpsOption = Annotated[str | None, typer.Option("--badamps", help="Amplifiers known to be bad, such as b7D,z8A: masked, not judged.")]
+GoalOption = Annotated[list[str] | None, typer.Option("--goal", metavar="NAME=VALUE", help="What an exposure is to reach, as in efftime=900.")]
+
+
+def goals_of(texts: list[str] | None) -> dict[str, float]:
+    """Goals by name. Raises BadConfig for a text that is no NAME=VALUE."""
+    from quicklook.core.errors import BadConfig
+
+    out = {}
+    for text in texts or []:
+        name, _, value = text.partition("=")
+        try:
+            out[name.strip()] = float(value)
+        except ValueError as error:
+            raise BadConfig(f"--goal {text}: write NAME=VALUE, as in --goal efftime=900") from error
+    return out
 
 
 def site_of(site: Path | None, sets: list[str] | None = None, badamps: str | None = None, **options: Any) -> Site:

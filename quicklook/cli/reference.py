@@ -15,24 +15,40 @@ def register(app: typer.Typer) -> None:
     app.command("reference")(reference)
 
 
-def reference(out: Annotated[Path, typer.Argument(help="Folder.", file_okay=False)] = Path("docs/reference")) -> None:
-    """Write JSON Schemas of configuration, events and results, and a page on every plugin that the project ships."""
+def reference(
+    out: Annotated[Path, typer.Argument(help="Folder.", file_okay=False)] = Path("docs/reference"),
+    plots: Annotated[bool, typer.Option("--plots", help="Draw the example plots of the QAs too, from exposures that are simulated for it.")] = False,
+) -> None:
+    """Write JSON Schemas of configuration, events and results, and pages on every plugin that the project ships."""
     for name, text in pages().items():
         path = out / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
         typer.echo(str(path))
+    if plots:
+        _draw(out)
+
+
+def _draw(out: Path) -> None:
+    from quicklook.cli.exampleplots import draw_examples
+    from quicklook.service.qapages import pictures
+
+    for name, drawn in draw_examples(pictures(out)):
+        typer.echo(str(drawn) if drawn is not None else f"{name}: these exposures give no plot of it")
 
 
 def pages() -> dict[str, str]:
     """All generated pages by file name."""
     from quicklook.core.builder import BuilderFile
     from quicklook.core.chain import ChainFile
+    from quicklook.core.decision import DecisionCard, DecisionsFile
     from quicklook.core.events import PAYLOADS, Event
     from quicklook.core.limits import LimitsFile
     from quicklook.core.results import PartResult, UnitVerdict
+    from quicklook.io.desiqa import names_page
     from quicklook.io.instrument import Instrument
     from quicklook.service.builtfiles import BuildRecord
+    from quicklook.service.qapages import qa_pages
     from quicklook.service.site import SiteFile
 
     models: dict[str, Any] = {
@@ -40,16 +56,19 @@ def pages() -> dict[str, str]:
         "chain": ChainFile,
         "builder": BuilderFile,
         "limits": LimitsFile,
+        "decisions": DecisionsFile,
         "instrument": Instrument,
         "event": Event,
         "qa": PartResult,
         "verdict": UnitVerdict,
+        "decision": DecisionCard,
         "calib-build": BuildRecord,
     }
     models |= {f"event-{kind}": payload for kind, payload in PAYLOADS.items()}
     out = {f"schemas/{name}.schema.json": json.dumps(model.model_json_schema(), indent=1) + "\n" for name, model in models.items()}
     out["plugins.md"] = "\n".join(_plugins()) + "\n"
-    return out
+    out["desi-quicklook-names.md"] = names_page()
+    return out | qa_pages()
 
 
 def _plugins() -> Iterator[str]:

@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from quicklook.cli.options import BadAmpsOption, CalibOption, InstrumentOption, OutOption, RawOption, SetOption, SiteOption, TagOption, site_of
+from quicklook.cli.options import (
+    BadAmpsOption,
+    CalibOption,
+    GoalOption,
+    InstrumentOption,
+    OutOption,
+    RawOption,
+    SetOption,
+    SiteOption,
+    TagOption,
+    goals_of,
+    site_of,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -21,6 +34,7 @@ if TYPE_CHECKING:
 
 
 CHAIN_SUFFIXES = (".yaml", ".yml")
+OnlyQaOption = Annotated[list[str] | None, typer.Option("--only-qa", metavar="NAME", help="This QA alone, on stored products; may be repeated.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -42,13 +56,19 @@ def run(
     camera: Annotated[str | None, typer.Option(help="Cameras, separated by commas; default: all in the file.")] = None,
     sets: SetOption = None,
     badamps: BadAmpsOption = None,
+    goal: GoalOption = None,
     write: Annotated[str | None, typer.Option(help="Kinds of products to write, separated by commas, such as preproc.")] = None,
     plots: Annotated[bool, typer.Option(help="Draw plots, after the verdict.")] = True,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Verdicts alone, no table.")] = False,
+    only_qa: OnlyQaOption = None,
+    dry: Annotated[bool, typer.Option("--dry", help="With --only-qa: show what would change, write nothing.")] = False,
 ) -> None:
-    """Run a chain over raw files: a live table of steps, the verdict and its reasons; files go to --out.
+    """Run a chain over raw files: a live table of steps, the verdict and its reasons, and at the end what to do; files go to --out.
 
     What was run before under the same --tag is kept: its files get its revision into their names.
+
+    With --only-qa these QAs alone, without the chain, on the products that are stored under --out and --tag: their results take the place of the
+    stored ones in a new revision of the merged QA, all else is kept, and the verdict is made again.
 
     Exit status: 0 NORMAL or WARNING, 1 ALARM, 3 UNKNOWN in any camera or a step that failed (its products are absent), 2 it could not run.
     """
@@ -61,7 +81,32 @@ def run(
     products = {"products": tuple(write.split(","))} if write else {}
     described = site_of(site, sets, badamps, instrument=instrument, calib=calib, raw=raw, out=out, tag=tag or "run", plots=plots, **products)
     session = Session(described)
-    paths = list(files or [])
+    chain, paths = _named(session, chain, files or [], night, expid)
+    console = Console()
+    if only_qa:
+        from quicklook.cli.onlyqa import run_only
+
+        raise typer.Exit(run_only(console, session, only_qa, paths, camera, chain or "", dry=dry))
+    if dry:
+        raise BadConfig("--dry goes with --only-qa NAME")
+    judged: list[tuple[Status, bool]] = []
+    runs: dict[Unit, _Exposure] = {}
+    whole = camera is None and (not files or described.instrument.layout.camera_hdus is not None)
+    goals = goals_of(goal)
+    session.check_goals(goals)
+    ending = _Ending(console, goals, described.instrument.cameras.expected if whole else ())
+    for path in paths:
+        judged += _run_file(session, chain, path, camera, quiet, runs, ending)
+    for run_of_one in runs.values():
+        run_of_one.conclude()
+    raise typer.Exit(exit_status([*judged, *ending.judged]))
+
+
+def _named(session: Session, chain: str | None, files: Sequence[Path], night: int | None, expid: int | None) -> tuple[str | None, list[Path]]:
+    """The chain and the raw files that a command line names: what stands first may be either. Raises BadConfig where there is no such thing."""
+    from quicklook.core.errors import BadConfig
+
+    paths = list(files)
     if chain is not None and Path(chain).is_file() and not chain.endswith(CHAIN_SUFFIXES):
         paths, chain = [Path(chain), *paths], None
     if night is not None and expid is not None:
@@ -73,21 +118,33 @@ def run(
         raise BadConfig(f"there is no file {', '.join(missing)}")
     if chain is not None:
         session.chain(chain)
-    console = Console()
-    judged: list[tuple[Status, bool]] = []
-    runs: dict[Unit, _Exposure] = {}
-    for path in paths:
-        judged += _run_file(console, session, chain, path, camera, quiet, runs)
-    for run_of_one in runs.values():
-        run_of_one.conclude()
-    raise typer.Exit(exit_status(judged))
+    return chain, paths
+
+
+class _Ending:
+    """How exposures of this run end: where it is shown, what they were to reach, which cameras they should have, what was judged of the whole."""
+
+    def __init__(self, console: Console, goals: Mapping[str, float], expected: Sequence[str]) -> None:
+        self.console, self.goals, self.expected = console, goals, expected
+        self.judged: list[tuple[Status, bool]] = []
+
+    def end(self, session: Session, peek: Peek, chain: str, done: Sequence[Processed], started_ns: int) -> None:
+        """Verdict, decision and receipt of one exposure."""
+        from quicklook.cli.card import show_card
+        from quicklook.core.status import worst
+
+        concluded = session.conclude(peek, done, started_ns, chain=chain, goals=self.goals, expected=self.expected)
+        status = worst(q.status for q in concluded.verdict.qas)
+        self.judged += [(status, False)] if status else []
+        if concluded.card is not None:
+            show_card(self.console, concluded.card)
 
 
 class _Exposure:
     """The cameras of one exposure that this run has processed, from whatever files, and the revision that they make up."""
 
-    def __init__(self, session: Session, peek: Peek) -> None:
-        self._session, self._peek = session, peek
+    def __init__(self, session: Session, peek: Peek, chain: str, ending: _Ending) -> None:
+        self._session, self._peek, self._chain, self._ending = session, peek, chain, ending
         self._begin()
 
     def _begin(self) -> None:
@@ -105,13 +162,13 @@ class _Exposure:
         self._done.append(done)
 
     def conclude(self) -> None:
-        """Write the verdict over its cameras, and the receipt."""
+        """Write the verdict over its cameras, the decision and the receipt."""
         if self._done:
-            self._session.conclude(self._peek, self._done, self._started_ns)
+            self._ending.end(self._session, self._peek, self._chain, self._done, self._started_ns)
 
 
 def _run_file(
-    console: Console, session: Session, chain: str | None, path: Path, camera: str | None, quiet: bool, runs: dict[Unit, _Exposure]
+    session: Session, chain: str | None, path: Path, camera: str | None, quiet: bool, runs: dict[Unit, _Exposure], ending: _Ending
 ) -> list[tuple[Status, bool]]:
     """Status of each camera, and whether a step of it failed."""
     from quicklook.core.errors import QuicklookError
@@ -124,15 +181,16 @@ def _run_file(
 
         # as Text, since names and headers may hold what looks like markup
         name = path.name.encode(errors="backslashreplace").decode()
-        console.print(Text.assemble(("? UNKNOWN", "bold magenta"), f" {name}: {error}"), soft_wrap=True)
+        ending.console.print(Text.assemble(("? UNKNOWN", "bold magenta"), f" {name}: {error}"), soft_wrap=True)
         return [(Status.UNKNOWN, True)]
     chosen = chain or session.site.chain_name(peek.flavor)
-    cameras = _cameras(peek, camera, path)
-    exposure = runs.setdefault(peek.unit, _Exposure(session, peek))
-    return [_run_camera(console, session, chosen, path, name, quiet, exposure) for name in cameras]
+    cameras = cameras_of(peek, camera, path)
+    exposure = runs.setdefault(peek.unit, _Exposure(session, peek, chosen, ending))
+    return [_run_camera(ending.console, session, chosen, path, name, quiet, exposure) for name in cameras]
 
 
-def _cameras(peek: Peek, camera: str | None, path: Path) -> list[str]:
+def cameras_of(peek: Peek, camera: str | None, path: Path) -> list[str]:
+    """The cameras that are named, or all of the file. Raises BadConfig for one that is not in it."""
     from quicklook.core.errors import BadConfig
 
     wanted = [c.strip() for c in camera.split(",")] if camera else list(peek.cameras)

@@ -34,8 +34,6 @@ def scorecard(
     Ends with 1 where more of the healthy frames draw an ALARM than one in a hundred or a WARNING than one in twenty, else with 0.
     """
     import os
-    import shlex
-    import sys
 
     from quicklook.core.errors import BadConfig
     from quicklook.io.atomic import atomic, write_json
@@ -54,7 +52,7 @@ def scorecard(
     if not batches:
         raise BadConfig("there is nothing to do: ask for healthy frames (--healthy) or for faults (--seeds)")
     trials = _all(run_batches(batches, jobs or os.cpu_count() or 1), len(batches))
-    text = page(trials, f"Scorecard: {camera}, {scale} scale", shlex.join(["quicklook", *sys.argv[1:]]))
+    text = page(trials, f"Scorecard: {camera}, {scale} scale", _command(camera, scale, names, faults, numbers))
     if json_file:
         write_json(json_file, as_data(trials))
     if page_file:
@@ -65,6 +63,13 @@ def scorecard(
     if cries_wolf(trials):
         typer.echo("too many healthy frames were called bad: see the first table", err=True)
         raise typer.Exit(1)
+
+
+def _command(camera: str, scale: str, flavors: list[str], faults: list[str] | None, numbers: dict[str, int]) -> str:
+    """The command that makes the same again, wherever it writes."""
+    named = [word for fault in faults or () for word in ("--fault", fault)]
+    counted = [word for name, n in numbers.items() for word in (f"--{name.replace('_', '-')}", str(n))]
+    return " ".join(["quicklook scorecard", "--camera", camera, "--scale", scale, "--flavor", ",".join(flavors), *counted, *named])
 
 
 def _all(batches: Iterator[list[Trial]], total: int) -> list[Trial]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from quicklook.sim import Fault, PlannedExposure
+    from quicklook.sim import Fault, PlannedExposure, SimInstrument
 
     Plan = list[PlannedExposure]
 
@@ -56,12 +56,10 @@ def simulate(
     calibrations: Annotated[bool, typer.Option(help="Write the calibrations too.")] = True,
 ) -> None:
     """Simulate one exposure, or a night of them, in the DESI format: raw files, fibre maps, calibrations, truth."""
-    from quicklook.core.errors import BadConfig
-    from quicklook.sim import FLAVORS, check_faults, parse_fault, sim_instruments, simulate_night, write_calibrations
+    from quicklook.sim import check_faults, parse_fault, sim_instruments
 
     faults = tuple(parse_fault(text) for text in fault or [])
-    if flavor is not None and flavor not in FLAVORS:
-        raise BadConfig(f"there is no flavor {flavor!r}; there are {', '.join(FLAVORS)}")
+    _check_flavor(flavor)
     names = tuple(c.strip() for c in cameras.split(","))
     instruments = sim_instruments(
         names, scale=scale, seed=seed, wings=wings, sky_gradient=sky_gradient, trace_files=_trace_files(traces or [], names),  # type: ignore[arg-type]
@@ -73,8 +71,24 @@ def simulate(
     else:
         same = {"night": night, "seed": seed, "exptime": exptime, "airmass": airmass, "seeing": seeing}
         plan = _series(faults, fault_expid, _numbers(expids) if expids else [expid], exposures or 1, flavor=flavor, **same)
-    if calibrations:
-        typer.echo(f"calibrations in {write_calibrations(out, instruments, faults)}")
+    _write(out, plan, instruments, faults if calibrations else None, pause)
+
+
+def _check_flavor(flavor: str | None) -> None:
+    """Raises BadConfig for one that is not simulated."""
+    from quicklook.core.errors import BadConfig
+    from quicklook.sim import FLAVORS
+
+    if flavor is not None and flavor not in FLAVORS:
+        raise BadConfig(f"there is no flavor {flavor!r}; there are {', '.join(FLAVORS)}")
+
+
+def _write(out: Path, plan: Plan, instruments: tuple[SimInstrument, ...], known: tuple[Fault, ...] | None, pause: float) -> None:
+    """Write the exposures, and before them the calibrations with the faults `known` to them (None: no calibrations); tell of each."""
+    from quicklook.sim import simulate_night, write_calibrations
+
+    if known is not None:
+        typer.echo(f"calibrations in {write_calibrations(out, instruments, known)}")
 
     def told(planned: PlannedExposure, path: Path) -> None:
         typer.echo(describe(planned, path.relative_to(out)))

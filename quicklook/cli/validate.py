@@ -41,7 +41,7 @@ def validate(
     described = site_of(site, sets, badamps, instrument=instrument, raw=raw, calib=calib)
     described.check()
     chains = {"": described.chain(chain)} if chain else described.chains()
-    limits = described.limits()
+    limits, decisions = described.limits(), described.decisions()
     for name, params in described.file.sinks.items():
         make_sink(name, params, described.document)
     for folder, what in ((described.file.raw, "raw"), (described.file.calib, "calib")):
@@ -62,8 +62,11 @@ def validate(
     typer.echo(f"instrument {described.instrument.name}: {len(limits.limits)} limits")
     for flavor, loaded in chains.items():
         steps = ", ".join(s.name for s in loaded.steps)
-        typer.echo(f"chain {loaded.name} for {flavor or 'every other flavor'}: steps {steps}; {len(loaded.qas)} QAs; config {loaded.sha256[:12]}")
+        n = len(loaded.qas) + len(loaded.unit_qas)
+        typer.echo(f"chain {loaded.name} for {flavor or 'every other flavor'}: steps {steps}; {n} QAs; config {loaded.sha256[:12]}")
     for builder in builders.values():
         steps = ", ".join(s.name for s in builder.group.steps[1:])
         typer.echo(f"builder {builder.name} from {' or '.join(builder.flavors)}: steps {steps}")
+    if decisions is not None:
+        typer.echo(f"decisions {decisions.decisions}: {len(decisions.rules)} rules, goals {', '.join(decisions.goals) or 'none'}")
     typer.echo("good")

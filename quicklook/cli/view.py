@@ -52,6 +52,8 @@ class LiveTable:
         """A step has ended."""
         note = Text(result.failure.message, style=STYLE[Status.UNKNOWN]) if result.failure else Text("")
         status = Text("failed", style=STYLE[Status.UNKNOWN]) if result.failure else Text("done", style="dim")
+        if result.not_applicable:
+            note, status = Text(f"does not apply: {result.not_applicable}"), Text("left out", style="dim")
         self._rows.append((result.name, f"{result.seconds:.3f}", note.plain, status))
 
     def qa(self, result: QAResult) -> None:

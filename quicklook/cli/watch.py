@@ -5,11 +5,14 @@ from __future__ import annotations
 import logging
 import signal
 import time
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from quicklook.cli.options import BadAmpsOption, CalibOption, InstrumentOption, OutOption, RawOption, SetOption, SiteOption, TagOption, site_of
+
+if TYPE_CHECKING:
+    from quicklook.service.site import Site
 
 
 def register(app: typer.Typer) -> None:
@@ -34,10 +37,12 @@ def watch(
     logging.basicConfig(level=logging.DEBUG if verbose else logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     from quicklook.service.daemon import Daemon
 
-    described = site_of(site, sets, badamps, instrument=instrument, raw=raw, calib=calib, out=out, tag=tag)
-    if endpoint:
-        described = described.with_sink_param("zmq", "endpoint", endpoint)
-    daemon = Daemon(described)
+    def described() -> Site:
+        made = site_of(site, sets, badamps, instrument=instrument, raw=raw, calib=calib, out=out, tag=tag)
+        return made.with_sink_param("zmq", "endpoint", endpoint) if endpoint else made
+
+    daemon = Daemon(described())
+    daemon.reloading.reread = described
     stopped = False
 
     def stop(_number: int, _frame: object) -> None:

@@ -23,10 +23,13 @@ from quicklook.core.plugin import MonitoringAlg, NoParams, PipelineAlg
 from quicklook.core.product import Product
 from quicklook.core.provenance import sha256_of
 from quicklook.core.registry import PluginRef, find
+from quicklook.core.unitparts import UnitParts
 from quicklook.core.validation import validate
 
 SECTIONS = ("steps", "member", "group")
 """Keys under which steps stand: of a chain, of the exposures of a builder, of its group."""
+UNIT_QAS = "unit_qas"
+"""Key of a chain under which the QAs of the unit stand."""
 DEFAULT_LOOKUP = ("camera", "arm", "flavor", "program", "instrument", "telescope")
 
 
@@ -61,6 +64,9 @@ class ChainFile(BaseModel):
     lookup: tuple[str, ...] = Field(DEFAULT_LOOKUP, description="tags by which conditional parameters are looked up, in this order")
     products: tuple[str, ...] = Field((), description="kinds of products that are written")
     steps: tuple[StepEntry, ...] = Field(min_length=1, description="the steps; the first reads")
+    unit_qas: tuple[str | QaEntry, ...] = Field(
+        (), description="QAs over all parts of the unit, run once on their metrics when each has its verdict or the deadline has passed"
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +93,10 @@ class Step:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chain:
-    """A chain that is ready to run: immutable, can be pickled. `sha256` covers every parameter, defaults included."""
+    """A chain that is ready to run: immutable, can be pickled. `sha256` covers every parameter, defaults included.
+
+    `unit_qas` measure the unit as a whole, once all of its parts have gone through the steps.
+    """
 
     name: str
     doc: str
@@ -95,6 +104,7 @@ class Chain:
     lookup: tuple[str, ...]
     products: tuple[str, ...]
     steps: tuple[Step, ...]
+    unit_qas: tuple[QaUse, ...] = ()
 
     def expand(self) -> dict[str, Any]:
         """The chain with every default written out, in the form of a chain file."""
@@ -104,6 +114,7 @@ class Chain:
             "lookup": list(self.lookup),
             "products": list(self.products),
             "steps": [_expand_step(s) for s in self.steps],
+            "unit_qas": [_expand_qa(q) for q in self.unit_qas],
         }
 
     @property
@@ -114,19 +125,22 @@ class Chain:
     @property
     def distributions(self) -> tuple[str, ...]:
         """Names of the packages that its plugins come from."""
-        refs = [s.ref for s in self.steps if s.ref] + [q.ref for s in self.steps for q in s.qas]
+        refs = [s.ref for s in self.steps if s.ref] + [q.ref for q in (*self.qas, *self.unit_qas)]
         return tuple(dict.fromkeys(r.distribution for r in refs))
 
     @property
     def qas(self) -> tuple[QaUse, ...]:
-        """All QAs, in order."""
+        """All QAs of the steps, in order; those of the unit are in `unit_qas`."""
         return tuple(q for s in self.steps for q in s.qas)
 
 
 def _expand_step(step: Step) -> dict[str, Any]:
-    # by the names of the registry: an entry point may give a class another name than its own
-    qas = [{"qa": q.ref.name, "name": q.name, "params": q.params.expand()} for q in step.qas]
-    return {"name": step.name, "alg": step.algorithm, "params": step.params.expand(), "qas": qas}
+    return {"name": step.name, "alg": step.algorithm, "params": step.params.expand(), "qas": [_expand_qa(q) for q in step.qas]}
+
+
+def _expand_qa(use: QaUse) -> dict[str, Any]:
+    # by the name of the registry: an entry point may give a class another name than its own
+    return {"qa": use.ref.name, "name": use.name, "params": use.params.expand()}
 
 
 def load_chain(doc: Document, *, provides: Sequence[type[Product]], tag_names: Collection[str] | None = None) -> Chain:
@@ -137,9 +151,14 @@ def load_chain(doc: Document, *, provides: Sequence[type[Product]], tag_names: C
     """
     spec = validate(ChainFile, doc)
     steps = load_steps(doc, "steps", spec.steps, spec.lookup, tag_names)
-    check_names(doc, {"steps": steps})
+    unit_qas = tuple(_qa(doc, spec.lookup, (UNIT_QAS, j), q, tag_names) for j, q in enumerate(spec.unit_qas))
+    check_names(doc, {"steps": steps}, unit_qas)
     check_contracts(doc, "steps", steps, provides)
-    return Chain(name=spec.chain, doc=spec.doc, source=doc.source, lookup=spec.lookup, products=spec.products, steps=steps)
+    for j, use in enumerate(unit_qas):
+        _require(doc, (UNIT_QAS, j), use.plugin.name, contract_of(use.plugin).inputs, (UnitParts,), (), None)
+    return Chain(
+        name=spec.chain, doc=spec.doc, source=doc.source, lookup=spec.lookup, products=spec.products, steps=steps, unit_qas=unit_qas
+    )
 
 
 def load_steps(
@@ -180,17 +199,19 @@ def _qa(doc: Document, lookup: tuple[str, ...], path: Path, entry: str | QaEntry
     return QaUse(name=use.name or use.qa, plugin=plugin, params=params, ref=ref)
 
 
-def check_names(doc: Document, sections: Mapping[str, Sequence[Step]]) -> None:
-    """Refuse a name that is used twice among the steps and QAs of the sections. Raises BadConfig."""
-    seen: set[str] = set()
+def check_names(doc: Document, sections: Mapping[str, Sequence[Step]], unit_qas: Sequence[QaUse] = ()) -> None:
+    """Refuse a name that is used twice among the steps and QAs of the sections, and the QAs of the unit. Raises BadConfig."""
+    names: list[tuple[str, Path]] = []
     for section, steps in sections.items():
         for i, step in enumerate(steps):
-            names: list[tuple[str, Path]] = [(step.name, (section, i))]
+            names.append((step.name, (section, i)))
             names += [(q.name, (section, i, "qas", j)) for j, q in enumerate(step.qas)]
-            for name, path in names:
-                if name in seen:
-                    raise BadConfig(f"{doc.where(path)}: the name {name!r} is used twice; give one of them another `name`")
-                seen.add(name)
+    names += [(q.name, (UNIT_QAS, j)) for j, q in enumerate(unit_qas)]
+    seen: set[str] = set()
+    for name, path in names:
+        if name in seen:
+            raise BadConfig(f"{doc.where(path)}: the name {name!r} is used twice; give one of them another `name`")
+        seen.add(name)
 
 
 def check_contracts(
@@ -258,10 +279,14 @@ def _entries(doc: Document) -> Iterable[tuple[str, Path]]:
             if not isinstance(step, Mapping):
                 continue
             yield str(step.get("name")), (section, i)
-            qas = step.get("qas")
-            for j, qa in enumerate(qas if isinstance(qas, list) else []):
-                name = (qa.get("name") or qa.get("qa")) if isinstance(qa, Mapping) else qa
-                yield str(name), (section, i, "qas", j)
+            yield from _qa_entries(step.get("qas"), (section, i, "qas"))
+    yield from _qa_entries(doc.get((UNIT_QAS,)), (UNIT_QAS,))
+
+
+def _qa_entries(qas: Any, path: Path) -> Iterable[tuple[str, Path]]:
+    for j, qa in enumerate(qas if isinstance(qas, list) else []):
+        name = (qa.get("name") or qa.get("qa")) if isinstance(qa, Mapping) else qa
+        yield str(name), (*path, j)
 
 
 def entry_names(doc: Document) -> tuple[str, ...]:

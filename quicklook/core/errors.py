@@ -57,14 +57,33 @@ class NoSpace(Transient):
 
 
 class NotApplicable(QuicklookError):
-    """Raised by a QA that does not apply to this part (no such targets, no such region). Not a failure, not UNKNOWN."""
+    """Raised by a QA that does not apply to this part (no such targets, no such region). Not a failure, not UNKNOWN.
+
+    Raised by a step (no sky fibres), it leaves out the step, and every later step and QA that takes what it, or one so left out, would have made.
+    """
 
     what_next = "Nothing."
 
 
+_LONGEST = 2000
+"""Characters of a message; some put a whole table into theirs."""
+
+
+def _one_line(error: BaseException) -> str:
+    try:
+        text = str(error)
+    except Exception:  # of somebody else: it may do anything
+        return "(its message cannot be read)"
+    text = " ".join(text[: 2 * _LONGEST].encode(errors="backslashreplace").decode().split())
+    return text if len(text) <= _LONGEST else text[: _LONGEST - 4] + " ..."
+
+
 def describe(error: BaseException) -> str:
-    """One line for a person: the message of our own errors, type and message of any other."""
-    text = " ".join(str(error).split())
+    """One line for a person: the message of our own errors, type and message of any other; what is no text is escaped, what is endless cut.
+
+    Never raises, whatever the error is.
+    """
+    text = _one_line(error)
     if isinstance(error, ValidationError):
         # pydantic's own text has addresses and the names of our records in it
         text = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors(include_url=False, include_input=False))

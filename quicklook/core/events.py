@@ -9,8 +9,9 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
+from quicklook.core.decision import DecisionCard
 from quicklook.core.keys import Unit
-from quicklook.core.results import SCHEMA_VERSION, Failure, QAResult, Record, StepResult, UnitVerdict
+from quicklook.core.results import SCHEMA_VERSION, Failure, Override, QAResult, Record, StepResult, UnitVerdict
 from quicklook.core.status import Status
 
 
@@ -75,6 +76,18 @@ class UnitDone(UnitVerdict, Payload):
     """The verdict of a unit over all of its parts."""
 
     kind = "unit_verdict"
+
+
+class Decided(DecisionCard, Payload):
+    """What to do after a unit: go on, repeat it, stop, or call somebody, and why."""
+
+    kind = "decision"
+
+
+class Overridden(Override, Payload):
+    """A person has changed a verdict. The verdicts that follow from it come after it, as a new revision."""
+
+    kind = "override"
 
 
 class PlotsReady(Payload):
@@ -158,8 +171,24 @@ class RawFolder(Payload):
     there: bool
 
 
+class CommandGiven(Payload):
+    """Somebody gave the daemon a command: what, who (`via`: known by a token or a key), whether it was done, what came of it."""
+
+    kind = "command"
+    name: str
+    args: dict[str, str] = Field(default_factory=dict)
+    by: str
+    via: str
+    done: bool
+    said: str
+
+
 class Heartbeat(Payload):
-    """The daemon lives: how many workers are warm, how much waits, runs, is done, how far each sink is behind."""
+    """The daemon lives: how many workers are warm, how much waits, runs, is done, how far each sink is behind.
+
+    `latency_s`: seconds from the last byte to the verdict over the last `n` exposures, median and p95; empty before the first. `memory_mb`:
+    resident, of the daemon and of its workers together, 1e6 bytes. `disk_free_gb`: room for results, 1e9 bytes.
+    """
 
     kind = "heartbeat"
     workers: int = 0
@@ -168,6 +197,9 @@ class Heartbeat(Payload):
     done: int
     failed: int
     sinks: dict[str, int] = Field(default_factory=dict)
+    latency_s: dict[str, float] = Field(default_factory=dict)
+    memory_mb: dict[str, float] = Field(default_factory=dict)
+    disk_free_gb: float | None = None
 
 
 PAYLOADS: dict[str, type[Payload]] = {payload.kind: payload for payload in Payload.__subclasses__()}

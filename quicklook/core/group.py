@@ -184,6 +184,8 @@ class GroupRunner:
             verdict = self._verdict(member, None, member.flavor, ())
             return _Vetted(member=member, verdict=verdict, tags={}, calibrations=(), kept={})
         outcome = self._runner(self.builder.member).run(member.key, member.read)
+        if left_out := [f"step {s.name} does not apply: {s.not_applicable}" for s in outcome.result.steps if s.not_applicable]:
+            return _Vetted(member=member, verdict=_left_out(member, outcome.result.status, left_out[0]), tags={}, calibrations=(), kept={})
         wanted = tuple(self._wanted())
         return _Vetted(
             member=member,

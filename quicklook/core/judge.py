@@ -10,6 +10,9 @@ import dataclasses
 import itertools
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
 
 from quicklook.core.limits import Limit, LimitSet
 from quicklook.core.metrics import Coord, Measured, Measures, MetricDef
@@ -64,12 +67,13 @@ def _sentence(definition: MetricDef, at: str, value: float, status: Status, limi
 
 
 def _flagged(
-    definition: MetricDef, measured: Measured, places: Sequence[Mapping[str, Coord]], statuses: Sequence[Status | None], status: Status | None
+    definition: MetricDef, measured: Measured, places: Sequence[tuple[Coord, ...]], statuses: Sequence[Status | None], status: Status | None
 ) -> str:
     """``dead_amp of amp B: every pixel reads 65535; amp D: no finite pixel``; "" if this is no flag that was set, or nobody said why."""
     if not definition.flag or status is Status.UNKNOWN:
         return ""
-    told = [(_place(at), measured.remarks.get(tuple(at.values()), "")) for at, s in zip(places, statuses, strict=True) if s is status]
+    bad = [at for at, s in zip(places, statuses, strict=True) if s is status]
+    told = [(_place(dict(zip(measured.coords, at, strict=True))), measured.remarks.get(at, "")) for at in bad]
     if not all(why for _, why in told):
         return ""
     return f"{definition.name} of " + "; ".join(f"{at}: {why}" for at, why in told) if definition.dims else f"{definition.name}: {told[0][1]}"
@@ -79,12 +83,49 @@ def _above(value: float, limit: Limit) -> bool:
     return limit.normal[1] is not None and value > limit.normal[1]
 
 
-def _used_index(limit: Limit | None, used: list[Limit]) -> int | None:
-    if limit is None:
-        return None
-    if limit not in used:
-        used.append(limit)
-    return used.index(limit)
+def _plain(coord: Coord) -> Coord:
+    """A coordinate as the JSON has it: a numpy scalar as the text or number that it holds, true and false as 1 and 0."""
+    plain: Coord = coord.item() if isinstance(coord, np.generic) else coord
+    return int(plain) if isinstance(plain, bool) else plain
+
+
+def _with_infinities(measured: Measured, places: Sequence[tuple[Coord, ...]], values: Sequence[float]) -> Measured:
+    """With a remark on each value that is infinite: the JSON has no such number, and a division by zero is not the same as nothing measured."""
+    odd = [at for at, value in zip(places, values, strict=True) if math.isinf(value)]
+    if not odd:
+        return measured
+    told = {at: "; ".join(text for text in (measured.remarks.get(at, ""), "its QA returned infinity") if text) for at in odd}
+    return dataclasses.replace(measured, remarks={**measured.remarks, **told})
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class _Choice:
+    """Which limit each element is judged by: `index` into `limits`, None for none. `limits` are in the order of their first use."""
+
+    index: list[int | None]
+    limits: list[Limit]
+    used: list[LimitUsed]
+
+
+def _choose(candidates: Sequence[Limit], measured: Measured, places: Sequence[tuple[Coord, ...]], tags: Mapping[str, str]) -> _Choice:
+    """For each element the first of the candidates that holds there."""
+    if not candidates:
+        return _Choice(index=[None] * len(places), limits=[], used=[])
+    axes = tuple(measured.coords)
+    everywhere = candidates[0].could_apply(tags, ()) and not any(k in axes for k in candidates[0].when)
+    choice, number_of = _Choice(index=[], limits=[], used=[]), dict[int, int]()
+    for place in places:
+        if place in measured.left_out:
+            choice.index.append(None)
+            continue
+        at = {} if everywhere and 0 in number_of else dict(zip(axes, place, strict=True))
+        first = 0 if everywhere else next((i for i, c in enumerate(candidates) if c.applies_at(tags, at)), None)
+        if first is not None and first not in number_of:
+            number_of[first] = len(choice.limits)
+            choice.limits.append(candidates[first])
+            choice.used.append(candidates[first].used([c for c in candidates[first + 1 :] if c.applies_at(tags, at)]))
+        choice.index.append(None if first is None else number_of[first])
+    return choice
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -99,47 +140,52 @@ class Judge:
         if measured is None or (measured.not_applicable is None and measured.values.size == 0):
             return self._absent(definition, measured, [c for c in candidates if c.could_apply(tags, definition.dims)])
         if measured.not_applicable is not None:
-            name, unit, why = definition.name, definition.unit, measured.not_applicable
-            return MetricResult(name=name, unit=unit, doc=definition.doc, values=[], status=None, statuses=[], not_applicable=why)
+            return self._empty(definition, not_applicable=measured.not_applicable)
         return self._elements(definition, measured, candidates, tags)
 
     def _absent(self, definition: MetricDef, measured: Measured | None, candidates: Sequence[Limit]) -> MetricResult:
         status = Status.UNKNOWN if candidates else None
         how = "was not returned by its QA" if measured is None else "has no element"
         reason = f"{definition.name} {how}" if status else ""
-        limits = [c.used() for c in candidates[:1]]
-        return MetricResult(
-            name=definition.name, unit=definition.unit, doc=definition.doc, values=[], status=status, statuses=[], limits=limits, reason=reason
-        )
+        limits = [c.used(candidates[i + 1 :]) for i, c in enumerate(candidates[:1])]
+        return self._empty(definition, status=status, limits=limits, reason=reason)
+
+    @staticmethod
+    def _empty(definition: MetricDef, **more: Any) -> MetricResult:
+        """A metric without values; its axes are named, so that conditions on them can be judged again."""
+        about = {"name": definition.name, "unit": definition.unit, "doc": definition.doc, "flag": definition.flag}
+        return MetricResult(**{**about, "coords": {d: [] for d in definition.dims}, "values": [], "status": None, "statuses": [], **more})
 
     def _elements(self, definition: MetricDef, measured: Measured, candidates: Sequence[Limit], tags: Mapping[str, str]) -> MetricResult:
-        places = [dict(zip(measured.coords, c, strict=True)) for c in itertools.product(*measured.coords.values())]
+        axes = {k: [_plain(c) for c in v] for k, v in measured.coords.items()}
+        places = list(itertools.product(*axes.values()))
         values = [float(v) for v in measured.values.ravel()]
-        chosen = [
-            None if tuple(at.values()) in measured.left_out else next((c for c in candidates if c.applies_at(tags, at)), None) for at in places
-        ]
+        measured = _with_infinities(measured, places, values)
+        choice = _choose(candidates, measured, places, tags)
+        chosen = [None if i is None else choice.limits[i] for i in choice.index]
         statuses = [c.judge(v) if c else None for c, v in zip(chosen, values, strict=True)]
-        used: list[Limit] = []
-        index = [_used_index(c, used) for c in chosen]
         decisive = _decisive(values, statuses, chosen)
         reason = ""
         if decisive is not None and statuses[decisive] not in (None, Status.NORMAL):
+            at = dict(zip(axes, places[decisive], strict=True))
             reason = _flagged(definition, measured, places, statuses, statuses[decisive]) or self._reason(
-                definition, measured, places[decisive], values[decisive], chosen[decisive], statuses, statuses[decisive]
+                definition, measured, at, values[decisive], chosen[decisive], statuses, statuses[decisive]
             )
         return MetricResult(
             name=definition.name,
             unit=definition.unit,
             doc=definition.doc,
-            coords={k: list(v) for k, v in measured.coords.items()},
+            coords=axes,
             values=[v if math.isfinite(v) else None for v in values],
             status=worst(statuses),
             statuses=statuses,
-            limits=[u.used() for u in used],
-            limit_of=index,
+            limits=choice.used,
+            limit_of=choice.index,
             worst=decisive,
             reason=reason,
-            remarks=[Remark(at=list(k), text=v) for k, v in measured.remarks.items()],
+            remarks=[Remark(at=[_plain(c) for c in k], text=v) for k, v in measured.remarks.items()],
+            left_out=[i for i, at in enumerate(places) if at in measured.left_out] if measured.left_out else [],
+            flag=definition.flag,
         )
 
     @staticmethod
@@ -182,6 +228,7 @@ class Judge:
 
 
 def _decisive(values: Sequence[float], statuses: Sequence[Status | None], chosen: Sequence[Limit | None]) -> int | None:
+    """The flat index of the worst element: of the highest severity, and of these the farthest outside; None if none was judged."""
     best, key = None, (-1, -math.inf)
     for i, (value, status, limit) in enumerate(zip(values, statuses, chosen, strict=True)):
         if status is None or limit is None:
@@ -216,7 +263,7 @@ def add_bands(plot: Plot, results: Sequence[MetricResult]) -> Plot:
         if result is None or not result.limits:
             return panel
         panel = dataclasses.replace(panel, layers=tuple(_with_statuses(layer, result) for layer in panel.layers))
-        index = result.limit_of[result.worst] if result.worst is not None and result.limit_of else 0
-        return dataclasses.replace(panel, bands=_bands(result.limits[index or 0]))
+        deciding = result.deciding
+        return panel if deciding is None else dataclasses.replace(panel, bands=_bands(deciding))
 
     return dataclasses.replace(plot, panels=tuple(banded(p) for p in plot.panels))

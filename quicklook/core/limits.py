@@ -8,15 +8,16 @@ from __future__ import annotations
 import datetime
 import hashlib
 import math
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 
 from quicklook.core.document import Document
 from quicklook.core.errors import BadConfig
-from quicklook.core.metrics import Coord, MetricDef
+from quicklook.core.metrics import Coord, MetricDef, label_of
 from quicklook.core.results import LimitUsed
 from quicklook.core.status import Status
 from quicklook.core.validation import validate
@@ -26,7 +27,12 @@ Range = tuple[float | None, float | None]
 
 def _strings(value: Any) -> Any:
     items = value if isinstance(value, list | tuple) else [value]
-    return tuple(str(v) for v in items)
+    if not items or any(v is None or not str(v).strip() for v in items):
+        raise ValueError("a condition without a value never holds; leave it out, or write what it is on")
+    return tuple(label_of(v) for v in items)
+
+
+Sentence = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 
 
 class Validity(BaseModel):
@@ -36,6 +42,12 @@ class Validity(BaseModel):
 
     start: datetime.date | None = Field(None, alias="from")
     end: datetime.date | None = Field(None, alias="to")
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Validity:
+        if self.start is not None and self.end is not None and self.start > self.end:
+            raise ValueError(f"the nights are inside out: from {self.start} to {self.end}")
+        return self
 
 
 class Limit(BaseModel):
@@ -52,8 +64,8 @@ class Limit(BaseModel):
     warning: Range | None = None
     when: dict[str, Annotated[tuple[str, ...], BeforeValidator(_strings)]] = Field(default_factory=dict)
     valid: Validity = Validity()
-    reason: str = Field(min_length=1)
-    action: str = Field(min_length=1)
+    reason: Sentence
+    action: Sentence
     source: str = ""
 
     @model_validator(mode="after")
@@ -67,6 +79,11 @@ class Limit(BaseModel):
         if n == (None, None):
             raise ValueError("the normal range is open at both ends: such a limit can never fire")
         return self
+
+    @property
+    def conditions(self) -> int:
+        """How specific it is: the number of its conditions; nights from which or to which it holds are one."""
+        return len(self.when) + (self.valid.start is not None or self.valid.end is not None)
 
     @property
     def warning_range(self) -> Range:
@@ -99,16 +116,25 @@ class Limit(BaseModel):
 
     def applies_at(self, tags: Mapping[str, str], coords: Mapping[str, Coord]) -> bool:
         """Whether the conditions on dimensions hold too; a condition that is neither tag nor dimension here does not hold."""
-        return all((str(coords[k]) in v) if k in coords else k in tags for k, v in self.when.items())
+        return all((label_of(coords[k]) in v) if k in coords else k in tags for k, v in self.when.items())
 
     def could_apply(self, tags: Mapping[str, str], dims: Collection[str]) -> bool:
         """Whether it holds for some element of a metric over `dims`: a condition on neither a known tag nor a dimension never does."""
         return all(k in tags or k in dims for k in self.when)
 
-    def used(self) -> LimitUsed:
-        """As it is shown beside the value."""
-        when = {k: list(v) for k, v in self.when.items()}
-        return LimitUsed(normal=self.normal, warning=self.warning_range, when=when, reason=self.reason, action=self.action, source=self.source)
+    def used(self, others: Sequence[Limit] = ()) -> LimitUsed:
+        """As it is shown beside the value; `others` are less specific ones that would have held in its place."""
+        return LimitUsed(
+            normal=self.normal,
+            warning=self.warning_range,
+            when={k: list(v) for k, v in self.when.items()},
+            valid_from=self.valid.start.isoformat() if self.valid.start else "",
+            valid_to=self.valid.end.isoformat() if self.valid.end else "",
+            reason=self.reason,
+            action=self.action,
+            source=self.source,
+            others=[o.source for o in others],
+        )
 
 
 def _floor(r: Range) -> float:
@@ -127,36 +153,56 @@ class LimitsFile(BaseModel):
     limits: tuple[Limit, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class LimitSet:
-    """All limits in force, least specific first."""
+    """All limits in force, in the order in which they were loaded."""
 
     limits: tuple[Limit, ...] = ()
 
+    @cached_property
+    def _by_metric(self) -> dict[str, tuple[Limit, ...]]:
+        """Limits of each metric, most specific first; of two alike the later one first."""
+        found: dict[str, list[Limit]] = {}
+        for limit in reversed(self.limits):
+            found.setdefault(limit.metric, []).append(limit)
+        return {name: tuple(sorted(each, key=lambda one: -one.conditions)) for name, each in found.items()}
+
+    def of(self, metric: str) -> tuple[Limit, ...]:
+        """All limits of a metric, most specific first, whether they hold now or not."""
+        return self._by_metric.get(metric, ())
+
     def candidates(self, metric: str, tags: Mapping[str, str]) -> tuple[Limit, ...]:
         """Limits of a metric whose tag conditions hold, most specific first."""
-        found = [limit for limit in self.limits if limit.metric == metric and limit.applies(tags)]
-        order = sorted(range(len(found)), key=lambda i: (len(found[i].when), i), reverse=True)
-        return tuple(found[i] for i in order)
+        return tuple(limit for limit in self.of(metric) if limit.applies(tags))
 
-    @property
+    def with_more(self, more: LimitSet) -> LimitSet:
+        """These and, loaded after them, others: of two that are as specific the new one wins."""
+        return LimitSet((*self.limits, *more.limits))
+
+    @cached_property
     def sha256(self) -> str:
-        """Checksum of all of them."""
-        return hashlib.sha256("".join(limit.model_dump_json() for limit in self.limits).encode()).hexdigest()
+        """Checksum of all of them; not of where they are written, which is told as seen from the folder that a command is called in."""
+        return hashlib.sha256("".join(limit.model_dump_json(exclude={"source"}) for limit in self.limits).encode()).hexdigest()
 
 
 def load_limits(documents: Iterable[Document], metrics: Mapping[str, MetricDef], tag_names: Collection[str]) -> LimitSet:
     """Limits from files, checked against the declared metrics.
 
-    Raises BadConfig, with file and line, for an unknown metric, a wrong unit, an inside-out range, a condition on something that is
-    neither a tag nor a dimension of the metric.
+    Raises BadConfig, with file and line, for an unknown metric, a wrong unit, a range or nights that are inside out, a condition without a value or
+    on something that is neither a tag nor a dimension of the metric.
     """
     out: list[Limit] = []
     for doc in documents:
-        for i, limit in enumerate(validate(LimitsFile, doc).limits):
+        for i, limit in enumerate(read_limits(doc)):
             _check(limit, doc.where(("limits", i)), metrics, tag_names)
-            out.append(limit.model_copy(update={"source": f"{doc.source}:{doc.line(('limits', i))}"}))
+            out.append(limit)
     return LimitSet(tuple(out))
+
+
+def read_limits(doc: Document) -> tuple[Limit, ...]:
+    """The limits of one file, each with its place, not held against any metric. Raises BadConfig, with file and line, for what is no limit."""
+    found = validate(LimitsFile, doc).limits
+    return tuple(one.model_copy(update={"source": f"{doc.source}:{doc.line(('limits', i))}"}) for i, one in enumerate(found))
 
 
 def _check(limit: Limit, where: str, metrics: Mapping[str, MetricDef], tag_names: Collection[str]) -> None:

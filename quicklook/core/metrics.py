@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from quicklook.core.plots import Plot
 
 Coord = str | int | float
-_NAME = re.compile(r"[a-z][a-z0-9_]*\Z")
+METRIC_NAME = r"^[a-z][a-z0-9_]*$"
+_NAME = re.compile(METRIC_NAME.replace("$", r"\Z"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +24,7 @@ class MetricDef:
     """Declaration of a metric.
 
     `name` is unique within the project (lower case, underscores), `unit` a unit string as astropy writes it ("" for a pure
-    number), `dims` the names of its axes (amp, fibre, line, ...), `doc` its meaning in one sentence. A `flag` is 1 or 0 (something is so,
+    number), `dims` the names of its axes (amp, fiber, line, ...), `doc` its meaning in one sentence. A `flag` is 1 or 0 (something is so,
     or is not): where it is judged bad, its remark is said in place of value and limit.
     """
 
@@ -61,14 +62,38 @@ class Measured:
     def __post_init__(self) -> None:
         for axis, given in self.coords.items():
             if bad := [c for c in given if not _names_a_place(c)]:
-                raise ValueError(f"metric {self.name}: coordinate {bad[0]!r} of {axis} is neither text nor a finite number")
+                raise ValueError(f"metric {self.name}: coordinate {bad[0]!a} of {axis} is neither text nor a finite number")
         shape = tuple(len(c) for c in self.coords.values())
         if self.not_applicable is None and self.values.shape != shape:
             raise ValueError(f"metric {self.name}: values of shape {self.values.shape}, coordinates of {shape}")
+        for at, text in self.remarks.items():
+            if not isinstance(at, tuple) or not is_text(text):
+                raise ValueError(f"metric {self.name}: the remark {text!a} at {at!a} is no text at a tuple of coordinates")
+        if self.not_applicable is not None and not is_text(self.not_applicable):
+            raise ValueError(f"metric {self.name}: {self.not_applicable!a} does not say in words why it does not apply")
+
+
+def is_text(value: object) -> bool:
+    """Whether it is text that can be written: half of a pair of surrogates, from the name of a file that is no UTF-8, cannot."""
+    if not isinstance(value, str):
+        return False
+    try:
+        return value.isascii() or bool(value.encode())
+    except UnicodeEncodeError:
+        return False
+
+
+def label_of(coord: object) -> str:
+    """A coordinate as conditions compare it: a whole number without its point, so that fibre 3 and fibre 3.0 are the same."""
+    return str(int(coord)) if isinstance(coord, float) and coord.is_integer() else str(coord)
 
 
 def _names_a_place(coord: object) -> bool:
-    return isinstance(coord, str | int | np.generic) if not isinstance(coord, float) else math.isfinite(coord)
+    if isinstance(coord, str):
+        return is_text(coord)
+    if isinstance(coord, float | np.floating):
+        return math.isfinite(coord)
+    return isinstance(coord, int | np.integer | np.bool_)
 
 
 def measured(
@@ -106,6 +131,8 @@ class Measures:
 
     def __post_init__(self) -> None:
         for name, fact in self.facts.items():
+            if not is_text(name) or (isinstance(fact, str) and not is_text(fact)):
+                raise ValueError(f"fact {name!a} is {fact!a}, which cannot be written as text")
             if not isinstance(fact, str | int | float | bool | np.generic | None):
                 raise TypeError(f"fact {name!r} is a {type(fact).__name__}; a fact is text, a number, true, false or nothing")
 

@@ -15,25 +15,33 @@ import numpy as np
 import numpy.typing as npt
 
 Array = npt.NDArray[Any]
+Colours = Literal["auto", "viridis", "cividis", "magma", "diverging"]
+"""Maps of colours that rise evenly in lightness, whoever looks; the diverging one has two hues about its middle."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Axis:
-    """An axis: label, unit ("" for a pure number), scale, and the range shown (None: from the data)."""
+    """An axis: label, unit ("" for a pure number), scale, and the range shown (None: from the data).
+
+    `colours` is the map of an axis of colours (auto: by the values). `names` are written at its places 0, 1, ... in the place of numbers.
+    """
 
     label: str
     unit: str = ""
     log: bool = False
     range: tuple[float | None, float | None] = (None, None)
+    colours: Colours = "auto"
+    names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
-    """A line through the points x, y (same length)."""
+    """A line through the points x, y (same length), within a shaded range y - error to y + error where `error` (same length) is given."""
 
     x: Array
     y: Array
     label: str = ""
+    error: Array | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +80,10 @@ class Table:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Image:
-    """A picture or heat map [ny, nx], lower left first; `extent` is x0, x1, y0, y1 of its edges; `mask` (same shape) is overlaid."""
+    """A picture or heat map [ny, nx], lower left first; `extent` is x0, x1, y0, y1 of its edges; `mask` (same shape) is overlaid.
+
+    `words`, rows of the shape of the values or none, are written into the cells, and take the place of ticks.
+    """
 
     values: Array
     extent: tuple[float, float, float, float]
@@ -80,6 +91,7 @@ class Image:
     mask: Array | None = None
     stretch: Literal["linear", "asinh", "log"] = "linear"
     percentile: tuple[float, float] = (1.0, 99.0)
+    words: tuple[tuple[str, ...], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,7 +120,10 @@ class Band:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Panel:
-    """One pair of axes. `metric` names the metric that the y axis shows: the judge adds its limits as bands."""
+    """One pair of axes. `metric` names the metric that the y axis shows: the judge adds its limits as bands.
+
+    `message` says why there is nothing to be seen, where that is so.
+    """
 
     x: Axis
     y: Axis
@@ -116,6 +131,7 @@ class Panel:
     title: str = ""
     metric: str | None = None
     bands: tuple[Band, ...] = ()
+    message: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -74,7 +74,8 @@ class PipelineAlg(Plugin[P]):
     """A pipeline algorithm. A subclass defines ``run(self, <inputs by type>) -> <product, or tuple of products>``.
 
     An argument ``x: T | None`` may be absent. An argument ``xs: Sequence[T]`` makes it a group algorithm: it runs over the
-    exposures of a group and its items are loaded one after another.
+    exposures of a group and its items are loaded one after another. Where it does not apply (no sky fibres) it raises NotApplicable: it
+    and what rests on its products are left out, and the verdict says so.
     """
 
     def __init_subclass__(cls, **kwargs: object) -> None:

@@ -6,14 +6,19 @@ Values are flat lists in C order of the dimensions; what is not a finite number 
 from __future__ import annotations
 
 import itertools
+import math
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from quicklook.core.calibration import CalibrationUsed
 from quicklook.core.errors import QuicklookError, describe
+from quicklook.core.metrics import METRIC_NAME
 from quicklook.core.status import Status
 
 SCHEMA_VERSION = 1
+
+NOT_APPLIED = "does not apply"
+"""How a verdict tells of a step that was left out."""
 
 Coord = str | int | float
 Fact = str | int | float | bool | None
@@ -40,14 +45,21 @@ class Failure(Record):
 
 
 class LimitUsed(Record):
-    """A limit as it was applied: ranges (null is an open end), its conditions, why it is there, what to do, and where it is written."""
+    """A limit as it was applied: ranges (null is an open end), its conditions, why it is there, what to do, and where it is written.
+
+    `valid_from` and `valid_to` are the nights in which it holds (ISO dates, empty where open). `others` are the places (file:line) of limits that
+    would have held too and are less specific, the next in line first.
+    """
 
     normal: tuple[float | None, float | None]
     warning: tuple[float | None, float | None]
     when: dict[str, list[str]] = Field(default_factory=dict)
+    valid_from: str = ""
+    valid_to: str = ""
     reason: str = ""
     action: str = ""
     source: str = ""
+    others: list[str] = Field(default_factory=list)
 
 
 class Remark(Record):
@@ -61,10 +73,13 @@ class MetricResult(Record):
     """A metric with its values, judged element by element.
 
     `status` is the worst of `statuses`; null where no limit applies or the metric does not apply. `limits` are those that were used,
-    `limit_of` gives for each value the index of its limit. `worst` is the flat index of the element that decides.
+    `limit_of` gives for each value the index of its limit. `worst` is the flat index of the element that decides. `left_out` are the flat
+    indices of elements that are not judged, whatever the limits (an amplifier that is known to be bad). A `flag` is told by its remarks.
+
+    Raises ValueError (ValidationError) for a name that no metric can have, and for lists that do not belong together.
     """
 
-    name: str
+    name: str = Field(pattern=METRIC_NAME)
     unit: str
     doc: str = ""
     coords: dict[str, list[Coord]] = Field(default_factory=dict)
@@ -77,7 +92,29 @@ class MetricResult(Record):
     reason: str = ""
     not_applicable: str | None = None
     remarks: list[Remark] = Field(default_factory=list)
+    left_out: list[int] = Field(default_factory=list)
+    flag: bool = False
 
+    @model_validator(mode="after")
+    def _lists_belong_together(self) -> MetricResult:
+        places = math.prod(len(axis) for axis in self.coords.values())
+        if self.values and len(self.values) != places:
+            raise ValueError(f"metric {self.name} has {len(self.values)} values at {places} places")
+        if len(self.statuses) != len(self.values) or len(self.limit_of) not in (0, len(self.values)):
+            raise ValueError(f"metric {self.name}: {len(self.values)} values, {len(self.statuses)} statuses, limits of {len(self.limit_of)}")
+        if not {*self.limit_of} <= {None, *range(len(self.limits))}:
+            raise ValueError(f"metric {self.name} names a limit that it has not")
+        if any(not 0 <= i < len(self.values) for i in (*self.left_out, *(() if self.worst is None else (self.worst,)))):
+            raise ValueError(f"metric {self.name} names an element that it has not")
+        return self
+
+    @property
+    def deciding(self) -> LimitUsed | None:
+        """The limit that decided: of the worst element, or the one that waits for a metric that was not measured at all. None: there was none."""
+        if not self.limits:
+            return None
+        index = self.limit_of[self.worst] if self.worst is not None and self.limit_of else 0
+        return self.limits[index or 0]
 
     @property
     def cause(self) -> tuple[str, str] | None:
@@ -106,12 +143,13 @@ class QAResult(Record):
 
 
 class StepResult(Record):
-    """Result of one step: how long it took, and how it failed if it did."""
+    """Result of one step: how long it took, how it failed if it did, or why it was left out as one that does not apply."""
 
     name: str
     algorithm: str
     seconds: float
     failure: Failure | None = None
+    not_applicable: str | None = None
 
 
 class Provenance(Record):
@@ -122,6 +160,27 @@ class Provenance(Record):
     config_sha256: str
     limits_sha256: str
     calibrations: list[CalibrationUsed] = Field(default_factory=list)
+
+
+class Override(Record):
+    """A verdict changed by a person: of a part, or of the whole unit (part ""); what it was, who changed it, why, and when (UTC, ns)."""
+
+    part: str = ""
+    was: Status
+    status: Status
+    by: str = Field(min_length=1)
+    reason: str = Field(min_length=1)
+    time: int
+
+    @property
+    def words(self) -> str:
+        """Who and why."""
+        return f"by {self.by}, in place of {self.was}: {self.reason}"
+
+    @property
+    def sentence(self) -> str:
+        """As it stands among the reasons of a verdict."""
+        return f"{self.status}: {self.words}"
 
 
 class PartResult(Record):
@@ -142,10 +201,11 @@ class PartResult(Record):
     steps: list[StepResult]
     qas: list[QAResult]
     provenance: Provenance
+    override: Override | None = None
 
 
 class UnitVerdict(Record):
-    """The verdict of a unit over its parts."""
+    """The verdict of a unit over its parts, with the results of the QAs of the unit as a whole, and what persons have changed, oldest first."""
 
     schema_version: int = SCHEMA_VERSION
     night: int
@@ -158,3 +218,5 @@ class UnitVerdict(Record):
     parts: dict[str, Status]
     missing: list[str] = Field(default_factory=list)
     extra: list[str] = Field(default_factory=list)
+    qas: list[QAResult] = Field(default_factory=list)
+    overrides: list[Override] = Field(default_factory=list)

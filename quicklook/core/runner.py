@@ -1,7 +1,8 @@
 """The runner: takes a part through a chain, in memory. It reads no clock and no file of its own.
 
 It holds the latest product of each type, gives each step what its signature asks for, and adds what it returns. A QA that
-raises is UNKNOWN and the chain goes on; a step that raises ends the chain of this part, and its later QAs name the cause.
+raises is UNKNOWN and the chain goes on; a step that raises ends the chain of this part, and its later QAs name the cause. A step
+that does not apply is left out with all that rests on what it would have made, and the verdict says so.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import numpy as np
 from quicklook.core.calibration import Absence, CalibrationSource, CalibrationsUsed, CalibrationUsed
 from quicklook.core.chain import Chain, QaUse, Step
 from quicklook.core.contract import Requirement, contract_of
-from quicklook.core.errors import BadData, MissingCalibration, NotApplicable, NotReadyYet
+from quicklook.core.errors import BadData, MissingCalibration, NotApplicable, NotReadyYet, describe
 from quicklook.core.judge import Judge, add_bands
 from quicklook.core.keys import PartKey
 from quicklook.core.metrics import Measures
@@ -25,7 +26,7 @@ from quicklook.core.plugin import MonitoringAlg, PipelineAlg
 from quicklook.core.product import Calibration, Product
 from quicklook.core.provenance import versions
 from quicklook.core.reading import Read, Reading
-from quicklook.core.results import Failure, PartResult, Provenance, QAResult, StepResult
+from quicklook.core.results import NOT_APPLIED, Failure, PartResult, Provenance, QAResult, StepResult
 from quicklook.core.status import Status, total
 
 
@@ -53,13 +54,15 @@ class Silent:
 class Outcome:
     """What running a chain gives: the merged result, the products by type, the plots with limits as bands.
 
-    `kept` holds, by label, what was asked for by `keep` of the runner, also where a later step has made another of its type.
+    `kept` holds, by label, what was asked for by `keep` of the runner, also where a later step has made another of its type; `made_by` says which
+    step has made it.
     """
 
     result: PartResult
     products: Mapping[type[Product], Product]
     plots: tuple[Plot, ...]
     kept: Mapping[str, Product] = field(default_factory=dict)
+    made_by: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def retry(self) -> bool:
@@ -70,6 +73,10 @@ class Outcome:
         return self.products[product]
 
 
+_Before = tuple[Mapping[type[Product], Product], Mapping[type[Product], str]]
+"""What there was before a step: products by type, and what was unmade (see `_State`)."""
+
+
 @dataclass(slots=True, kw_only=True)
 class _State:
     """The working state of one run."""
@@ -77,6 +84,7 @@ class _State:
     key: PartKey
     store: dict[type[Product], Product] = field(default_factory=dict)
     kept: dict[str, Product] = field(default_factory=dict)
+    made_by: dict[str, str] = field(default_factory=dict)
     sequences: Mapping[type[Product], Sequence[Product]] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
     calibrations: dict[type[Calibration], tuple[Calibration, CalibrationUsed] | None] = field(default_factory=dict)
@@ -86,12 +94,32 @@ class _State:
     plots: list[Plot] = field(default_factory=list)
     degraded: tuple[str, ...] = ()
     cause: str = ""
+    unmade: dict[type[Product], str] = field(default_factory=dict)
+    """What steps that were left out would have made, by type, and in words which step does not apply and why."""
+
+
+_RESTS = "it rests on step"
+
+
+def _refuse(unmade: Mapping[type[Product], str], needs: Sequence[Requirement]) -> None:
+    """Raises NotApplicable where something is asked for that a step which does not apply would have made: what is there is not that."""
+    for need in needs:
+        for kind, why in unmade.items():
+            if issubclass(kind, need.type) and not need.sequence:
+                raise NotApplicable(f"{_RESTS} {why}")
 
 
 def _latest(store: Mapping[type[Product], Product], wanted: type[Product]) -> Product | None:
     if wanted in store:
         return store[wanted]
     return next((p for t, p in reversed(list(store.items())) if issubclass(t, wanted)), None)
+
+
+def _leave_out(state: _State, step: Step, plugin: type[PipelineAlg[Any]], why: str) -> str:
+    """Take down what a step that does not apply would have made."""
+    root = why.removeprefix(f"{_RESTS} ") if why.startswith(_RESTS) else f"{step.name}, which {NOT_APPLIED}: {why}"
+    state.unmade |= dict.fromkeys(contract_of(plugin).outputs, root)
+    return why
 
 
 def _sequence(state: _State, need: Requirement) -> Sequence[Product] | None:
@@ -121,15 +149,15 @@ class ChainRunner:
         """Take the part through the chain. Never raises for what a plugin or the data do; the result says what failed."""
         state, watch = _State(key=key), observer or Silent()
         for index, step in enumerate(self.chain.steps):
-            before = dict(state.store)
+            before, unmade = dict(state.store), dict(state.unmade)
             if not state.cause:
                 self._step(state, step, read if index == 0 else None, watch)
             for use in step.qas:
-                self._qa(state, step, use, before, watch)
+                self._qa(state, step, use, (before, unmade), watch)
             del before
             self._let_go(state, self.chain.steps[index + 1 :])
         result = self._merge(state, tag, revision)
-        return Outcome(result=result, products=state.store, plots=tuple(state.plots), kept=state.kept)
+        return Outcome(result=result, products=state.store, plots=tuple(state.plots), kept=state.kept, made_by=state.made_by)
 
     def _let_go(self, state: _State, rest: Sequence[Step]) -> None:
         plugins = [s.plugin for s in rest if s.plugin is not None] + [q.plugin for s in rest for q in s.qas]
@@ -138,7 +166,7 @@ class ChainRunner:
             del state.store[kind]
 
     def _step(self, state: _State, step: Step, read: Read | None, watch: Observer) -> None:
-        start, failure = self.clock(), None
+        start, failure, left_out = self.clock(), None, None
         try:
             if read is not None:
                 self._read(state, read)
@@ -147,9 +175,13 @@ class ChainRunner:
         except (KeyboardInterrupt, GeneratorExit):
             raise
         except BaseException as error:  # a plugin may as well raise SystemExit
-            failure = Failure.of(error)
-            state.cause = f"step {step.name} failed: {failure.message}"
-        result = StepResult(name=step.name, algorithm=step.algorithm or "read", seconds=self.clock() - start, failure=failure)
+            if isinstance(error, NotApplicable) and step.plugin is not None:
+                left_out = _leave_out(state, step, step.plugin, describe(error))
+            else:
+                failure = Failure.of(error)
+                state.cause = f"step {step.name} failed: {failure.message}"
+        seconds, algorithm = self.clock() - start, step.algorithm or "read"
+        result = StepResult(name=step.name, algorithm=algorithm, seconds=seconds, failure=failure, not_applicable=left_out)
         state.steps.append(result)
         watch.step(result)
 
@@ -164,13 +196,15 @@ class ChainRunner:
             raise NotReadyYet(f"step {step.name} has no algorithm")
         algorithm: PipelineAlg[Any] = step.plugin(step.params.resolve(state.tags))
         contract = contract_of(step.plugin)
+        _refuse(state.unmade, contract.inputs)
         inputs = {r.name: self._input(state, r, state.store) for r in contract.inputs}
         made = algorithm.run(**inputs)  # type: ignore[attr-defined]
         for product in contract.products(step.algorithm, made):
             state.store.pop(type(product), None)
+            state.unmade.pop(type(product), None)
             state.store[type(product)] = product
             if product.label in self.keep:
-                state.kept[product.label] = product
+                state.kept[product.label], state.made_by[product.label] = product, step.name
 
     def _input(self, state: _State, need: Requirement, store: Mapping[type[Product], Product]) -> Product | Sequence[Product] | None:
         if need.sequence:
@@ -195,7 +229,7 @@ class ChainRunner:
         found = state.calibrations[wanted]
         return found[0] if found else None
 
-    def _qa(self, state: _State, step: Step, use: QaUse, before: Mapping[type[Product], Product], watch: Observer) -> None:
+    def _qa(self, state: _State, step: Step, use: QaUse, before: _Before, watch: Observer) -> None:
         start = self.clock()
         result = self._unknown(state, step, use, state.cause) if state.cause else self._measure(state, step, use, before)
         result = result.model_copy(update={"seconds": self.clock() - start})
@@ -209,12 +243,14 @@ class ChainRunner:
             name=use.name, step=step.name, group=use.plugin.group, status=Status.UNKNOWN, seconds=0.0, metrics=metrics, failure=failure
         )
 
-    def _measure(self, state: _State, step: Step, use: QaUse, before: Mapping[type[Product], Product]) -> QAResult:
+    def _measure(self, state: _State, step: Step, use: QaUse, before: _Before) -> QAResult:
         try:
             qa: MonitoringAlg[Any] = use.plugin(use.params.resolve(state.tags))
             needs = contract_of(use.plugin).inputs
+            _refuse(state.unmade, [r for r in needs if not r.before])
+            _refuse(before[1], [r for r in needs if r.before])
             measures: Measures = qa.measure(  # type: ignore[attr-defined]
-                **{r.name: self._input(state, r, before if r.before else state.store) for r in needs}
+                **{r.name: self._input(state, r, before[0] if r.before else state.store) for r in needs}
             )
             metrics = self.judge.measures(use.plugin.metrics, measures, state.tags)
             plots = [add_bands(p, metrics) for p in measures.plots]
@@ -229,7 +265,8 @@ class ChainRunner:
                 plots=[p.name for p in plots],
             )
         except NotApplicable as reason:
-            why = str(reason) or "does not apply"
+            said = describe(reason)
+            why = said if said != type(reason).__name__ else "does not apply"
             return QAResult(name=use.name, step=step.name, group=use.plugin.group, status=None, seconds=0.0, not_applicable=why)
         except (KeyboardInterrupt, GeneratorExit):
             raise
@@ -283,10 +320,24 @@ def _by(qa: str, reason: str) -> str:
     return "" if reason.startswith(f"{qa} ") else f" [{qa}]"
 
 
+def _left_out(steps: list[StepResult], qas: list[QAResult]) -> list[str]:
+    """``NORMAL: step compute_sky does not apply: no sky fibres; left out with it: subtract_sky, 3 QAs``, for each such step."""
+    out = []
+    for root in (s for s in steps if s.not_applicable and not s.not_applicable.startswith(_RESTS)):
+        resting = f"{_RESTS} {root.name},"
+        names = [s.name for s in steps if (s.not_applicable or "").startswith(resting)]
+        silent = sum((q.not_applicable or "").startswith(resting) for q in qas)
+        names += [f"{silent} QA{'s' if silent > 1 else ''}"] if silent else []
+        text = f"{Status.NORMAL}: step {root.name} {NOT_APPLIED}: {root.not_applicable}"
+        out.append(f"{text}; left out with it: {', '.join(names)}" if names else text)
+    return out
+
+
 def reasons_of(steps: list[StepResult], qas: list[QAResult]) -> list[str]:
     """Sentences that explain a verdict, worst first: failed steps, then every metric that is not NORMAL; nothing twice.
 
-    Metrics that were not measured at the same place for the same cause are one sentence. Each names its QA, where it does not begin with it.
+    Metrics that were not measured at the same place for the same cause are one sentence. Each names its QA, where it does not begin with it. At the
+    end stands what does not apply and was left out, whatever the verdict: what rests on it was not judged.
     """
     out = [f"UNKNOWN: step {s.name} failed: {s.failure.message}" for s in steps if s.failure]
     failed_step = bool(out)
@@ -306,4 +357,5 @@ def reasons_of(steps: list[StepResult], qas: list[QAResult]) -> list[str]:
         were = "was" if len(names) == 1 else "were"
         graded.append((Status.UNKNOWN.severity, f"UNKNOWN: {', '.join(names)} of {place} {were} not measured: {why}"))
     graded.sort(key=lambda g: -g[0])
+    graded += [(Status.NORMAL.severity, text) for text in _left_out(steps, qas)]
     return list(dict.fromkeys(out + [text for _, text in graded]))

@@ -2,46 +2,83 @@
 
 from __future__ import annotations
 
-import fnmatch
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
-from quicklook.ccd.arrays import Raw
 from quicklook.core.errors import BadData, MissingCalibration, QuicklookError
 from quicklook.core.product import Calibration
+from quicklook.io.calibbefore import compare_image
 from quicklook.io.calibentry import CalibEntry
-from quicklook.io.calibfile import checksum, loadable_kinds, misfit, read_kind
-from quicklook.io.calibreview import Review, review
+from quicklook.io.calibfile import checksum, damaged, loadable_kinds, misfit, read_kind
+from quicklook.io.calibheader import contradiction
+from quicklook.io.calibreview import review
+from quicklook.io.calibsize import CameraFacts, check_size
+from quicklook.io.calibspectra import compare_spectra
 from quicklook.io.calibstore import CalibIndexStore, FolderStore
-from quicklook.io.fitsfile import inspect
+from quicklook.io.reviewfacts import Review
 
 NOTHING_ADDED = "Nothing was added. Make the calibration again, or correct what is said of it."
-_RAW_KINDS = ("bias",)
-_IMAGES = ("bias", "dark", "pixflat", "mask")
-_FIBRES = {"psf": ("XTRACE",), "fiberflat": ("FIBERFLAT",), "pixeltraces": ("XPIXEL",)}
+OF_ANOTHER = (
+    "Say whose it is by its header; where its hardware has moved, say that (--serial or --when). Who knows better may say --unchecked: then it is "
+    "provisional."
+)
+SIZE_UNKNOWN = (
+    "Give --like FRAME, a raw frame of that camera (with --instrument or --site), or --raw FOLDER of such frames. Who knows that the size is right "
+    "may say --unchecked: then it is provisional."
+)
 
 
-def add_calibration(index: str | Path | CalibIndexStore, entry: CalibEntry, tags: Mapping[str, str] | None = None) -> CalibEntry:
+def add_calibration(
+    index: str | Path | CalibIndexStore, entry: CalibEntry, tags: Mapping[str, str] | None = None, *,
+    facts: CameraFacts | None = None, unchecked: bool = False,
+) -> CalibEntry:  # fmt: skip
     """Check the file of an entry and add it to an index; returns the entry as it was added, with its checksum.
 
-    `index` is a folder (it and its `calib.yaml` are made where need be) or a store; one of the same kind and path is replaced. `tags` are those of a
-    reading of the camera (raw_shape, image_shape, ...), where one is at hand. Nothing is added where it raises: BadData (the file is broken, is
-    not of its kind, holds what no such calibration holds, or is of another size than the camera), BadConfig and Transient (the index).
+    `index` is a folder (it and its `calib.yaml` are made where need be) or a store; one of the same kind and path is replaced. Its size is compared
+    with `tags`, those of a reading of the camera (raw_shape, image_shape), where one is at hand; else with others of its camera, else with `facts`.
+    Where none of them tells it is refused, but for `unchecked`: then the entry says so, and is provisional. Nothing is added where it raises: BadData
+    (the file is broken or damaged, is not of its kind, holds what no such calibration holds, is by its header of another camera, or is of another
+    size or arm than the camera), BadConfig and Transient (the index).
     """
     store = FolderStore(index, create=True) if isinstance(index, str | Path) else index
-    path = store.locate(entry)
+    path, tags = store.locate(entry), tags or {}
     try:
         sha256 = checksum(path)
-        calibration = examine(path, entry.of_kind, tags or {}, sha256=sha256).calibration
+        calibration = examine(path, entry.of_kind, tags, sha256=sha256).calibration
     except OSError as error:
-        raise BadData(f"{entry.kind} {path} is not added: it cannot be read: {error.strerror or error}", what_next=NOTHING_ADDED) from error
+        raise _refused(entry, f"it cannot be read: {error.strerror or error}", shown=str(path)) from error
     except QuicklookError as error:
-        raise BadData(f"{entry.kind} {path.name} is not added: {error}", what_next=NOTHING_ADDED) from error
-    if other := _size_misfit(store, entry, calibration):
-        raise BadData(f"{entry.kind} {path.name} is not added: {other}", what_next=NOTHING_ADDED)
-    added = entry.model_copy(update={"sha256": sha256})
+        raise _refused(entry, str(error)) from error
+    other = contradiction(path, entry)
+    if other and not (unchecked or entry.quality == "bad"):
+        raise _refused(entry, other, what_next=OF_ANOTHER)
+    size = check_size(store, entry, calibration, tags, facts)
+    if size.wrong:
+        raise _refused(entry, size.wrong)
+    if not (size.known or unchecked or entry.quality == "bad"):
+        raise _refused(entry, "nothing tells the size of its camera, so that one of a wrong size would be believed", what_next=SIZE_UNKNOWN)
+    spectra = compare_spectra(store, entry, calibration, facts)
+    if spectra.wrong:
+        raise _refused(entry, spectra.wrong)
+    image = compare_image(store, entry, calibration)
+    if image.wrong:
+        raise _refused(entry, image.wrong)
+    added = entry.model_copy(update={"sha256": sha256, "shapes": dict(size.shapes), "size_unchecked": not size.known})
+    added = _doubted(added, "; ".join(filter(None, (spectra.doubt, image.doubt, other))))
     store.add(added)
     return added
+
+
+def _refused(entry: CalibEntry, why: str, *, shown: str = "", what_next: str = NOTHING_ADDED) -> BadData:
+    return BadData(f"{entry.kind} {shown or Path(entry.path).name} is not added: {why}", what_next=what_next)
+
+
+def _doubted(entry: CalibEntry, doubt: str) -> CalibEntry:
+    """Provisional at best where its size was not checked, or where there is a doubt, which is noted in its comment."""
+    if not (doubt or entry.size_unchecked):
+        return entry
+    comment = entry.comment if doubt in entry.comment else "; ".join(filter(None, (entry.comment, doubt)))
+    return entry.model_copy(update={"quality": "bad" if entry.quality == "bad" else "provisional", "comment": comment})
 
 
 class Examined:
@@ -57,96 +94,13 @@ def examine(path: Path, kind: str, tags: Mapping[str, str], *, sha256: str = "")
     """Load a calibration and look at it. Raises BadData (unreadable, not what it should be, or not fit for the tags), MissingCalibration."""
     try:
         calibration = read_kind(path, kind, sha256=sha256)
+        damage = damaged(path)
     except OSError as error:
         raise BadData(f"it cannot be read: {error.strerror or error}") from error
-    found, other = review(calibration), misfit(calibration, tags)
-    if wrong := [*found.wrong, *([other] if other else [])]:
+    found = review(calibration)
+    if wrong := [*found.wrong, *filter(None, (misfit(calibration, tags), damage))]:
         raise BadData("; ".join(wrong))
     return Examined(calibration, found)
-
-
-def _size_misfit(store: CalibIndexStore, entry: CalibEntry, calibration: Calibration) -> str:
-    """What others of the same camera and time contradict its size; empty where none does."""
-    own_image, own_fibres = image_shape(calibration), fibre_count(calibration)
-    for other in store.entries():
-        if other.quality == "bad" or (other.of_kind, other.path) == (entry.of_kind, entry.path) or not together(entry, other):
-            continue
-        shape, fibres = _header_sizes(store.locate(other), other.of_kind)
-        if shape and own_image and not _agree(own_image, shape, entry.of_kind, other.of_kind):
-            return f"it has {_size(own_image)} pixels, {other.path} of the same camera has {_size(shape)}; {_CHANGED}"
-        if fibres and own_fibres and fibres != own_fibres:
-            return f"it has {own_fibres} fibres, {other.path} of the same camera has {fibres}; {_CHANGED}"
-    return ""
-
-
-_CHANGED = "if the detector has changed, let the other one end before this one begins (valid_to, valid_from), or name their hardware (serial, when)"
-
-
-def _agree(own: tuple[int, int], other: tuple[int, int], kind: str, other_kind: str) -> bool:
-    """Equal; or one of them is a bias of the raw shape, which has no fewer pixels than the image, however that is turned."""
-    if own == other or kind == other_kind:
-        return own == other
-    return (kind in _RAW_KINDS and _holds(own, other)) or (other_kind in _RAW_KINDS and _holds(other, own))
-
-
-def _holds(raw: tuple[int, int], image: tuple[int, int]) -> bool:
-    """Whether a raw frame of that shape can hold that image: strips may be added, at most as much again; without any it may still be turned."""
-    big, small = sorted(raw), sorted(image)
-    return all(s <= b <= 2 * s for b, s in zip(big, small, strict=True))
-
-
-def _size(shape: tuple[int, int]) -> str:
-    return f"{shape[1]} x {shape[0]}"
-
-
-def image_shape(calibration: Calibration) -> tuple[int, int] | None:
-    """Pixels [ny, nx] of the detector that it belongs to; None where it does not say."""
-    pixels: Raw | None = getattr(calibration, "pixels", None)
-    if pixels is not None and pixels.ndim == 2:
-        return (int(pixels.shape[0]), int(pixels.shape[1]))
-    size = (getattr(calibration, "npix_y", 0), getattr(calibration, "npix_x", 0))
-    return size if all(size) else None
-
-
-def fibre_count(calibration: Calibration) -> int:
-    """Number of fibres; 0 where it has none of its own."""
-    fibre = getattr(calibration, "fiber", None) if calibration.kind in _FIBRES else None
-    return 0 if fibre is None else len(fibre)
-
-
-def _header_sizes(path: Path, kind: str) -> tuple[tuple[int, int] | None, int]:
-    """The same of a file, by its headers alone; nothing where it cannot be read: then it contradicts nobody."""
-    if kind not in _IMAGES and kind not in _FIBRES:
-        return None, 0
-    try:
-        structure = inspect(path)
-    except QuicklookError:
-        return None, 0
-    if kind in _IMAGES:
-        images = [h for h in structure.hdus if h.is_image and len(h.shape) == 2]
-        named = [h for h in images if h.name in (kind.upper(), "IMAGE")]
-        return ((named or images)[0].shape[0], (named or images)[0].shape[1]) if images else None, 0
-    hdu = next((h for h in structure.hdus if h.name in _FIBRES[kind] and len(h.shape) == 2), None)
-    if hdu is None:
-        return None, 0
-    nx, ny = (next((h.header[k] for h in structure.hdus if isinstance(h.header.get(k), int)), 0) for k in ("NPIX_X", "NPIX_Y"))
-    return (int(ny), int(nx)) if kind != "fiberflat" and nx and ny else None, hdu.shape[0]
-
-
-def together(one: CalibEntry, other: CalibEntry) -> bool:
-    """Whether a frame could meet both: camera, hardware and nights have something in common."""
-    apart = (one.valid_to or 99_999_999) < (other.valid_from or 0) or (other.valid_to or 99_999_999) < (one.valid_from or 0)
-    if bool(one.serial) != bool(other.serial) and ("*",) in (one.camera, other.camera):
-        return False  # what follows its hardware says nothing of the camera where that stands
-    tags = [(one.instrument, other.instrument), (one.camera, other.camera)]
-    tags += [(one.serial, other.serial)] if one.serial and other.serial else []
-    tags += [(one.when[t], other.when[t]) for t in one.when if t in other.when]
-    return not apart and all(_overlap(a, b) for a, b in tags)
-
-
-def _overlap(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
-    pairs: Iterator[tuple[str, str]] = ((a.lower(), b.lower()) for a in one for b in other)
-    return any(fnmatch.fnmatchcase(a, b) or fnmatch.fnmatchcase(b, a) for a, b in pairs)
 
 
 def check_kind(kind: str) -> None:

@@ -13,6 +13,8 @@ from quicklook.core.errors import QuicklookError
 from quicklook.io.calibadd import examine
 from quicklook.io.calibchoice import Candidate, in_order, nights_misfit
 from quicklook.io.calibentry import NOT_STATED, CalibEntry, nights_text
+from quicklook.io.calibfile import checksum
+from quicklook.io.calibstore import INDEX, FolderStore
 
 SUFFIXES = (".fits", ".fits.gz", ".fits.fz", ".fit", ".fts")
 
@@ -80,13 +82,28 @@ def take_census(index: Listed, folder: Path, told: Callable[[EntryCheck], None] 
 
 
 def check_entry(index: Listed, entry: CalibEntry) -> EntryCheck:
-    """Load the file of an entry, compare its checksum and look at its values."""
+    """Load the file of an entry, compare its checksum, and its size with the recorded one, and look at its values."""
     path = index.locate(entry)
     try:
-        examine(path, entry.of_kind, {}, sha256=entry.sha256)
+        examine(path, entry.of_kind, entry.shapes, sha256=entry.sha256)
     except QuicklookError as error:
         return EntryCheck(entry=entry, path=path, wrong=str(error))
     return EntryCheck(entry=entry, path=path)
+
+
+def write_checksums(folder: Path, census: Census) -> list[CalibEntry]:
+    """Write the checksum of every file that was found in order into its entry where that has none; returns those entries.
+
+    From then on damage is found when the file is used. Raises BadConfig, Transient, OSError.
+    """
+    if not (folder / INDEX).is_file():  # a DESI tree has no place for them
+        return []
+    store = FolderStore(folder)
+    listed = store.entries()
+    lacking = [c for c in census.checks if not (c.wrong or c.entry.sha256) and c.entry.quality != "bad" and c.entry in listed]
+    for check in lacking:
+        store.stamp(check.entry, checksum(check.path))
+    return [c.entry for c in lacking]
 
 
 def unlisted(index: Listed, folder: Path) -> Iterator[Path]:

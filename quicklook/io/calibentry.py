@@ -32,12 +32,13 @@ def as_night(value: Any) -> Any:
     return int(text)
 
 
-def _words(value: Any) -> Any:
+def as_words(value: Any) -> Any:
+    """One name as a list of it."""
     return value if isinstance(value, list | tuple) else (value,)
 
 
 Night = Annotated[int | None, BeforeValidator(as_night)]
-Names = Annotated[tuple[str, ...], BeforeValidator(_words)]
+Names = Annotated[tuple[str, ...], BeforeValidator(as_words)]
 
 
 class CalibEntry(BaseModel):
@@ -59,6 +60,8 @@ class CalibEntry(BaseModel):
     default: bool = Field(False, description="used where no other one is valid; on any night, unless it says from when or to when")
     stale_days: float | None = Field(None, gt=0, description="older than this it gives a warning; default: stale_days of the index for its kind")
     sha256: str = Field("", pattern="^([0-9a-f]{64})?$", description="checksum of the file when it was added; one that has changed is not used")
+    shapes: dict[str, str] = Field({}, description="size of the camera that it was compared with: raw_shape, image_shape, each as `ny,nx`")
+    size_unchecked: bool = Field(False, description="nobody could tell the size of its camera when it was added: it is provisional")
     comment: str = Field("", description="anything worth knowing")
 
     @model_validator(mode="after")

@@ -26,10 +26,11 @@ from quicklook.ccd.spectra import FiberFlat, FluxCalib, TraceSet
 from quicklook.core.errors import BadConfig, BadData, MissingCalibration, NotReadyYet
 from quicklook.core.product import Calibration
 from quicklook.core.yamlsource import validate
-from quicklook.io.calibreview import review
+from quicklook.io.calibreview import glance, review
 from quicklook.io.calibtables import read_pixeltraces, read_ptc, read_refarc, read_refflat
 from quicklook.io.configfiles import read_config
 from quicklook.io.fitsfile import FitsFile, open_fits
+from quicklook.io.fitssum import WRITE_AGAIN, wrong_sums
 from quicklook.io.flatfile import read_fiberflat, read_fluxcalib
 from quicklook.io.hdu import HduInfo
 from quicklook.io.spectrafile import read_sky
@@ -49,10 +50,13 @@ _UNITS = {
 }
 MAX_LOST = 0.5
 """A calibration image of which more than this is no number is not used. Fewer are masked in the frame, and counted by a QA."""
+MAX_HIGH_BITS = 1e-4
+"""Fraction of the pixels of a mask that may have bits above 15: masks in use have fewer than sixteen kinds of bad pixels."""
+_FEW_PIXELS = 8
 DARK_MATTERS = 0.3e-3
 """Error of a pixel of a dark, electron/s, below which it adds less than 1 % to the variance of a read noise of 3 electron in 1000 s."""
 _REVIEWED = ("psf", "pixeltraces", "fiberflat", "sky")
-"""Kinds whose values are looked at whenever they are loaded: it takes a few hundredths of a second."""
+"""Kinds whose values are all looked at whenever they are loaded: it takes a few hundredths of a second. Of images some are (`glance`)."""
 _TABLE: dict[str, tuple[Loader, Check, Adapt]] = {}
 
 
@@ -93,11 +97,22 @@ def misfit(calibration: Calibration, tags: Mapping[str, str]) -> str:
 def _checked(path: Path, loader: Loader, sha256: str) -> Calibration:
     """Loaded, where it is the file that was added. One that cannot be read is told as such: that says more than its checksum."""
     made = loader(path)
-    if made.kind in _REVIEWED and (wrong := review(made).wrong):
+    if wrong := review(made).wrong if made.kind in _REVIEWED else glance(made):
         raise BadData("; ".join(wrong))
+    if not sha256 and (damage := damaged(path)):
+        raise BadData(damage)
     if sha256 and checksum(path) != sha256:
         raise BadData("it is not the file that was added to the index, its checksum differs; restore it, or add it again with `quicklook calib add`")
     return made
+
+
+def damaged(path: Path) -> str:
+    """What the sums in a FITS file say against it, and what to do; empty where they hold, where it has none, and for other files."""
+    try:
+        wrong = wrong_sums(path)
+    except BadData:  # lists of lines and fibres are text
+        return ""
+    return f"{wrong}. {WRITE_AGAIN}" if wrong else ""
 
 
 def checksum(path: Path) -> str:
@@ -206,6 +221,9 @@ def _mask(path: Path) -> BadPixelMask:
     if pixels.dtype.kind not in "iu":
         raise BadData(f"{hdu.label} holds {pixels.dtype}, a mask holds whole numbers")
     known = 2 * PixelMask.BADREADNOISE - 1
+    high = np.count_nonzero(pixels >> 16) if pixels.dtype.itemsize > 2 else 0
+    if high > max(_FEW_PIXELS, MAX_HIGH_BITS * pixels.size):
+        raise BadData(f"{high} of its pixels are negative or have bits above 15, which no mask has; the file is damaged")
     out = (pixels & known).astype(np.uint16)
     out[(pixels & ~np.array(known, dtype=pixels.dtype)) != 0] |= np.uint16(PixelMask.BAD)
     return BadPixelMask(pixels=out)

@@ -15,6 +15,7 @@ from quicklook.io.atomic import atomic
 from quicklook.io.calibadd import NOTHING_ADDED, add_calibration, check_kind
 from quicklook.io.calibentry import CalibEntry, as_night, kind_name
 from quicklook.io.calibfile import checksum
+from quicklook.io.calibsize import CameraFacts
 from quicklook.io.calibstore import INDEX, FolderStore
 from quicklook.io.fitsfile import inspect
 from quicklook.io.hdu import HduInfo
@@ -27,14 +28,15 @@ _MOST = 100
 
 def import_calibration(
     folder: Path, file: Path, fields: Mapping[str, Any], tags: Mapping[str, str], *, in_place: bool = False,
-    replaced: Callable[[CalibEntry], None] = lambda _entry: None,
+    replaced: Callable[[CalibEntry], None] = lambda _entry: None, facts: CameraFacts | None = None, unchecked: bool = False,
 ) -> CalibEntry:  # fmt: skip
     """Add `file` to the index of a folder, copied into it unless it lies there or `in_place`; `fields` are those of the entry.
 
     What is not given is that of the entry that lists the file already (`replaced` hears of it), else that of its header, where a builder of ours
     wrote it: kind, camera, instrument, night (from which it is valid), exposures, quality (CALKIND, CAMERA, INSTRUME, NIGHT, MADEnn, QUALITY). Of a
     file that has changed since, the header says night, exposures and quality. Nothing stays where it is refused: BadConfig (fields, or another file
-    of that name), BadData (called bad by its header or entry, and no quality is given; a raw frame), and as `add_calibration`.
+    of that name), BadData (called bad by its header or entry, and no quality is given; a raw frame), and as `add_calibration`, which `tags`, `facts`
+    and `unchecked` are for.
     """
     folder = folder.parent if folder.name == INDEX else folder
     if not file.is_file():
@@ -60,7 +62,7 @@ def import_calibration(
         raise BadData(f"{file.name} is not added: it holds whole numbers of 16 bit and no CALKIND, so it is a raw frame", what_next=_RAW_FRAME)
     copied = not (inside or in_place) and _copy(file, target)
     try:
-        added = add_calibration(folder, entry, tags)
+        added = add_calibration(folder, entry, tags, facts=facts, unchecked=unchecked)
     except QuicklookError:
         if copied:
             target.unlink(missing_ok=True)
@@ -92,7 +94,8 @@ def _known(file: Path, header: Mapping[str, Any], before: CalibEntry | None) -> 
     except OSError as error:
         raise BadData(f"{file} cannot be read: {error.strerror or error}", what_next=NOTHING_ADDED) from error
     made = {} if same or not before.sha256 else {k: header[k] for k in ("night", "made_from") if k in header}
-    return {**old, **made, "quality": max(header.get("quality", "good"), before.quality, key=_QUALITIES.index)}
+    quality = "good" if before.size_unchecked and before.quality == "provisional" else before.quality  # provisional for want of a size alone
+    return {**old, **made, "quality": max(header.get("quality", "good"), quality, key=_QUALITIES.index)}
 
 
 def _who_says_bad(header: Mapping[str, Any], before: CalibEntry | None) -> str:

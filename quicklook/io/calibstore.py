@@ -13,7 +13,7 @@ from quicklook.core.errors import BadConfig, Transient
 from quicklook.core.yamlsource import parse_yaml, validate
 from quicklook.io.atomic import atomic
 from quicklook.io.calibentry import CalibEntry, CalibIndex
-from quicklook.io.calibtext import EMPTY, with_entry
+from quicklook.io.calibtext import EMPTY, with_checksum, with_entry
 from quicklook.io.configfiles import read_config
 
 INDEX = "calib.yaml"
@@ -80,11 +80,19 @@ class FolderStore:
         """See `CalibIndexStore.add`: comments are kept; the file is written beside and renamed, one writer at a time."""
         with locked(self.folder):
             path = self.folder / INDEX
-            text = _read(path) if path.exists() else EMPTY
-            changed = with_entry(text, str(path), entry)
-            validate(CalibIndex, parse_yaml(changed, str(path)))
-            with atomic(path) as f:
-                f.write(changed.encode())
+            self._write(with_entry(_read(path) if path.exists() else EMPTY, str(path), entry))
+
+    def stamp(self, entry: CalibEntry, sha256: str) -> None:
+        """Write a checksum into an entry that has none. Raises BadConfig (it is not there any more), Transient."""
+        with locked(self.folder):
+            path = self.folder / INDEX
+            self._write(with_checksum(_read(path), str(path), entry, sha256))
+
+    def _write(self, text: str) -> None:
+        path = self.folder / INDEX
+        validate(CalibIndex, parse_yaml(text, str(path)))
+        with atomic(path) as f:
+            f.write(text.encode())
 
     def _current(self) -> CalibIndex:
         path = self.folder / INDEX

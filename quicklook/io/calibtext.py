@@ -35,6 +35,26 @@ def with_entry(text: str, source: str, entry: CalibEntry) -> str:
     return changed
 
 
+def with_checksum(text: str, source: str, entry: CalibEntry, sha256: str) -> str:
+    """The text with a checksum written into an entry that stands in it, which keeps its place. Raises BadConfig where the entry is not there."""
+    doc = parse_yaml(text, source)
+    index = validate(CalibIndex, doc)
+    if entry not in index.calibrations:
+        raise BadConfig(f"{source}: the entry for {entry.path} has changed; try again")
+    i = index.calibrations.index(entry)
+    wanted = (*index.calibrations[:i], entry.model_copy(update={"sha256": sha256}), *index.calibrations[i + 1 :])
+    lines = text.splitlines()
+    if span := _span(lines, doc.line(("calibrations", i))):
+        first, after = span
+        if lines[first].lstrip("- ").startswith("{"):
+            lines[after - 1] = re.sub(r"\s*\}(\s*(#.*)?)\Z", lambda end: f", sha256: {json.dumps(sha256)}}}{end[1]}", lines[after - 1])
+        else:
+            indent = len(lines[first]) - len(lines[first].lstrip())
+            lines.insert(after, f"{' ' * (indent + 2)}sha256: {json.dumps(sha256)}")
+    changed = "\n".join(lines) + "\n"
+    return changed if _entries(changed, source) == wanted else _anew(text, index, wanted)
+
+
 def _entries(text: str, source: str) -> tuple[CalibEntry, ...]:
     try:
         return validate(CalibIndex, parse_yaml(text, source)).calibrations

@@ -16,6 +16,7 @@ from quicklook.core.errors import BadConfig
 from quicklook.core.product import Calibration
 from quicklook.io.atomic import atomic
 from quicklook.io.configfiles import find_config, list_configs
+from quicklook.io.fitssum import write_sums
 from quicklook.io.fitswrite import Card, cards_of, write_image_hdu
 from quicklook.io.flatfile import put_fiberflat, put_fluxcalib
 from quicklook.io.spectrafile import put_sky
@@ -51,6 +52,8 @@ def check_writable(kinds: Iterable[str]) -> None:
 def write_calibration(product: Calibration, path: str | Path, cards: Mapping[str, HeaderValue] | None = None, *, sync: bool = True) -> Path:
     """Write a calibration whole or not at all; `cards` (CAMERA, NIGHT, what it was made from) go into the first header. Returns the path.
 
+    Each HDU carries its sums (CHECKSUM, DATASUM), so that damage is found wherever the file goes.
+
     Read again by `load_calibration`, it is the same, but for a variance, which goes through its inverse (a float32). Raises BadConfig for a kind that
     has no form on disk, and as `quicklook.io.atomic.atomic`.
     """
@@ -59,6 +62,7 @@ def write_calibration(product: Calibration, path: str | Path, cards: Mapping[str
         raise BadConfig(f"a calibration {product.kind!r} has no form on disk; there are {', '.join(sorted(_WRITERS))}")
     with atomic(path, sync=sync) as f:
         put(f, product, [("CALKIND", product.kind, "kind of the calibration"), *cards_of(cards or {})])
+        write_sums(f)
     return Path(path)
 
 

@@ -229,10 +229,13 @@ def _exposure(instrument: Instrument, headers: Headers, unit: Unit, start: datet
         start=start,
         airmass=facts.number_field("airmass", h.airmass, headers, on_sky, 0.99, 60),
         seeing=facts.number_field("seeing in arcsec", h.seeing, headers, on_sky, 0.05, 30),
+        transparency=facts.number_field("transparency", h.transparency, headers, on_sky, 0.0, 3.0),
         temperature_c=facts.number_field("temperature of the detector", h.temperature, headers, Problems(), -273.15, 100.0),
         object=facts.text_of(h.object, headers),
         ra_deg=facts.angle_field("right ascension", h.ra, headers, on_sky, hours=True),
         dec_deg=facts.angle_field("declination", h.dec, headers, on_sky, hours=False),
+        fibre_area_arcsec2=instrument.fibre_area_arcsec2,
+        pixel_area_um2=None if instrument.pixel_size_um is None else instrument.pixel_size_um[0] * instrument.pixel_size_um[1],
     )
 
 

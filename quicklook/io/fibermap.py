@@ -70,7 +70,8 @@ def make_fibermap(table: Mapping[str, Raw], source: str, header: Header | None =
         column.flags.writeable = False
     about = {} if header is None else {k: v for k, v in header.items() if v is not None and not _STRUCTURE.fullmatch(k)}
     return FiberMap(
-        fiber=fiber, objtype=names, columns=columns, units={} if header is None else column_units(header), header=about, source=source
+        fiber=fiber, objtype=names, columns=columns, units={} if header is None else column_units(header), header=about, source=source,
+        stated=objtype is not None,
     )  # fmt: skip
 
 

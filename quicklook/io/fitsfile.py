@@ -62,12 +62,12 @@ class FitsFile:
         self._source = source
         self.structure = _walk(source)
 
-    def pixels(self, which: str | int) -> Raw:
-        """Pixels of an image HDU, [ny, nx], native byte order. See `read_pixels`."""
+    def pixels(self, which: str | int, *, narrow: bool = False) -> Raw:
+        """Pixels of an image HDU, [ny, nx], native byte order. See `read_pixels`, and `quicklook.io.pixels.pixels_of` for `narrow`."""
         from quicklook.io.pixels import pixels_of
 
         with system_errors(self._source.path):
-            return pixels_of(self._source, self.structure.hdu(which))
+            return pixels_of(self._source, self.structure.hdu(which), narrow=narrow)
 
 
 @contextmanager

@@ -20,6 +20,9 @@ from quicklook.io.headercards import exposure_cards
 from quicklook.io.spectrafile import Provenance, put_rows_of
 from quicklook.io.tablefile import write_table_hdu
 
+MAX_LOST = 0.1
+"""Fraction of the samples that may be no numbers without being masked: the ends of spectra; where more are, something failed when it was made."""
+
 
 def read_fiberflat(path: str | Path) -> FiberFlat:
     """A fibre flat: FIBERFLAT, IVAR, MASK [nfibre, nwave], MEANSPEC, WAVELENGTH [nwave] or [nfibre, nwave], optional FIBERMAP.
@@ -34,10 +37,17 @@ def read_fiberflat(path: str | Path) -> FiberFlat:
     good = np.isfinite(flat) & np.isfinite(ivar)
     if not good.any():
         raise BadData(f"{hdus.path.name} holds no finite fibre flat")
+    _check_lost(hdus, ~good & (mask == 0) & ~(ivar <= 0))
     flat[~good], ivar[~good] = 1.0, 0.0
     wave = rising_waves(hdus, (flat.shape[1:], flat.shape))
     mean = hdus.array("MEANSPEC", np.float32, ndim=(1,)) if hdus.has("MEANSPEC") else np.ones(flat.shape[1], np.float32)
     return FiberFlat(flat=flat, ivar=ivar, mask=mask, wave=wave, meanspec=mean, fiber=_fibres(hdus, len(flat)))
+
+
+def _check_lost(hdus: Hdus, lost: Raw) -> None:
+    """Raises BadData where too many values are no numbers although they are stated to be good."""
+    if (share := float(lost.mean())) > MAX_LOST:
+        raise BadData(f"{hdus.path.name}: {100 * share:.3g} % of its values are no numbers and not masked (at most {100 * MAX_LOST:g} % may be)")
 
 
 def _plane(hdus: Hdus, name: str, dtype: Any, shape: tuple[int, ...]) -> Raw:
@@ -108,6 +118,7 @@ def read_fluxcalib(path: str | Path) -> FluxCalib:
     calib = hdus.array(0, np.float32, ndim=(1, 2))
     if not np.isfinite(calib).any():
         raise BadData(f"{hdus.path.name} holds no finite flux calibration")
+    _check_lost(hdus, ~np.isfinite(calib) & (~_unusable(hdus, calib) if calib.ndim == 2 else True))
     calib[~np.isfinite(calib)] = 0.0
     wave = rising_waves(hdus, (calib.shape[-1:],))
     if calib.ndim == 2:

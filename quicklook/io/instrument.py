@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PositiveFloat, field_validator, model_validator
 
 from quicklook.core.errors import BadConfig
 from quicklook.io.badamps import complaints, split_words
@@ -197,6 +197,7 @@ class HeaderMap(Part):
     program: FieldSpec = _fields("PROGRAM", case="lower", description="dark, bright, ...")
     airmass: FieldSpec = _fields("AIRMASS", description="airmass")
     seeing: FieldSpec = _fields("SEEING", description="seeing, arcsec")
+    transparency: FieldSpec = _fields("TRANSPAR", description="transparency of the sky, from guide cameras; 1 on a clear night")
     temperature: FieldSpec = _fields("DETTEMP", "CCDTEMP", description="temperature of the detector, degree Celsius")
     ra: FieldSpec = _fields("RA", description="right ascension: degree as a number, hours as a text with colons")
     dec: FieldSpec = _fields("DEC", description="declination, degree")
@@ -319,6 +320,9 @@ class Instrument(Part):
     chains: dict[str, str] = Field({}, description="chain by flavor, where the site names none; default: `zero` for zeros, `raw` for all others")
     flavors: tuple[str, ...] = Field(
         ("science", "arc", "flat", "zero", "dark"), description="flavors of its exposures; any other is a problem"
+    )
+    pixel_size_um: tuple[PositiveFloat, PositiveFloat] | None = Field(
+        None, description="size of a pixel as it is read out (binned), [x, y], micrometre; null: not known, and no rate per cm2 is measured"
     )
     fibre_area_arcsec2: float | None = Field(None, gt=0, description="area on the sky of a fibre (or aperture), square arcsec")
     zero_points_mag: dict[str, float] = Field({}, description="by arm or camera: AB magnitude that gives one electron a second")

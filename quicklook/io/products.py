@@ -20,6 +20,8 @@ from quicklook.io.fibermap import put_fibermap
 from quicklook.io.fitswrite import Card, cards_of, write_image_hdu
 from quicklook.io.flatfile import write_fiberflat
 from quicklook.io.headercards import exposure_cards
+from quicklook.io.imagefile import put_amplifiers
+from quicklook.io.recordfile import RECORDS, write_record
 from quicklook.io.spectrafile import write_frame, write_sky
 from quicklook.io.tracefile import write_traces
 
@@ -40,12 +42,14 @@ class WriteContext:
 
 
 Writer = Callable[[Path, Any, WriteContext], None]
-_WRITERS: dict[str, tuple[str, Writer]] = {}
+_WRITERS: dict[str, tuple[str, Writer, str]] = {}
+STEP_CARD = "STEP"
+"""Keyword that says which step of the chain has made a product."""
 
 
-def register_writer(label: str, prefix: str, writer: Writer) -> None:
-    """Say how products of a label (kind or stage) are written, and how their files begin."""
-    _WRITERS[label] = (prefix, writer)
+def register_writer(label: str, prefix: str, writer: Writer, suffix: str = ".fits") -> None:
+    """Say how products of a label (kind or stage) are written, and how their files begin and end."""
+    _WRITERS[label] = (prefix, writer, suffix)
 
 
 def can_write(label: str) -> bool:
@@ -57,7 +61,8 @@ def product_name(label: str, camera: str, expid: int) -> str:
     """Name of the file of a product, such as ``preproc-r0-00000102.fits``. Raises BadConfig for a label that has no form on disk."""
     if label not in _WRITERS:
         raise BadConfig(f"a product {label!r} has no form on disk; there are {', '.join(sorted(_WRITERS))}")
-    return f"{_WRITERS[label][0]}-{camera}-{expid:08d}.fits"
+    prefix, _, suffix = _WRITERS[label]
+    return f"{prefix}-{camera}-{expid:08d}{suffix}"
 
 
 def write_product(product: Product, folder: str | Path, context: WriteContext) -> Path:
@@ -107,7 +112,8 @@ def write_preproc(
 ) -> None:
     """Write a preprocessed image: HDUs IMAGE, IVAR (float32), MASK (int32), READNOISE (float32, electron), and FIBERMAP where it is given.
 
-    In the DESI data model. `provenance` are further cards (see `provenance_cards`); corrections made and skipped are cards too. Measured with
+    In the DESI data model; a table AMPLIFIERS with what was measured of each of them. `provenance` are further cards (see `provenance_cards`);
+    corrections made and skipped are cards too. Measured with
     4114 x 4128 pixels: 0.2 s, of the 0.93 s of the peer (NUMBERS.md); the disk of that machine takes 0.27 s for as many zeros.
     """
     cards = [*exposure_cards(exposure, image.camera), *_amplifier_cards(image), *_correction_cards(image), *cards_of(provenance or {})]
@@ -118,6 +124,7 @@ def write_preproc(
         write_image_hdu(f, image.read_noise_image(), name="READNOISE", cards=[("BUNIT", "electron")])
         if fibermap is not None:
             put_fibermap(f, fibermap)
+        put_amplifiers(f, image)
 
 
 def _correction_cards(image: Image) -> list[Card]:
@@ -135,6 +142,10 @@ def _frame(path: Path, frame: Frame, context: WriteContext) -> None:
 
 def _sky(path: Path, sky: SkyModel, context: WriteContext) -> None:
     write_sky(path, sky, context.exposure, context.camera, context.provenance, fibermap=context.fibermap, sync=context.sync)
+
+
+def _record(path: Path, product: Product, context: WriteContext) -> None:
+    write_record(path, product, str(context.provenance.get(STEP_CARD, "")), sync=context.sync)
 
 
 def _psf(path: Path, traces: TraceSet, context: WriteContext) -> None:
@@ -156,5 +167,7 @@ register_writer("sky", "sky", _sky)
 register_writer("fiberflat", "fiberflat", _fiberflat)
 for _stage in ("frame", "fframe", "sframe", "cframe"):
     register_writer(_stage, _stage, _frame)
+for _kind in RECORDS:
+    register_writer(_kind, _kind, _record, ".npz")
 for _kind in ("bias", "dark", "pixflat", "mask", "pixeltraces", "fluxcal", "ptc", "refarc", "refflat"):
     register_writer(_kind, _kind, _calibration)

@@ -17,6 +17,7 @@ from quicklook.ccd.arrays import Raw
 from quicklook.ccd.exposure import Arrival, Companion, Exposure, FiberMap
 from quicklook.ccd.image import RawImage
 from quicklook.ccd.pixeltraces import Spectrograph
+from quicklook.ccd.strips import TOP_OF_CONVERTER
 from quicklook.core.errors import BadConfig, BadData, QuicklookError
 from quicklook.core.keys import Unit
 from quicklook.core.product import Product
@@ -166,10 +167,12 @@ class FitsReader(Reader):
         if any(h is not None for h in hdus.values()):
             pixels, tiles = _side_by_side(f, {n: h for n, h in hdus.items() if h is not None})
         else:
-            pixels = _checked(_as_raw(f.pixels(hdu.index)), f"{examined.structure.path.name}, {hdu.label}")
+            pixels = _checked(_as_raw(f.pixels(hdu.index, narrow=True)), f"{examined.structure.path.name}, {hdu.label}")
             one = Tile(headers=examined.headers, shape=_two_axes(pixels.shape))
             tiles = dict.fromkeys(layout.amplifiers, one)
         amplifiers = marked(self.instrument, camera, build_amplifiers(camera, layout, tiles, examined.problems))
+        if hdu.header.get("BITPIX") == 32 and pixels.dtype == np.uint16 and any((a.saturation or 0) > TOP_OF_CONVERTER for a in amplifiers):
+            pixels = pixels.astype(np.int32)  # the top of uint16 would be taken for saturated
         return RawImage(camera=camera, pixels=pixels, amplifiers=amplifiers, header=hdu.header, orientation=orientation_of(self.instrument, layout))
 
     def _arrival(self, examined: Examined, camera: str | None) -> Arrival:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -56,3 +56,17 @@ def set_aside(qa_file: Path, revision: int) -> bool:
     for path in (*mine, qa_file):
         path.rename(of_revision(path, there))
     return True
+
+
+def set_aside_unit_plots(folder: Path, path: Path, names: Iterable[str], revision: int) -> None:
+    """Keep the plots of an exposure as a whole that an earlier revision has written, under its number.
+
+    `path` is the file of plots as data, `names` those of its plots; `folder` has the files of the exposure. Raises OSError.
+    """
+    earlier = max((n for n in _revisions(folder) if n < revision), default=None)
+    if earlier is None:
+        return
+    suffix = path.stem.removeprefix("plots")
+    for old in (*(path.with_name(f"{name}{suffix}.png") for name in names), path):
+        if old.is_file():
+            old.rename(of_revision(old, earlier))

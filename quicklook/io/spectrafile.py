@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -37,7 +38,8 @@ def write_frame(
     """Write spectra: FLUX, IVAR (float32), MASK (int32), WAVELENGTH (float64, Angstrom), SIGMA (float32, Angstrom), FIBERMAP, SCORES.
 
     What had to be assumed is in the cards ASSUMnn. SCORES holds FIBER and TARGETID, and the columns of `scores` of the same fibres that are of
-    this stage or of one before it. Measured with 500 x 4128 samples: 0.1 s (the peer takes 0.16 s for less, NUMBERS.md).
+    this stage or of one before it. STATEDNOISE (float32 [fibre, block]) where the frame knows it, see `Frame`.
+    Measured with 500 x 4128 samples: 0.1 s (the peer takes 0.16 s for less, NUMBERS.md).
     """
     cards: list[Card] = [("BUNIT", frame.unit), ("STAGE", frame.stage, "what was done"), *exposure_cards(exposure, frame.camera)]
     cards += [(f"ASSUM{i:02d}", text) for i, text in enumerate(frame.assumed)]
@@ -50,6 +52,8 @@ def write_frame(
         put_fibermap(f, frame.fibermap)
         columns, units = _score_columns(frame, scores)
         write_table_hdu(f, columns, name="SCORES", units=units)
+        if frame.stated_noise is not None:
+            write_image_hdu(f, frame.stated_noise, name="STATEDNOISE", cards=[("BUNIT", "", "variance, stated over measured")])
 
 
 def _score_columns(frame: Frame, scores: Scores | None) -> tuple[dict[str, Raw], dict[str, str]]:
@@ -79,9 +83,11 @@ def read_frame(path: str | Path) -> Frame:
     camera = str(hdus.card("CAMERA", "FLUX", 0) or "").strip().lower()
     head = hdus.header("FLUX")
     assumed = tuple(str(head[key]) for key in sorted(head) if re.fullmatch(r"ASSUM\d\d", key))
+    noise = hdus.array("STATEDNOISE", np.float32) if hdus.has("STATEDNOISE") else None
     return Frame(
-        camera=camera, flux=flux, ivar=ivar, mask=mask, wave=wave, sigma=sigma, fibermap=fibermap, unit=unit, stage=stage, assumed=assumed
-    )
+        camera=camera, flux=flux, ivar=ivar, mask=mask, wave=wave, sigma=sigma, fibermap=fibermap, unit=unit, stage=stage, assumed=assumed,
+        stated_noise=noise,
+    )  # fmt: skip
 
 
 def _stage_of(path: Path) -> str:
@@ -102,7 +108,7 @@ def fibermap_of(hdus: Hdus, n: int, first: int = 0) -> FiberMap:
     """The fibre map of n spectra: the HDU FIBERMAP, or fibres numbered from `first`. Raises BadData where it has another number of rows."""
     if not hdus.has("FIBERMAP"):
         fiber = np.arange(first, first + n, dtype=np.int32)
-        return FiberMap(fiber=fiber, objtype=("TGT",) * n, source="numbered; the file has no FIBERMAP")
+        return FiberMap(fiber=fiber, objtype=("TGT",) * n, source="numbered; the file has no FIBERMAP", stated=False)
     table = hdus.table("FIBERMAP")
     if len(table.get("FIBER", ())) != n:
         raise BadData(f"{hdus.path.name}: {n} spectra and a FIBERMAP of {len(table.get('FIBER', ()))} rows")
@@ -131,7 +137,9 @@ def write_sky(
 def put_sky(f: BinaryIO, sky: SkyModel, more: Iterable[Card], fibermap: FiberMap | None = None) -> None:
     """The HDUs of a sky model, see `write_sky`; `more` are cards of the first."""
     cards: list[Card] = [("BUNIT", "electron/Angstrom"), ("NSKYFIB", len(sky.fibers)), ("LEAVEOUT", sky.leave_one_out)]
-    cards += [("LINEERR", float(sky.line_error), "relative error of lines")]
+    cards += [("LINEERR", float(sky.line_error), "relative error of lines"), ("WAVEERR", float(sky.wave_error), "Angstrom")]
+    # FITS has no infinity: no line tells how much of it noise alone would make
+    cards += [("WAVENOIS", float(sky.wave_noise) if math.isfinite(sky.wave_noise) else -1.0, "Angstrom; -1: not known")]
     write_image_hdu(f, sky.flux, name="SKY", cards=[*cards, *more], primary=True)
     write_image_hdu(f, sky.ivar, name="IVAR", cards=[("BUNIT", "1/(electron/Angstrom)**2")])
     write_image_hdu(f, sky.mask, name="MASK")
@@ -156,12 +164,17 @@ def read_sky(path: str | Path) -> SkyModel:
     hdus = Hdus(path)
     flux, ivar, mask, wave = _spectra(hdus, "SKY")
     fibers, rejected = _sky_fibres(hdus)
-    out, error = hdus.card("LEAVEOUT", "SKY"), hdus.card("LINEERR", "SKY")
-    line_error = float(error) if isinstance(error, int | float) else 0.0
+    out = hdus.card("LEAVEOUT", "SKY")
+    line_error, wave_error, wave_noise = (_number(hdus, key) for key in ("LINEERR", "WAVEERR", "WAVENOIS"))
     return SkyModel(
         flux=flux, ivar=ivar, mask=mask, wave=wave, fibers=fibers, rejected=rejected, leave_one_out=out is True, line_error=line_error,
-        fiber=fiber_numbers(hdus, len(flux)),
+        wave_error=wave_error, wave_noise=math.inf if wave_noise < 0 else wave_noise, fiber=fiber_numbers(hdus, len(flux)),
     )  # fmt: skip
+
+
+def _number(hdus: Hdus, key: str) -> float:
+    value = hdus.card(key, "SKY")
+    return float(value) if isinstance(value, int | float) else 0.0
 
 
 def fiber_numbers(hdus: Hdus, n: int) -> Raw | None:

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
-from quicklook.ccd.image import HeaderValue
-from quicklook.core.calibration import CalibrationUsed
 from quicklook.core.errors import BadConfig
 from quicklook.core.keys import PartKey
 from quicklook.core.product import Calibration
@@ -19,19 +15,12 @@ from quicklook.core.runner import Outcome
 from quicklook.core.status import Status
 from quicklook.io.atomic import atomic
 from quicklook.io.calibadd import add_calibration
-from quicklook.io.calibentry import CalibEntry, belonging
+from quicklook.io.calibentry import CalibEntry, Names
 from quicklook.io.calibstore import INDEX, locked
 from quicklook.io.calibtext import EMPTY
 from quicklook.io.calibwrite import calibration_name, can_write_calibration, write_calibration
-from quicklook.io.headercards import provenance_cards
-from quicklook.service.builtfiles import last_night, reserved
-
-
-def _words(value: Any) -> Any:
-    return value if isinstance(value, list | tuple) else (value,)
-
-
-Names = Annotated[tuple[str, ...], BeforeValidator(_words)]
+from quicklook.service.builtfiles import reserved
+from quicklook.service.origin import Origin
 
 
 class AdoptSettings(BaseModel):
@@ -43,6 +32,7 @@ class AdoptSettings(BaseModel):
     flavors: dict[str, Names] = Field(
         {"psf": ("arc",), "fiberflat": ("flat",)}, description="by kind, flavors whose chains make it; others make products of that kind too"
     )
+    again: bool = Field(True, description="exposures of the night that were UNKNOWN for want of a calibration are processed again when it is there")
     valid_days: int | None = Field(None, ge=1, description="an adopted product of a chain is valid for so many nights; null: without end")
 
 
@@ -97,32 +87,17 @@ class Adoption:
 
     def add(self, product: Calibration, key: PartKey, outcome: Outcome) -> Adopted:
         """Write a product and enter it into the index. Raises BadData where the index refuses it; then its file stays, for a look at it."""
-        unit, tags = key.unit, outcome.result.tags
-        provenance = outcome.result.provenance
-        cards: dict[str, HeaderValue] = {
-            "INSTRUME": tags.get("instrument", ""), "CAMERA": key.part, "NIGHT": unit.night, "NMADE": 1, "MADE00": unit.expid,
-            "CHAIN": provenance.chain, "QUALITY": "good", "STATUS": str(outcome.result.status),
-        }  # fmt: skip
-        cards |= provenance_cards(_used(outcome), provenance.config_sha256)
-        with reserved(self.folder / calibration_name(product.kind, key.part, unit.night, unit.expid)) as path:
-            write_calibration(product, path, cards)
-        entry = CalibEntry(
-            kind=product.kind,
-            instrument=(tags.get("instrument", "*"),),
-            valid_from=unit.night or None,
-            valid_to=last_night(unit.night, self.settings.valid_days),
-            night=unit.night or None,
-            path=path.name,
-            made_from=(unit.expid,),
-            comment=f"adopted by the daemon ({DISTRIBUTION} {version_of(DISTRIBUTION)})",
-            **belonging(key.part, tags),
+        unit, result = key.unit, outcome.result
+        origin = Origin(
+            instrument=result.tags.get("instrument", ""),
+            camera=key.part,
+            night=unit.night,
+            made_from=[(unit.night, unit.expid)],
+            by=("CHAIN", result.provenance.chain),
+            result=result,
+            valid_days=self.settings.valid_days,
+            remarks=[f"adopted by the daemon ({DISTRIBUTION} {version_of(DISTRIBUTION)})"],
         )
-        return Adopted(entry=add_calibration(self.folder, entry, _shapes(tags)), path=path)
-
-
-def _used(outcome: Outcome) -> tuple[CalibrationUsed, ...]:
-    return tuple(outcome.result.provenance.calibrations)
-
-
-def _shapes(tags: Mapping[str, str]) -> dict[str, str]:
-    return {k: v for k, v in tags.items() if k in ("raw_shape", "image_shape")}
+        with reserved(self.folder / calibration_name(product.kind, key.part, unit.night, unit.expid)) as path:
+            write_calibration(product, path, origin.cards())
+        return Adopted(entry=add_calibration(self.folder, origin.entry(product.kind, path), result.tags), path=path)

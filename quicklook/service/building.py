@@ -11,14 +11,15 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+from quicklook.ccd.leftout import LeftOut
 from quicklook.core.builder import Builder
 from quicklook.core.calibration import CalibrationSource, NoCalibrations
 from quicklook.core.errors import BadConfig, QuicklookError
 from quicklook.core.group import GroupOutcome, GroupRunner, Member, MemberVerdict, Streamed
 from quicklook.core.judge import Judge
-from quicklook.core.keys import PartKey
+from quicklook.core.keys import PartKey, Unit
 from quicklook.core.limits import LimitSet
 from quicklook.core.product import Calibration
 from quicklook.core.runner import Observer
@@ -35,7 +36,7 @@ S = TypeVar("S")
 
 MOST_THREADS = 4
 """Exposures that are read at the same time; more would take more memory than a group needs."""
-QUALITY = {Status.NORMAL: "good", Status.WARNING: "provisional"}
+QUALITY: dict[Status, Literal["good", "provisional"]] = {Status.NORMAL: "good", Status.WARNING: "provisional"}
 """Quality of a calibration in the index by the verdict of its QAs; with any other it is bad, and never chosen."""
 
 
@@ -91,7 +92,7 @@ class Built:
         return self.group.outcome.result.status
 
     @property
-    def quality(self) -> str:
+    def quality(self) -> Literal["good", "provisional", "bad"]:
         """good, provisional or bad."""
         return QUALITY.get(self.status, "bad")
 
@@ -105,6 +106,18 @@ class Built:
     def made_from(self) -> tuple[int, ...]:
         """Numbers of the exposures that were taken."""
         return tuple(m.expid for m in self.members if m.taken)
+
+    @property
+    def nights(self) -> tuple[int, ...]:
+        """Their nights, each once."""
+        return tuple(dict.fromkeys(m.night for m in self.members if m.taken))
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What a reader of the index should know of its exposures: that they are of several nights, and which were in order and yet left out."""
+        several = [f"made from exposures of {len(self.nights)} nights ({', '.join(map(str, self.nights))})"] if len(self.nights) > 1 else []
+        odd = [str(m.expid) for m in self.members if not m.taken and m.status in self.builder.accept]
+        return (*several, *([f"left out, though in order by themselves: {', '.join(odd)}"] if odd else []))
 
     @property
     def night(self) -> int:
@@ -187,9 +200,18 @@ class Building:
             instrument=self.reader.instrument.name,
             camera=camera,
             group=group,
-            members=(*exposures.unreadable, *group.members),
+            members=(*exposures.unreadable, *_used(group)),
             seconds=time.perf_counter() - start,
         )
+
+
+def _used(group: GroupOutcome) -> Iterator[MemberVerdict]:
+    """What was found of each exposure; one that the algorithm of the group has left out was not taken."""
+    left_out = group.outcome.products.get(LeftOut)
+    why = dict(zip(left_out.units, left_out.why, strict=True)) if isinstance(left_out, LeftOut) else {}
+    for member in group.members:
+        odd = why.get(str(Unit(member.night, member.expid))) if member.taken else None
+        yield member if odd is None else member.model_copy(update={"taken": False, "reasons": [odd]})
 
 
 def _text(name: str) -> str:

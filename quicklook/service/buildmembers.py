@@ -92,10 +92,29 @@ def _told(connection: sa.Connection, row: Any) -> list[Any]:
 
 
 def _made_since(connection: sa.Connection, row: Any, error: str, message: str) -> bool:
-    if error != MissingCalibration.__name__:
-        return False
-    kinds = adopted(connection, row.part, row.tag)
+    return error == MissingCalibration.__name__ and _names(message, adopted(connection, row.part, row.tag))
+
+
+def _names(message: str, kinds: Collection[str]) -> bool:
+    """Whether a step says that it found no calibration of one of these kinds."""
     return any(re.search(rf"\bno {re.escape(kind)}\b", message) for kind in kinds)
+
+
+def lacked(connection: sa.Connection, row: Any, kinds: Collection[str]) -> bool:
+    """Whether an exposure, given by its job in the journal, was without a calibration of one of these kinds: a step failed for it, or did without."""
+    failed = [e for e in _told(connection, row) if e.kind == StepDone.kind and e.error == MissingCalibration.__name__]
+    return any(_names(e.message or "", kinds) for e in failed) or bool(set(kinds) & _went_without(connection, row))
+
+
+def _went_without(connection: sa.Connection, row: Any) -> set[str]:
+    """Kinds that steps of its latest revision asked for and did without: what `calibration_lacking` lists and `calibration_age` does not."""
+    of_part = (EVENTS.c.unit == row.unit, EVENTS.c.part == row.part, EVENTS.c.tag == row.tag, EVENTS.c.kind == QADone.kind)
+    found = sa.select(EVENTS.c.payload, EVENTS.c.revision).where(*of_part, EVENTS.c.payload.like('%"calibration_lacking"%'))
+    last = connection.execute(found.order_by(EVENTS.c.seq.desc())).first()
+    if last is None:
+        return set()
+    kinds = {m["name"]: set(m.get("coords", {}).get("kind", ())) for m in json.loads(last.payload)["metrics"]}
+    return kinds.get("calibration_lacking", set()) - kinds.get("calibration_age", set())
 
 
 def adopted(connection: sa.Connection, part: str, tag: str) -> Collection[str]:

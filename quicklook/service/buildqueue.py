@@ -8,8 +8,9 @@ from collections.abc import Sequence
 
 import sqlalchemy as sa
 
-from quicklook.core.events import CalibrationMade, JobFailed, draft
+from quicklook.core.events import CalibrationMade, Draft, JobFailed, draft
 from quicklook.service import builds
+from quicklook.service.again import Again
 from quicklook.service.buildmembers import BuildPlan
 from quicklook.service.builds import BuildJob
 from quicklook.service.executors import Executor
@@ -23,8 +24,11 @@ log = logging.getLogger("quicklook.daemon")
 class BuildQueue:
     """Groups of one tag. Everything here raises what the journal raises, and leaves all as it was."""
 
-    def __init__(self, journal: Journal, plans: Sequence[BuildPlan], tag: str, *, attempts: int, pauses_s: Sequence[float]) -> None:
+    def __init__(
+        self, journal: Journal, plans: Sequence[BuildPlan], tag: str, *, attempts: int, pauses_s: Sequence[float], again: Again | None = None
+    ) -> None:
         self._journal, self._plans, self._tag, self._attempts, self._pauses = journal, tuple(plans), tag, attempts, tuple(pauses_s)
+        self._again = again
 
     def release(self, connection: sa.Connection) -> int:
         """After a restart: builds whose workers are gone are open again. Returns how many."""
@@ -37,6 +41,14 @@ class BuildQueue:
     def note(self, connection: sa.Connection, job: Job) -> None:
         """A part has its verdict: open what it completes."""
         builds.note(connection, job, self._plans)
+
+    def adopted(self, connection: sa.Connection, job: Job | BuildJob, events: Sequence[Draft]) -> None:
+        """Where these events say that calibrations were entered into the index: open the groups and exposures that have waited for them."""
+        kinds = {str(e.payload["name"]) for e in events if e.kind == CalibrationMade.kind and e.payload["adopted"]}
+        if kinds:
+            builds.reconsider(connection, job, self._plans)
+            if self._again is not None:
+                self._again(connection, job, kinds)
 
     def hand_out(self, executor: Executor) -> None:
         """Start a build. Call when no exposure waits; where there are several workers one is left for the next exposure."""
@@ -56,8 +68,7 @@ class BuildQueue:
             if isinstance(message, Assembled):
                 self._journal.append(message.events, connection)
                 builds.finish(connection, job.id, message.status)
-                if any(e.kind == CalibrationMade.kind and e.payload["adopted"] for e in message.events):
-                    builds.reconsider(connection, job, self._plans)
+                self.adopted(connection, job, message.events)
                 log.info("%s of %s is built: %s", job.builder, job.part, message.status)
             elif isinstance(message, Broken):
                 self._broken(connection, job, message)

@@ -40,13 +40,13 @@ def note(connection: sa.Connection, job: Job, plans: Sequence[BuildPlan]) -> Non
             _open(connection, job, plan)
 
 
-def reconsider(connection: sa.Connection, job: BuildJob, plans: Sequence[BuildPlan]) -> None:
-    """After a calibration was entered into the index: open what has waited for it.
+def reconsider(connection: sa.Connection, job: Job | BuildJob, plans: Sequence[BuildPlan]) -> None:
+    """After a calibration, built from a group or made by the chain of an exposure, was entered into the index: open what has waited for it.
 
-    These are groups whose exposures could not be worked on without it, and those of which nothing was made before it was there.
+    These are groups whose exposures could not be worked on without it, and those of which nothing was taken over before it was there.
     """
     for plan in plans:
-        if plan.builder != job.builder:
+        if not (isinstance(job, BuildJob) and plan.builder == job.builder):
             _open(connection, job, plan, unmade=True)
 
 
@@ -55,7 +55,7 @@ def _open(connection: sa.Connection, job: Job | BuildJob, plan: BuildPlan, *, un
     if known is not None and (known.state == RUNNING or (known.state == DONE and known.status == Status.NORMAL)):
         return
     group = _in_order(connection, job, plan)
-    again = known is None or _again(known, len(group)) or (unmade and known.state == DONE and known.status == Status.UNKNOWN)
+    again = known is None or _again(known, len(group)) or (unmade and known.state == DONE)  # not NORMAL, so that it was not taken over
     if len(group) < plan.count or not again:
         return
     files = list(dict.fromkeys(row.path for row in group))

@@ -6,10 +6,10 @@ import itertools
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from pathlib import Path
 
-from quicklook.ccd.image import HeaderValue
+from pydantic import Field
+
 from quicklook.core.events import Event, PlotsReady, draft
 from quicklook.core.group import MemberVerdict
 from quicklook.core.keys import Unit
@@ -17,21 +17,20 @@ from quicklook.core.results import SCHEMA_VERSION, PartResult, Record
 from quicklook.core.sink import SinkContext
 from quicklook.io.atomic import write_json
 from quicklook.io.calibadd import add_calibration
-from quicklook.io.calibentry import CalibEntry, belonging
+from quicklook.io.calibentry import CalibEntry
 from quicklook.io.calibwrite import calibration_name, write_calibration
-from quicklook.io.headercards import provenance_cards
 from quicklook.io.plotfiles import save_plots
 from quicklook.service.building import Built
+from quicklook.service.origin import Origin
 from quicklook.service.sinks import make_sink
-
-_MOST_CARDS = 99
 
 
 class BuildRecord(Record):
     """The contents of ``calib-<builder>-<camera>-<night>-<first exposure>.json``.
 
-    `quality` good, provisional or bad; `files` names of the calibration files by kind; `members` what was found of each exposure;
-    `result` the judged result of the group.
+    `quality` good, provisional or bad; `made_from` the exposures that are in it, `nights` theirs; `files` names of the calibration files by kind;
+    `members` what was found of each exposure, with the reason where it was left out; `remarks` what should be known of them; `result` the judged
+    result of the group.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -40,6 +39,8 @@ class BuildRecord(Record):
     camera: str
     quality: str
     made_from: list[int]
+    nights: list[int] = Field(default_factory=list)
+    remarks: list[str] = Field(default_factory=list)
     files: dict[str, str]
     members: list[MemberVerdict]
     result: PartResult
@@ -65,13 +66,13 @@ def write_built(built: Built, folder: Path, *, add: bool | Collection[str] = Tru
     files: dict[str, Path] = {}
     for kind, product in built.products.items():
         with reserved(folder / calibration_name(kind, built.camera, built.night, first)) as path:
-            files[kind] = write_calibration(product, path, _cards(built))
+            files[kind] = write_calibration(product, path, origin_of(built).cards())
     with reserved(folder / f"calib-{built.builder.name}-{built.camera}-{built.night:08d}-{first:08d}.json") as result:
         write_json(result, _record(built, files).model_dump(mode="json"), sync=False)
     if plots and built.group.outcome.plots:
         _draw(built, folder, folder / "plots" / result.stem.removeprefix("calib-"), Unit(built.night, first))
     kinds = set(files) if add is True else set(add or ())
-    entries = tuple(add_calibration(folder, _entry(built, kind, path), unit.tags) for kind, path in files.items() if kind in kinds)
+    entries = tuple(add_calibration(folder, origin_of(built).entry(kind, path), unit.tags) for kind, path in files.items() if kind in kinds)
     return Written(calibrations=files, result=result, entries=entries)
 
 
@@ -82,6 +83,8 @@ def _record(built: Built, files: Mapping[str, Path]) -> BuildRecord:
         camera=built.camera,
         quality=built.quality,
         made_from=list(built.made_from),
+        nights=list(built.nights),
+        remarks=list(built.remarks),
         files={kind: path.name for kind, path in files.items()},
         members=list(built.members),
         result=built.group.outcome.result,
@@ -120,42 +123,19 @@ def _take(path: Path) -> Path:
     raise AssertionError("there is no last number")
 
 
-def _entry(built: Built, kind: str, path: Path) -> CalibEntry:
-    return CalibEntry(
-        kind=kind,
-        instrument=(built.instrument,),
-        valid_from=built.night or None,
-        valid_to=last_night(built.night, built.builder.valid_days),
-        night=built.night or None,
-        path=path.name,
+def origin_of(built: Built) -> Origin:
+    """How it was made, for its header and its entry."""
+    return Origin(
+        instrument=built.instrument,
+        camera=built.camera,
+        night=built.night,
+        made_from=[(m.night, m.expid) for m in built.members if m.taken],
+        by=("BUILDER", built.builder.name),
+        result=built.group.outcome.result,
         quality=built.quality,
-        made_from=built.made_from,
-        **belonging(built.camera, built.group.outcome.result.tags),
+        valid_days=built.builder.valid_days,
+        remarks=built.remarks,
     )
-
-
-def last_night(first: int, days: int | None) -> int | None:
-    """The last of so many nights from `first` (YYYYMMDD) on; None without end."""
-    if days is None or not first:
-        return None
-    return int((datetime.strptime(str(first), "%Y%m%d") + timedelta(days=days - 1)).strftime("%Y%m%d"))
-
-
-def _cards(built: Built) -> dict[str, HeaderValue]:
-    """What the header says of how it was made: camera, night, builder, exposures (MADEnn), quality, and the usual provenance."""
-    result = built.group.outcome.result
-    cards: dict[str, HeaderValue] = {
-        "INSTRUME": built.instrument,
-        "CAMERA": built.camera,
-        "NIGHT": built.night,
-        "BUILDER": built.builder.name,
-        "NMADE": len(built.made_from),
-        "QUALITY": built.quality,
-        "STATUS": str(result.status),
-    }
-    cards |= {f"MADE{i:02d}": expid for i, expid in enumerate(built.made_from[: _MOST_CARDS + 1])}
-    cards |= provenance_cards(tuple(result.provenance.calibrations), result.provenance.config_sha256)
-    return {k: v for k, v in cards.items() if v is not None}
 
 
 def save_plots_of(built: Built, folder: Path, root: Path) -> PlotsReady:

@@ -7,37 +7,38 @@ the journal now (a full disk) is kept and written when it can be.
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from multiprocessing import Pipe
-from pathlib import Path
-from typing import IO
 
 import sqlalchemy as sa
 
 from quicklook.core.errors import BadConfig, NoSpace, Transient
-from quicklook.core.events import Heartbeat, JobFailed, Payload, RawFolder, Receipt, Started, UnitDone, draft
+from quicklook.core.events import JobFailed, Payload, RawFolder, Receipt, Started, draft
 from quicklook.core.results import Failure
 from quicklook.core.sink import SinkContext
 from quicklook.core.status import Status
-from quicklook.io.reader import open_reader
+from quicklook.io.reader import camera_tags, open_reader
 from quicklook.service import jobs
+from quicklook.service.again import Again
 from quicklook.service.arrivals import Arrivals
 from quicklook.service.buildqueue import BuildQueue
 from quicklook.service.builds import BuildJob
+from quicklook.service.commands import Commander, Hooks
+from quicklook.service.concluding import Conclusion, conclude, overrides_in_journal, save_unit_plots, summaries_in_journal
 from quicklook.service.executors import Executor, InlineExecutor, ProcessExecutor
 from quicklook.service.jobs import Job, UnitRow
-from quicklook.service.journal import EVENTS, Journal
+from quicklook.service.journal import EVENTS, Journal, journal_path, take_lock
 from quicklook.service.processing import Recipe
 from quicklook.service.receipts import receipt_of
+from quicklook.service.reloading import Reloading
 from quicklook.service.sinks import SinkRunner, make_sink, start_sink
 from quicklook.service.site import Site
-from quicklook.service.verdicts import unit_verdict
+from quicklook.service.vitals import Vitals
 from quicklook.service.watcher import Arrived, Rejected, Watcher
 from quicklook.service.worker import Broken, Judged, Message, Ready, Written
 
@@ -51,15 +52,14 @@ _SINK_READY_S = 5.0
 _LONGEST_HOLD_S = 1.0
 
 
-def journal_path(out: Path) -> Path:
-    """Where the journal of an output folder is."""
-    return out / "journal.sqlite"
-
-
 class Daemon:
     """The quick-look daemon of a site. Use `run`, or `start`, `step` as often as wanted, and `stop`."""
 
     def __init__(self, site: Site) -> None:
+        self.stopping, self.reloading = False, Reloading()
+        self._take_over(site)
+
+    def _take_over(self, site: Site) -> None:
         site.check()
         self.site = site
         self.recipe: Recipe = site.live_recipe()
@@ -92,12 +92,14 @@ class Daemon:
     def _start(self) -> None:
         out, params = self.site.out, self.site.file.sinks
         made = {name: make_sink(name, given, self.site.document) for name, given in params.items()}
-        self._life.callback(_lock(out / "daemon.lock").close)
+        self._life.callback(take_lock(out).close)
         if self.recipe.adoption is not None:
             self.recipe.adoption.prepare()
         self.journal = Journal(journal_path(out), time.time_ns)
         self._life.callback(self.journal.close)
-        self._builds = BuildQueue(self.journal, self._plans, self._tag, attempts=self.site.file.work.attempts, pauses_s=RETRY_PAUSES_S)
+        reopening = Again.of(self.journal, self.recipe, self.site.file.watch.unit_s)
+        attempts = self.site.file.work.attempts
+        self._builds = BuildQueue(self.journal, self._plans, self._tag, attempts=attempts, pauses_s=RETRY_PAUSES_S, again=reopening)
         context = SinkContext(out=str(out), epoch=self.journal.epoch)
         for name, sink in made.items():
             self._sinks.append(start_sink(self.journal, journal_path(out), name, sink, params[name], context))
@@ -105,6 +107,8 @@ class Daemon:
         for runner in self._sinks:
             runner.ready(_SINK_READY_S)
         self._life.callback(lambda: self.drain(self._drain_s))
+        self._vitals = Vitals(self.journal, self._tag, out)
+        self._life.callback(Commander.start(self.site, Hooks(wake=self._wake, stop=self.ask_to_stop, reload=self.reload)).close)
         with self.journal.transaction() as connection:
             again = jobs.release_running(connection, self._tag) + self._builds.release(connection)
         if again:
@@ -152,7 +156,7 @@ class Daemon:
         """Work until `until()` is true."""
         self.start()
         try:
-            while not until():
+            while not (self.stopping or until()):
                 self.step()
         finally:
             self.stop()
@@ -161,6 +165,19 @@ class Daemon:
         """Stop in good order: the watcher, the workers, then the sinks once they have taken what there is."""
         self._drain_s = timeout_s
         self._life.close()
+
+    def ask_to_stop(self) -> None:
+        """End `run` soon. From any thread."""
+        self.stopping = True
+        self._wake()
+
+    def reload(self) -> str:
+        """Work by the configuration as it is now, once what runs is done. From any thread. Raises BadConfig: it is refused, the old one goes on."""
+        return self.reloading.ask(self.site, self._wake)
+
+    def _begin_with(self, site: Site) -> None:
+        self._take_over(site)
+        self.start()
 
     def drain(self, timeout_s: float) -> bool:
         """Wait until every sink has taken every event; False if one has not within the time."""
@@ -197,6 +214,8 @@ class Daemon:
 
     def step(self) -> None:
         """One turn: take messages, take arrivals, hand out jobs, close what is due."""
+        if self.reloading.site is not None and self.executor.running() == 0:
+            self.reloading.change(self.site, self.stop, self._begin_with)
         pause = min(self.watcher.wait_s(), 0.05 if self._arrivals.waiting else 1.0)
         self._inbox.extend(self.executor.wait(pause, [self._bell]))
         while self._bell.poll():
@@ -217,8 +236,8 @@ class Daemon:
             self._take(self._inbox[0])
             self._inbox.popleft()
         self._arrivals.look_again()
+        self._close_due()  # before the next jobs: where they run in this process, it would wait for them
         self._hand_out()
-        self._close_due()
         self._beat()
 
     def _hold(self, error: Transient) -> None:
@@ -251,7 +270,7 @@ class Daemon:
         self._raw_there = there
 
     def _hand_out(self) -> None:
-        while self.executor.free() > 0:
+        while self.executor.free() > 0 and self.reloading.site is None:
             with self.journal.transaction() as connection:
                 job = jobs.take_next(connection, self._tag, time.time_ns())
                 begun = job is not None and self._begin(connection, job)
@@ -295,11 +314,11 @@ class Daemon:
         elif isinstance(message, Written):
             self.journal.append(message.events, connection)
             jobs.finish(connection, job.id)
+            self._builds.adopted(connection, job, message.events)
         elif not job.announced:
             self.journal.append(message.events, connection)
             jobs.set_verdict(connection, job.id, message.status, message.reasons)
             self._builds.note(connection, job)
-            self._close_complete(connection, job)
             log.info("%s %s: %s", job.unit, job.part, message.status)
 
     def _broken(self, connection: sa.Connection, job: Job, message: Broken) -> None:
@@ -321,40 +340,47 @@ class Daemon:
         self._say(JobFailed(attempts=job.attempts, failure=failure), job, connection)
         if not job.announced:
             jobs.set_verdict(connection, job.id, Status.UNKNOWN, [f"UNKNOWN: processing failed: {failure.message}"])
-        self._close_complete(connection, job)
 
     # ---- verdicts of units
 
-    def _close_complete(self, connection: sa.Connection, job: Job) -> None:
-        row = jobs.unit_of(connection, job)
-        if row is None or row.closed:
-            return
-        parts = jobs.part_states(connection, row)
-        if row.expected and all(p.announced for p in parts) and not set(row.expected) - {p.part for p in parts}:
-            self._close(connection, row)
-
     def _close_due(self) -> None:
+        """Conclude what is complete or past its deadline. What the parts have given is read and measured first: nobody waits for that."""
         now = time.time_ns()
         with self.journal.reading() as connection:
             due = [row for row in jobs.open_units(connection, self._tag) if self._is_due(connection, row, now)]
-        for row in due:
-            with self.journal.transaction() as connection:
-                self._close(connection, row)
+        for row in sorted(due, key=lambda r: (r.unit, r.revision), reverse=True):
+            with self.journal.reading() as connection:
+                states = jobs.part_states(connection, row)
+                summaries = summaries_in_journal(connection, row, states, self._tags_of)
+                overrides = overrides_in_journal(connection, row, states)
+            self._close(conclude(self.recipe, row, states, summaries, overrides=overrides))
+
+    def _tags_of(self, part: str) -> dict[str, str]:
+        return {"camera": part, **camera_tags(self.site.instrument, part)}
 
     def _is_due(self, connection: sa.Connection, row: UnitRow, now: int) -> bool:
         if now > row.deadline_ns:
             return True
-        if not all(p.announced for p in jobs.part_states(connection, row)):
+        parts = jobs.part_states(connection, row)
+        if not all(p.announced for p in parts):
             return False
+        complete = bool(row.expected) and not set(row.expected) - {p.part for p in parts}
         whole = self.site.instrument.layout.camera_hdus is not None
-        return whole or (not row.expected and now > row.seen_ns + int(self.site.file.watch.gather_s * 1e9))
+        return complete or whole or (not row.expected and now > row.seen_ns + int(self.site.file.watch.gather_s * 1e9))
 
-    def _close(self, connection: sa.Connection, row: UnitRow) -> None:
-        verdict = unit_verdict(row, jobs.part_states(connection, row))
-        jobs.close_unit(connection, row, time.time_ns())
-        said = (UnitDone(**verdict.model_dump()), self._receipt(connection, row))
-        self.journal.append([draft(p, unit=row.unit, tag=row.tag, revision=row.revision) for p in said], connection)
-        log.info("%s: %s%s", row.unit, verdict.status, "".join(f"\n    {r}" for r in verdict.reasons))
+    def _close(self, done: Conclusion) -> None:
+        row = done.row
+        with self.journal.transaction() as connection:
+            jobs.close_unit(connection, row, time.time_ns())
+            self._tell(row, (*done.facts, self._receipt(connection, row)), connection)
+        log.info("%s: %s%s", row.unit, done.verdict.status, "".join(f"\n    {r}" for r in done.verdict.reasons))
+        if done.card is not None:
+            log.info("%s: %s: %s", row.unit, done.card.decision, done.card.why)
+        self._tell(row, save_unit_plots(self.recipe, done))
+
+    def _tell(self, row: UnitRow, said: Sequence[Payload], connection: sa.Connection | None = None) -> None:
+        if said:
+            self.journal.append([draft(p, unit=row.unit, tag=row.tag, revision=row.revision) for p in said], connection)
 
     def _receipt(self, connection: sa.Connection, row: UnitRow) -> Receipt:
         where = (EVENTS.c.unit == str(row.unit), EVENTS.c.tag == row.tag, EVENTS.c.revision == row.revision)
@@ -362,34 +388,7 @@ class Daemon:
         return receipt_of(rows, row.closed_ns, row.seen_ns, time.time_ns())
 
     def _beat(self) -> None:
-        if time.monotonic() < self._next_beat:
-            return
-        with self.journal.reading() as connection:
-            count = jobs.counts(connection, self._tag)
-        last = self.journal.last_seq()
-        lag = {s.name: last - self.journal.position(s.name) for s in self._sinks}
-        beat = Heartbeat(
-            workers=self.executor.warm(),
-            waiting=count.get(jobs.OPEN, 0),
-            running=count.get(jobs.RUNNING, 0),
-            done=count.get(jobs.DONE, 0),
-            failed=count.get(jobs.FAILED, 0),
-            sinks=lag,
-        )
-        self.journal.append([draft(beat, tag=self.recipe.tag)])
-        self._next_beat = time.monotonic() + HEARTBEAT_S
-
-
-def _lock(path: Path) -> IO[str]:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = path.open("a", encoding="utf-8")
-    except OSError as error:
-        raise BadConfig(f"{path.parent} cannot be used as output folder: {error.strerror}; give access or name another one") from error
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        file.close()
-        what_next = "Stop the other daemon or name another output folder."
-        raise BadConfig(f"another daemon works in {path.parent}", what_next=what_next) from error
-    return file
+        if time.monotonic() >= self._next_beat:
+            pids: list[int] = getattr(self.executor, "pids", [])
+            self._vitals.beat(workers=self.executor.warm(), pids=pids, sinks=[s.name for s in self._sinks])
+            self._next_beat = time.monotonic() + HEARTBEAT_S

@@ -137,13 +137,6 @@ def latest_unit(connection: sa.Connection, unit: Unit, tag: str) -> UnitRow | No
     return _unit(row) if row is not None else None
 
 
-def unit_of(connection: sa.Connection, job: Job) -> UnitRow | None:
-    """The unit and revision that a job belongs to."""
-    where = (UNITS.c.unit == str(job.unit), UNITS.c.tag == job.tag, UNITS.c.revision == job.revision)
-    row = connection.execute(sa.select(UNITS).where(*where)).first()
-    return _unit(row) if row is not None else None
-
-
 def open_units(connection: sa.Connection, tag: str) -> list[UnitRow]:
     """All units of a tag without a verdict."""
     return [_unit(row) for row in connection.execute(sa.select(UNITS).where(UNITS.c.verdict_ns.is_(None), UNITS.c.tag == tag))]

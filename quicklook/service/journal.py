@@ -6,13 +6,14 @@ process appends; each sink keeps its own position here, so that one that was awa
 
 from __future__ import annotations
 
+import fcntl
 import json
 import sqlite3
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import sqlalchemy as sa
 
@@ -104,6 +105,45 @@ BUILDS = sa.Table(
     sa.Column("failure", sa.Text),
     sa.UniqueConstraint("builder", "night", "part", "tag"),
 )
+
+
+def journal_path(out: Path) -> Path:
+    """Where the journal of an output folder is."""
+    return out / "journal.sqlite"
+
+
+def lock_path(out: Path) -> Path:
+    """The file that the daemon of an output folder locks as long as it lives."""
+    return out / "daemon.lock"
+
+
+def take_lock(out: Path) -> IO[str]:
+    """Lock an output folder for a daemon, until the file that is returned is closed. Raises BadConfig where another one has it."""
+    path = lock_path(out)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("a", encoding="utf-8")
+    except OSError as error:
+        raise BadConfig(f"{path.parent} cannot be used as output folder: {error.strerror}; give access or name another one") from error
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        file.close()
+        what_next = "Stop the other daemon or name another output folder."
+        raise BadConfig(f"another daemon works in {path.parent}", what_next=what_next) from error
+    return file
+
+
+def daemon_lives(out: Path) -> bool:
+    """Whether a daemon works in an output folder now."""
+    try:
+        with lock_path(out).open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
 
 
 class Journal:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +13,7 @@ from pathlib import Path
 from quicklook.core.builder import Builder
 from quicklook.core.calibration import CalibrationSource
 from quicklook.core.chain import Chain
+from quicklook.core.decision import DecisionsFile
 from quicklook.core.errors import BadConfig, BadData
 from quicklook.core.events import CalibrationMade, Draft, PartVerdict, Payload, PlotsReady, ProductWritten, QADone, StepDone, draft
 from quicklook.core.judge import Judge
@@ -27,7 +28,7 @@ from quicklook.io.folders import exposure_folder
 from quicklook.io.headercards import provenance_cards
 from quicklook.io.instrument import Instrument
 from quicklook.io.plotfiles import save_plots
-from quicklook.io.products import WriteContext, context_of, write_product
+from quicklook.io.products import STEP_CARD, WriteContext, context_of, write_product
 from quicklook.io.reader import Reader, open_reader
 from quicklook.io.revisions import of_revision, set_aside
 from quicklook.service.adopting import Adoption
@@ -40,7 +41,9 @@ class Recipe:
     """All that a worker needs to process any part: configuration alone, no open file; can be pickled.
 
     `chains` by flavor; the chain under ``""`` is for every other one. `adoption` takes over calibrations that chains and builders make, where
-    that is wanted (by the daemon alone); `builders` are those that the daemon uses.
+    that is wanted (by the daemon alone); `builders` are those that the daemon uses. `decisions` are the rules by which it is said what to do after
+    an exposure, `goals` what every exposure is to reach, by name. `runner` makes of the plain runner another one for a part, such as one that starts
+    from stored products (see `quicklook.service.fromstored`); it can be pickled.
     """
 
     instrument: Instrument
@@ -53,6 +56,9 @@ class Recipe:
     plots: bool = True
     adoption: Adoption | None = None
     builders: Mapping[str, Builder] = field(default_factory=dict)
+    decisions: DecisionsFile | None = None
+    goals: Mapping[str, float] = field(default_factory=dict)
+    runner: Callable[[ChainRunner, PartKey], ChainRunner] | None = None
 
     def chain_for(self, flavor: str) -> Chain:
         """The chain of a flavor. Raises BadConfig if none is configured."""
@@ -129,6 +135,8 @@ class Processor:
         judge = Judge(self.recipe.limits)
         runner = ChainRunner(chain=chain, judge=judge, calibrations=self.calibrations, clock=time.perf_counter, keep=keep, spare=spare)
         times, start, started_ns = _Times(observer), time.perf_counter(), time.time_ns()
+        if self.recipe.runner is not None:
+            runner = self.recipe.runner(runner, key)
 
         def read() -> Reading:
             return self.reader.read(path, key.part)
@@ -209,12 +217,13 @@ class Processor:
         if product is None:
             log.warning("%s: no product %s was made", done.key, label)
             return
-        yield self._written(done, write_product(product, folder, self._context(done)), label)
+        yield self._written(done, write_product(product, folder, self._context(done, label)), label)
 
     @staticmethod
-    def _context(done: Processed) -> WriteContext:
-        provenance = done.outcome.result.provenance
+    def _context(done: Processed, label: str) -> WriteContext:
+        provenance, step = done.outcome.result.provenance, done.outcome.made_by.get(label)
         cards = provenance_cards(tuple(provenance.calibrations), provenance.config_sha256)
+        cards = {**cards, STEP_CARD: step} if step else cards
         return context_of(done.outcome.products.values(), done.key.part, cards, sync=False)
 
     def _written(self, done: Processed, path: Path, name: str) -> Draft:

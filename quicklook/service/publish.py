@@ -1,102 +1,103 @@
-"""ZeroMQ: the sink that publishes every event of the journal on a PUB socket.
+"""ZeroMQ: the sink that publishes every event of the journal on a PUB socket, and beside it answers who has missed some.
 
 A message is [topic, event as JSON, attachment ...]; the attachment of a ``plot`` event is its PNG.
 """
 
 from __future__ import annotations
 
-import ipaddress
+import json
 import logging
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import zmq
 from pydantic import Field
 
-from quicklook.core.errors import BadConfig, Transient
-from quicklook.core.events import Draft, Event, PlotDrawn
+from quicklook.core.events import Draft, Event
 from quicklook.core.params import Params
 from quicklook.core.sink import Sink, SinkContext
+from quicklook.core.wire import replay_endpoint
+from quicklook.io.curvekeys import CLIENTS, COMMANDERS
+from quicklook.service.doors import Desk, Door, check_endpoint
+from quicklook.service.replay import Replay, attachments_of
 
 log = logging.getLogger("quicklook.publish")
 
 DEFAULT_ENDPOINT = "tcp://127.0.0.1:5556"
-MAX_ATTACHMENT = 20_000_000
 
 
 class ZmqParams(Params):
     """Parameters of the ZeroMQ publisher."""
 
-    endpoint: str = Field(DEFAULT_ENDPOINT, description="where to bind; the loopback only, until keys are configured")
-    high_water_mark: int = Field(10_000, ge=1, description="messages kept for a subscriber that is slow; older ones are lost to it")
+    endpoint: str = Field(DEFAULT_ENDPOINT, description="where to bind; off the loopback only with keys")
+    replay: str = Field("auto", description="where to ask for what was missed; auto: the next port, or the file with .replay; empty: nowhere")
+    keys: str = Field("", description="folder of keys, from `quicklook keys new`: all is encrypted, and only clients with a key are let in")
+    high_water_mark: int = Field(2000, ge=1, description="messages kept for a subscriber that is slow; beyond, it asks the replay socket")
     settle_s: float = Field(0.2, ge=0, description="pause after binding, so that subscribers that wait are connected before the first message")
 
-
-def is_local(endpoint: str) -> bool:
-    """Whether an endpoint can be reached from this machine alone."""
-    parts = urlsplit(endpoint)
-    if parts.scheme in ("ipc", "inproc"):
-        return True
-    host = parts.hostname or ""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+    @property
+    def replay_at(self) -> str:
+        """The address of the replay socket, "" for none."""
+        return replay_endpoint(self.endpoint) if self.replay == "auto" else self.replay
 
 
 class ZmqSink(Sink[ZmqParams]):
-    """Publishes every event over ZeroMQ, numbered, with PNG attachments."""
+    """Publishes every event over ZeroMQ, numbered, with PNG attachments, and answers who has missed some."""
 
     name = "zmq"
 
     def check(self) -> None:
-        """Refuse an address off the loopback, and one that is none."""
-        endpoint = self.params.endpoint
-        parts = urlsplit(endpoint)
-        if parts.scheme not in ("tcp", "ipc", "inproc") or not (parts.netloc or parts.path):
-            raise BadConfig(f"{endpoint!r} is no address; write tcp://127.0.0.1:PORT or ipc://FILE")
-        if not is_local(endpoint):
-            raise BadConfig(f"{endpoint} can be reached from other machines, and messages are not encrypted yet; bind to 127.0.0.1 or ipc://")
-        port = parts.netloc.rpartition(":")[2]
-        if parts.scheme == "tcp" and port != "*" and not (port.isdecimal() and int(port) < 65536):
-            raise BadConfig(f"{endpoint!r} has no port; write tcp://127.0.0.1:PORT")
+        """Refuse an address off the loopback without keys, one that is none, and keys that cannot be used."""
+        for endpoint in filter(None, (self.params.endpoint, self.params.replay_at)):
+            check_endpoint(endpoint, self.params.keys)
 
     def open(self, context: SinkContext) -> None:
-        """Bind. Raises BadConfig for an address off the loopback or one that is malformed, Transient where it is in use."""
+        """Bind. Raises BadConfig as `check` does, Transient where an address is in use."""
         self.check()
-        endpoint = self.params.endpoint
         self._out = Path(context.out)
-        self._socket: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.PUB)
-        self._socket.setsockopt(zmq.SNDHWM, self.params.high_water_mark)
-        self._socket.setsockopt(zmq.LINGER, 1000)
+        self._before: dict[str, int] = {}
+        self._since = 0
+        self._desk: Desk | None = None
+        self._replay: Replay | None = None
+        self._door = Door(self.params.keys, (CLIENTS, COMMANDERS))
         try:
-            self._socket.bind(endpoint)
-        except zmq.ZMQError as error:
-            self._socket.close()
-            if error.errno == zmq.EADDRINUSE:
-                raise Transient(f"{endpoint} is in use; stop the other program or set sinks.zmq.endpoint") from error
-            raise BadConfig(f"cannot publish on {endpoint}: {error}") from error
+            self._socket = self._door.socket(zmq.PUB, self.params.endpoint, high_water_mark=self.params.high_water_mark)
+        except Exception:
+            self._door.close()
+            raise
+        try:
+            self._open_desk()
+        except Exception:
+            self.close()
+            raise
         # a PUB socket drops what is sent before a subscriber's connection is made
         time.sleep(self.params.settle_s)
 
+    def _open_desk(self) -> None:
+        if self.params.replay_at:
+            self._replay = Replay(self._out)
+            self._desk = Desk(self._door, self.params.replay_at, "zmq-replay", self._replay)
+
+    @property
+    def endpoints(self) -> tuple[str, str]:
+        """Where it is bound, and where the replay socket is ("" for nowhere): with the ports that were chosen."""
+        return self._socket.getsockopt_string(zmq.LAST_ENDPOINT), self._desk.endpoint if self._desk else ""
+
     def accept(self, event: Event) -> Sequence[Draft]:
         """Send one event; never waits for a subscriber."""
-        frames = [event.topic.encode(), event.model_dump_json().encode()]
-        if event.kind == PlotDrawn.kind:
-            frames += self._attachment(str(event.payload.get("path", "")))
-        self._socket.send_multipart(frames)
+        self._since = self._since or event.seq
+        # one text, for the event is written once already
+        told = f'{event.model_dump_json()[:-1]},"since":{self._since},"before":{json.dumps(self._before)}}}'
+        self._socket.send_multipart([event.topic.encode(), told.encode(), *attachments_of(event.kind, event.payload, self._out)])
+        self._before[event.kind] = event.seq
         return []
-
-    def _attachment(self, path: str) -> list[bytes]:
-        file = self._out / path
-        try:
-            return [file.read_bytes()] if file.stat().st_size <= MAX_ATTACHMENT else []
-        except OSError as error:
-            log.warning("%s cannot be attached: %s", path, error)
-            return []
 
     def close(self) -> None:
         """Send what is queued and close."""
+        if self._desk is not None:
+            self._desk.close()
+        if self._replay is not None:
+            self._replay.close()
         self._socket.close()
+        self._door.close()

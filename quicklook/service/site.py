@@ -13,20 +13,23 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from quicklook.ccd.tags import TAGS
+from quicklook.core import declared
 from quicklook.core.builder import Builder, load_builder
 from quicklook.core.chain import Chain, entry_names, load_chain, with_overrides
+from quicklook.core.deciding import check_goals, load_decisions
+from quicklook.core.decision import DecisionsFile
 from quicklook.core.document import Document
 from quicklook.core.document import Path as DocumentPath
 from quicklook.core.errors import BadConfig
 from quicklook.core.limits import LimitSet, load_limits
 from quicklook.core.metrics import MetricDef
 from quicklook.core.overrides import Override, parse_override
-from quicklook.core.plugin import MonitoringAlg
 from quicklook.core.registry import registered
 from quicklook.core.validation import suggest, validate
 from quicklook.io.badamps import complaints, split_words
 from quicklook.io.configfiles import find_config, is_path, list_configs, read_config
 from quicklook.io.instrument import Instrument, load_instrument
+from quicklook.io.limitvalues import doubtful_values, shadowed
 from quicklook.io.products import can_write
 from quicklook.io.reader import open_reader
 from quicklook.service.adopting import Adoption, AdoptSettings, BuildSettings
@@ -63,6 +66,16 @@ class WorkSettings(BaseModel):
     attempts: int = Field(3, ge=1, description="so often is tried what fails for a reason that may pass")
 
 
+class CommandSettings(BaseModel):
+    """The command socket. Relative paths are relative to the site file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    endpoint: str = Field("auto", description="where commands are taken; auto: a socket in the output folder; empty: nowhere")
+    keys: str = Field("", description="folder of keys, made by `quicklook keys new`: its commanders alone may give commands; needed off the loopback")
+    token: str = Field("", description="without keys: file of the token, made where it is not there; default: command.token in the output folder")
+
+
 def _default_sinks() -> dict[str, dict[str, Any]]:
     return {"files": {}, "render": {}, "zmq": {}}
 
@@ -82,6 +95,8 @@ class SiteFile(BaseModel):
     out: str = Field("quicklook-out", description="folder for everything that is written")
     chains: dict[str, str] = Field(default_factory=dict, description="chain (name or path) by flavor; _default for all others")
     limits: tuple[str, ...] = Field((), description="limits files (names or paths); default: `default` and the one of the instrument's name")
+    decisions: str = Field("default", description="rules by which it is said what to do after an exposure (name or path); empty: nothing is said")
+    goals: dict[str, float] = Field({}, description="what every exposure is to reach, as in {efftime: 900}; the header of an exposure goes before")
     params: dict[str, dict[str, Any]] = Field(default_factory=dict, description="parameters of steps and QAs, laid over those of the chains")
     products: tuple[str, ...] = Field((), description="kinds of products written beside those of the chain (preproc, ...)")
     plots: bool = Field(True, description="whether plots are made")
@@ -90,6 +105,7 @@ class SiteFile(BaseModel):
     build: dict[str, BuildSettings] = Field({}, description="calibrations that the daemon builds from groups, by builder, as in {bias: {count: 5}}")
     watch: WatchSettings = WatchSettings()
     work: WorkSettings = WorkSettings()
+    commands: CommandSettings = CommandSettings()
     sinks: dict[str, dict[str, Any]] = Field(
         default_factory=_default_sinks, description="where events go: sinks and their parameters"
     )
@@ -172,7 +188,19 @@ class Site:
         names = list(self.file.limits) or [n for n in ("default", self.instrument.name) if n in list_configs("limits")]
         written = bool(self.file.limits)
         documents = [self._find("limits", n, ("limits", i) if written else None) for i, n in enumerate(names)]
-        return load_limits(documents, declared_metrics(), self.tag_names)
+        limits = load_limits(documents, declared_metrics(), self.tag_names)
+        for doubt in (*doubtful_values(limits.limits, self.instrument), *shadowed(limits.limits)):
+            log.warning("%s", doubt)
+        return limits
+
+    def decisions(self) -> DecisionsFile | None:
+        """The rules for decisions, and the goals of the site checked against them. Raises BadConfig, with file and line."""
+        if not self.file.decisions:
+            return None
+        place: DocumentPath | None = ("decisions",) if self.document.get(("decisions",)) else None
+        rules = load_decisions(self._find("decisions", self.file.decisions, place), declared_metrics(), registered("qa"))
+        check_goals(rules, self.file.goals, self.document.where(("goals",)))
+        return rules
 
     def _find(self, kind: str, name: str, place: DocumentPath | None) -> Document:
         """A configuration by name or path; `place` is where the site names it."""
@@ -232,6 +260,8 @@ class Site:
             tag=self.file.tag,
             products=self.file.products,
             plots=self.file.plots,
+            decisions=self.decisions(),
+            goals=self.file.goals,
         )
 
 
@@ -248,7 +278,7 @@ def _default_chains(instrument: Instrument) -> dict[str, str]:
 
 def _check_params(site: Site, chains: Iterable[Chain]) -> None:
     """Refuse parameters for a step or QA that is in no chain and is no plugin: a misspelt name would set nothing."""
-    known = {name for c in chains for s in c.steps for name in (s.name, *(q.name for q in s.qas))}
+    known = {name for c in chains for s in c.steps for name in (s.name, *(q.name for q in (*s.qas, *c.unit_qas)))}
     known |= {*registered("algorithm"), *registered("qa")}
     for target in site.file.params:
         if target not in known:
@@ -265,19 +295,7 @@ def _site_overrides(site: Site) -> list[Override]:
 
 def declared_metrics() -> dict[str, MetricDef]:
     """All metrics that installed QAs declare. Raises BadConfig where two declare one name differently."""
-    out: dict[str, MetricDef] = {}
-    for ref in registered("qa").values():
-        try:
-            qa: type[MonitoringAlg[Any]] = ref.load()
-        except BadConfig as error:
-            # a package of somebody else that is half removed must not stop what does not need it
-            log.warning("%s; its metrics are left out", error)
-            continue
-        for metric in qa.metrics:
-            other = out.setdefault(metric.name, metric)
-            if other != metric:
-                raise BadConfig(f"metric {metric.name} is declared twice in different ways; one of them is in {ref.target}")
-    return out
+    return declared.declared_metrics()
 
 
 def load_site(path: Path | None, *, options: Mapping[str, Any] | None = None, overrides: Sequence[str] = ()) -> Site:
@@ -294,10 +312,14 @@ def load_site(path: Path | None, *, options: Mapping[str, Any] | None = None, ov
     file = validate(SiteFile, doc)
     base = path.parent if path is not None else Path()
     here: dict[str, Any] = {k: _resolved(Path() if k in given else base, getattr(file, k)) for k in ("raw", "calib", "out")}
+    own = {k: _resolved(base, str(Path(v).expanduser())) for k in ("keys", "token") if (v := getattr(file.commands, k))}
+    here["commands"] = file.commands.model_copy(update=own)
     if "chains" not in given:
         here["chains"] = {flavor: _beside(base, n) for flavor, n in file.chains.items()}
     if "limits" not in given:
         here["limits"] = tuple(_beside(base, n) for n in file.limits)
+    if "decisions" not in given:
+        here["decisions"] = _beside(base, file.decisions)
     file = file.model_copy(update=here)
     name = file.instrument
     local = base / name

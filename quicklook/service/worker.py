@@ -14,6 +14,7 @@ from pathlib import Path
 from quicklook.core.errors import BadData, NotReadyYet, QuicklookError, Transient
 from quicklook.core.events import CalibrationMade, Draft, PlotsReady, draft
 from quicklook.core.keys import PartKey, Unit
+from quicklook.core.memory import give_back
 from quicklook.core.results import Failure
 from quicklook.core.status import Status
 from quicklook.service.building import Building, Built
@@ -105,6 +106,8 @@ def _work(processor: Processor, job: Job, send: Callable[[Message], None]) -> No
         send(Judged(job, result.status, tuple(result.reasons), tuple(processor.verdict_events(done))))
     # the verdict stands, whatever comes now: what is tried again, or given up, is the writing alone
     send(Written(job, tuple(processor.write(done, chain))))
+    del done
+    give_back()  # what the allocator kept of the spectra would add to the peak of the next exposure
 
 
 def _assemble(processor: Processor, job: BuildJob) -> Assembled:

@@ -47,7 +47,7 @@ def write_calibrations(out: Path, instruments: Sequence[SimInstrument], faults: 
 
 
 def _write(path: Path, hdus: list[Any]) -> None:
-    publish(path, lambda hidden: write_hdus(hidden, hdus))
+    publish(path, lambda hidden: write_hdus(hidden, hdus, sums=True))
 
 
 def _write_images(folder: Path, instrument: SimInstrument, faults: Sequence[Fault]) -> None:

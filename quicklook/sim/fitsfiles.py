@@ -47,13 +47,15 @@ def _grow(path: Path, content: bytes, seconds: float) -> None:
             stream.flush()
 
 
-def write_hdus(path: Path, hdus: Iterable[Callable[[Any], None]]) -> None:
-    """Write a FITS file: each of `hdus` adds its own to the open fitsio.FITS."""
+def write_hdus(path: Path, hdus: Iterable[Callable[[Any], None]], *, sums: bool = False) -> None:
+    """Write a FITS file: each of `hdus` adds its own to the open fitsio.FITS. `sums`: each gets its CHECKSUM and DATASUM, as calibrations have."""
     import fitsio
 
     with fitsio.FITS(str(path), "rw", clobber=True) as fits:
         for add in hdus:
             add(fits)
+        for hdu in fits if sums else ():
+            hdu.write_checksum()
 
 
 def empty_hdu(cards: Iterable[Card]) -> Callable[[Any], None]:

@@ -174,7 +174,7 @@ def write_traces(path: Path, instrument: SimInstrument, traces: Traces) -> None:
         image_hdu("YTRACE", np.ascontiguousarray(traces.y), domain),
         table_hdu("PSF", table, (*common, *sizes)),
     ]
-    publish(path, lambda hidden: write_hdus(hidden, hdus))
+    publish(path, lambda hidden: write_hdus(hidden, hdus, sums=True))
 
 
 def _psf_table(traces: Traces) -> np.ndarray[Any, Any]:

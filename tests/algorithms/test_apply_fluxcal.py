@@ -9,8 +9,9 @@ import pytest
 import sky_frames as made
 
 from algorithms.apply_fluxcal import FLUX_UNIT, ApplyFluxcal, ApplyFluxcalParams
-from algorithms.scores import ComputeScores, stage_scores, template
+from algorithms.scores import ComputeScores, stage_scores
 from quicklook.ccd.spectra import Frame, SpecMask
+from quicklook.ccd.templates import template
 from quicklook.core.errors import BadData, MissingCalibration
 
 

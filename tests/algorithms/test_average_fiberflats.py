@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import numpy as np
 import pytest
 
 from algorithms.average_fiberflats import AverageFiberflats, AverageFiberflatsParams
+from quicklook.ccd.exposure import Exposure
 from quicklook.ccd.spectra import FiberFlat
 from quicklook.core.errors import BadData
+from quicklook.core.keys import Unit
 
 N, NWAVE, SIGMA = 6, 300, 0.005
 WAVE = 4000.0 + np.arange(NWAVE)
@@ -28,8 +33,19 @@ def flat(seed: int) -> FiberFlat:
     )
 
 
+def exposures(n: int) -> list[Exposure]:
+    start = datetime(2022, 1, 1, tzinfo=UTC)
+    return [Exposure(unit=Unit(20220101, 10 + k), instrument="bench", flavor="flat", exptime=10.0, start=start) for k in range(n)]
+
+
+def averaged(flats: Sequence[FiberFlat], **params: float) -> FiberFlat:
+    """The mean; what was left out is looked at in a test of its own."""
+    mean, _ = AverageFiberflats(AverageFiberflatsParams(**params)).run(flats, exposures(len(flats)))
+    return mean
+
+
 def test_the_mean_is_better_than_each_and_says_so() -> None:
-    mean = AverageFiberflats().run([flat(k) for k in (1, 2, 3, 4)])
+    mean = averaged([flat(k) for k in (1, 2, 3, 4)])
     assert np.std(mean.flat - TRUTH) == pytest.approx(SIGMA / 2, rel=0.1)
     # the floor of 0.002 of each is in the error too
     np.testing.assert_allclose(1 / np.sqrt(np.median(mean.ivar)), np.hypot(SIGMA, 0.002) / 2, rtol=0.01)
@@ -40,7 +56,7 @@ def test_an_odd_exposure_is_left_out() -> None:
     flats = [flat(k) for k in (1, 2, 3)]
     values = flats[1].flat.copy()
     values[2, 100:120] += 0.3
-    mean = AverageFiberflats().run([flats[0], replace(flats[1], flat=values), flats[2]])
+    mean = averaged([flats[0], replace(flats[1], flat=values), flats[2]])
     assert np.abs(mean.flat - TRUTH)[2, 100:120].max() < 5 * SIGMA
     assert mean.ivar[2, 110] < mean.ivar[2, 200] * 0.8
 
@@ -55,10 +71,10 @@ def test_fibres_are_matched_by_number_and_wavelengths_brought_together() -> None
         ivar=other.ivar.copy(),
         mask=other.mask.copy(),
     )
-    mean = AverageFiberflats().run([one, turned])
+    mean = averaged([one, turned])
     assert np.std((mean.flat - TRUTH)[:, 2:-2]) < SIGMA
     with pytest.raises(BadData, match="of different fibres"):
-        AverageFiberflats().run([one, replace(other, fiber=other.fiber + 1)])
+        averaged([one, replace(other, fiber=other.fiber + 1)])
 
 
 def test_masked_values_do_not_count_and_what_nobody_knows_stays_masked() -> None:
@@ -67,7 +83,7 @@ def test_masked_values_do_not_count_and_what_nobody_knows_stays_masked() -> None
     mask[0, :50], both[0, :10] = 1, 1
     values = one.flat.copy()
     values[0, :50] = 99.0
-    mean = AverageFiberflats().run([replace(one, mask=mask, flat=values), replace(other, mask=both)])
+    mean = averaged([replace(one, mask=mask, flat=values), replace(other, mask=both)])
     assert np.abs(mean.flat[0, 10:50] - TRUTH[0, 10:50]).max() < 5 * SIGMA
     assert (mean.mask[0, :10] != 0).all()
     assert (mean.ivar[0, :10] == 0).all()
@@ -75,18 +91,22 @@ def test_masked_values_do_not_count_and_what_nobody_knows_stays_masked() -> None
 
 def test_one_flat_is_itself_and_none_is_refused() -> None:
     only = flat(1)
-    assert AverageFiberflats().run([only]) is only
+    assert averaged([only]) is only
     with pytest.raises(BadData, match="no fibre flat to average"):
-        AverageFiberflats().run([])
+        averaged([])
 
 
 def test_an_exposure_whose_lamp_drifted_is_left_out_as_a_whole() -> None:
     slope = 1 + 0.03 * np.linspace(-1, 1, N)[:, None]
     flats = [flat(k) for k in (1, 2, 3, 4)]
     flats[1] = replace(flats[1], flat=(flats[1].flat * slope).astype(np.float32))
-    mean = AverageFiberflats().run(flats)
-    steady = AverageFiberflats().run([flats[i] for i in (0, 2, 3)])
+    mean = averaged(flats)
+    steady = averaged([flats[i] for i in (0, 2, 3)])
     np.testing.assert_array_equal(mean.flat, steady.flat)
     np.testing.assert_allclose(mean.meanspec, steady.meanspec)
-    everything = AverageFiberflats(AverageFiberflatsParams(drift=0.5)).run(flats)
+    _, left_out = AverageFiberflats().run(flats, exposures(4))
+    assert left_out.units == ("20220101/00000011",)
+    assert re.fullmatch(r"left out: its lamp drifted; its throughputs scatter by [1-3](\.\d)? % about those of the others", left_out.why[0])
+    assert AverageFiberflats().run(flats[:1], exposures(1))[1].units == ()
+    everything = averaged(flats, drift=0.5)
     assert np.std(everything.flat - TRUTH) > 1.2 * np.std(mean.flat - TRUTH)

@@ -278,3 +278,27 @@ def test_real_traces(shared_data: Path) -> None:
     for (f, row), w in places.items():
         assert frame.wave[f, row] == pytest.approx(w, abs=1e-4)  # of the linear interpolation in the test
         assert frame.flux[f, row] * step[f, row] == pytest.approx(1000, rel=4e-3)  # the test puts light at the middle of pixels
+
+
+def test_the_stated_read_noise_of_the_amplifiers_goes_with_the_spectra() -> None:
+    """Two amplifiers, below and above the middle: one reads as stated, one twice that, with a variance of 4 of its own beside the read noise."""
+    ny, nx = 64, 40
+    amps = tuple(
+        Amplifier(name=n, data=Section(y0, y1, 0, nx), ccd=Section(y0, y1, 0, nx), gain=1.0, read_noise=noise)
+        for n, y0, y1, noise in (("A", 0, 32, 3.0), ("B", 32, 64, 1.5))
+    )
+    image = Image(
+        camera="r0", pixels=np.zeros((ny, nx), np.float32), ivar=np.ones((ny, nx), np.float32), mask=np.zeros((ny, nx), np.uint16),
+        amplifiers=amps, read_noise={"A": 3.0, "B": 3.0}, noise_variance={"A": 9.0, "B": 13.0},
+    )  # fmt: skip
+    half = 0.5 * (ny - 1)
+    traces = TraceSet(
+        x=np.array([[12.0, 0.0], [28.0, 0.0]]), y=np.tile([half, half], (2, 1)), wavemin=6000.0, wavemax=6000.0 + ny - 1, npix_x=nx, npix_y=ny,
+        fiber=np.arange(2, dtype=np.int32), xsig=np.ones((2, 1)), ysig=np.ones((2, 1)),
+    )  # fmt: skip
+    got = extract(image, traces).stated_noise
+    assert got is not None
+    np.testing.assert_allclose(got, np.tile(np.repeat([1.0, (13 - 9 + 1.5**2) / 13], 8), (2, 1)), rtol=1e-6)
+    unstated = extract(replace(image, amplifiers=tuple(replace(a, read_noise=None) for a in amps)), traces).stated_noise
+    assert unstated is not None
+    assert np.isnan(unstated).all()

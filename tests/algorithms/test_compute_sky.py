@@ -12,7 +12,7 @@ from algorithms.compute_sky import ComputeSky, SkyParams
 from algorithms.kernels import skyterms
 from algorithms.subtract_sky import SubtractSky, SubtractSkyParams
 from quicklook.ccd.spectra import Frame, SkyModel, SpecMask
-from quicklook.core.errors import BadData
+from quicklook.core.errors import BadData, NotApplicable
 
 CHI2 = 0.06
 """Tolerance of a mean squared pull of the 20 x 600 samples of the sky fibres: four sigma of sqrt(2 / 12000) = 0.013."""
@@ -182,7 +182,7 @@ def test_unknown_resolution_is_no_failure() -> None:
 
 def test_without_sky_fibres_it_says_so() -> None:
     frame, _ = made.frame()
-    with pytest.raises(BadData, match="no sky fibre in the fibre map"):
+    with pytest.raises(NotApplicable, match="no sky fibre in the fibre map"):
         ComputeSky().run(replace(frame, fibermap=made.fibermap(())))
     status = np.where(np.isin(np.arange(made.NFIBRE), made.SKY), 1 << 2, 0)
     with pytest.raises(BadData, match="0 of 20 sky fibres are usable by their FIBERSTATUS"):
@@ -313,3 +313,23 @@ def test_throughput_from_the_lines() -> None:
     for row in (3, 9):
         assert abs(fitted.flux[row][lines[row]].mean()) < 0.35 * abs(plain.flux[row][lines[row]].mean())
     assert np.median(fitted.flux[11]) == pytest.approx(500, rel=0.02)  # the light of a target is not taken for sky
+
+
+def test_that_nobody_says_what_the_fibres_see_is_no_camera_without_sky_fibres() -> None:
+    frame, _ = made.frame()
+    with pytest.raises(BadData, match="nobody says which fibres see the sky"):
+        ComputeSky().run(replace(frame, fibermap=replace(made.fibermap(()), stated=False)))
+
+
+@pytest.mark.parametrize("dead", [3, 9, 12])
+def test_dead_sky_fibres_do_not_set_the_level(dead: int) -> None:
+    """They are more alike than any others: 9 of 20 hold the most crowded levels, 12 of 20 the median."""
+    frame, truth = made.frame()
+    lost = list(made.SKY)[:dead]
+    flux = frame.flux.copy()
+    noise = np.random.default_rng(3).normal(size=(dead, made.NWAVE)) * np.sqrt(made.NOISE2) / made.PIXEL
+    flux[lost] = noise
+    sky = ComputeSky().run(replace(frame, flux=flux))
+    assert sky.rejected == tuple(made.FIRST_FIBRE + i for i in lost)
+    rows = list(range(1, made.NFIBRE, 2))
+    assert np.median(sky.flux[rows] / truth.sky[rows]) == pytest.approx(1.0, abs=0.02)

@@ -61,8 +61,10 @@ def filled(made: Path, tmp_path: Path) -> Path:
         ("pixflat", ["--default", "--when", "detector=SIM-R0", "--stale-days", "365"]),
         ("mask", ["--serial", "CCD-7"]),
     ]
+    (tmp_path / "like.yaml").write_text("instrument: desi\n")
+    like = ["--like", next((made / "raw").rglob("*.fits.fz")), "--site", "like.yaml"]
     for kind, more in rows:
-        code, said = quicklook("calib", "add", simulated(made, kind), "--calib", "calib", "--kind", kind, "--camera", "r0", *more, cwd=tmp_path)
+        code, said = quicklook("calib", "add", simulated(made, kind), "--calib", "calib", "--kind", kind, "--camera", "r0", *more, *like, cwd=tmp_path)
         assert (code, said) == (0, f"added {kind} for r0: {kind}-r0.fits\n")
     return tmp_path
 
@@ -179,6 +181,51 @@ def test_check(filled: Path) -> None:
     assert [bool(f["wrong"]) for f in json.loads(said)["files"]] == [True, False, False, False]
 
 
+def test_the_first_of_a_camera_needs_something_that_tells_its_size(made: Path, tmp_path: Path) -> None:
+    """A bias that lacks a row is found by a frame, by --raw, by the raw folder of a site; without any nothing is believed."""
+    with fits.open(simulated(made, "bias")) as f:
+        fits.writeto(tmp_path / "short.fits", f[0].data[:-1])
+    (tmp_path / "site.yaml").write_text(f"instrument: desi\nraw: {made / 'raw'}\n")
+    words = ("calib", "add", "--calib", "calib", "--kind", "bias", "--camera", "r0")
+    raw = next((made / "raw").rglob("*.fits.fz"))
+    for file in (tmp_path / "short.fits", simulated(made, "bias")):
+        code, said = quicklook(*words, file, cwd=tmp_path)
+        assert code == 2
+        assert "nothing tells the size of its camera" in said
+        assert "Give --like FRAME" in said
+    for more in (("--like", raw, "--instrument", "desi"), ("--raw", made / "raw", "--instrument", "desi"), ("--site", "site.yaml")):
+        code, said = quicklook(*words, tmp_path / "short.fits", *more, cwd=tmp_path)
+        assert code == 2
+        assert "pixels, the camera has" in said
+        assert quicklook(*words, simulated(made, "bias"), *more, "--calib", f"calib{more[0]}", cwd=tmp_path)[0] == 0
+    assert not (tmp_path / "calib" / "calib.yaml").exists()
+
+
+def test_one_whose_size_nobody_checked_is_shown_as_such(made: Path, tmp_path: Path) -> None:
+    words = ("calib", "add", simulated(made, "bias"), "--calib", "calib", "--kind", "bias", "--camera", "r0")
+    code, said = quicklook(*words, "--unchecked", cwd=tmp_path)
+    assert (code, said) == (0, "added bias for r0: bias-r0.fits\nIt is provisional: its size was never checked against its camera.\n")
+    assert "provisional, size never checked" in quicklook("calib", "list", "--calib", "calib", cwd=tmp_path)[1]
+    assert "its size was never checked against its camera" in quicklook("calib", "show", "bias-r0.fits", "--calib", "calib", cwd=tmp_path)[1]
+    code, said = quicklook("calib", "check", "--calib", "calib", cwd=tmp_path)
+    assert (code, "bias-r0.fits: its size was never checked" in said) == (0, True)
+    raw = next((made / "raw").rglob("*.fits.fz"))
+    code, said = quicklook(*words, "--like", raw, "--instrument", "desi", cwd=tmp_path)
+    assert code == 0
+    assert "quality was provisional, is good" in said
+    assert "size_unchecked was True, is False" in said
+
+
+def test_check_writes_checksums(made: Path, tmp_path: Path) -> None:
+    (tmp_path / "calib").mkdir()
+    shutil.copy(simulated(made, "bias"), tmp_path / "calib")
+    (tmp_path / "calib" / "calib.yaml").write_text("calibrations:\n  - {kind: bias, path: bias-r0.fits}  # by hand\n")
+    code, said = quicklook("calib", "check", "--calib", "calib", "--write", cwd=tmp_path)
+    assert (code, "of bias-r0.fits is in the index now" in said) == (0, True)
+    assert len(CalibFolder(tmp_path / "calib").entries()[0].sha256) == 64
+    assert "# by hand" in (tmp_path / "calib" / "calib.yaml").read_text()
+
+
 def test_the_folder_of_a_site(filled: Path) -> None:
     (filled / "site.yaml").write_text("instrument: desi\ncalib: calib\n")
     code, said = quicklook("calib", "list", cwd=filled, env={"QUICKLOOK_SITE": "site.yaml"})
@@ -213,7 +260,7 @@ def test_a_bad_one_is_not_added_and_found_at_use(filled: Path, made: Path, chang
     assert not (filled / "calib" / "bad.fits").exists()
     shutil.copy(filled / "bad.fits", filled / "calib" / "bias-r0.fits")
     code, said = quicklook("run", "zero", raw, "--instrument", "desi", "--calib", "calib", "--no-plots", cwd=filled)
-    assert code == 3
+    assert code == 3, said
     assert "bias-r0.fits cannot be used" in said
 
 
@@ -259,6 +306,7 @@ def test_validate_knows_which_kinds_the_daemon_can_take_over(filled: Path) -> No
 def test_the_instrument_of_an_entry_is_that_of_the_file(filled: Path, made: Path) -> None:
     (filled / "mine.yaml").write_text("extends: desi\nname: bench7\n")
     words = ("calib", "add", simulated(made, "bias"), "--calib", "other", "--kind", "bias", "--camera", "r0,r1", "--instrument", "./mine.yaml")
+    words += ("--raw", made / "raw")
     assert quicklook(*words, cwd=filled)[0] == 0
     entry = CalibFolder(filled / "other").entries()[0]
     assert (entry.instrument, entry.camera) == (("bench7",), ("r0", "r1"))

@@ -17,6 +17,7 @@ import shift_factories
 import slit_factories
 import spectra_factories
 import trace_factories
+import unit_factories
 
 from quicklook.ccd.calibs import BadPixelMask, Bias, Dark, KnownFibers, PixelFlat
 from quicklook.ccd.exposure import Arrival, Companion, Exposure, FiberMap
@@ -208,6 +209,7 @@ FACTORIES: dict[type[Product], Callable[[Case, int], Product]] = {
     **slit_factories.FACTORIES,
     **spectra_factories.FACTORIES,
     **trace_factories.FACTORIES,
+    **unit_factories.FACTORIES,
 }
 
 

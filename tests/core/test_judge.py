@@ -118,11 +118,18 @@ def test_two_axes_in_c_order() -> None:
         (77.123, "noise of amp A is 77.12 electron, above 5 electron (normal: 1 to 4 electron)"),
         (-3.0, "noise of amp A is -3 electron, below 0.5 electron (normal: 1 to 4 electron)"),
         (math.nan, "noise of amp A was not measured"),
-        (math.inf, "noise of amp A was not measured"),
+        (math.inf, "noise of amp A was not measured: its QA returned infinity"),
+        (-math.inf, "noise of amp A was not measured: its QA returned infinity"),
     ],
 )
 def test_a_reason_has_value_limit_unit_and_coordinate(value: float, sentence: str) -> None:
     assert judge(limit()).metric(NOISE, noise(value), TAGS).reason == sentence
+
+
+def test_infinity_is_told_beside_what_the_qa_says() -> None:
+    got = judge(limit()).metric(NOISE, noise(math.inf, 2.0, -math.inf, math.nan, remarks={"A": "no overscan"}), TAGS)
+    assert [(r.at, r.text) for r in got.remarks] == [(["A"], "no overscan; its QA returned infinity"), (["C"], "its QA returned infinity")]
+    assert (got.statuses, got.values) == ([U, N, U, U], [None, 2.0, None, None])
 
 
 def test_a_value_just_outside_reads_as_outside() -> None:

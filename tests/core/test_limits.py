@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import math
+import pickle
 from collections.abc import Callable
 
 import pytest
+from core_toys import AMPS
 
+from quicklook.ccd.tags import TAGS
 from quicklook.core.errors import BadConfig
-from quicklook.core.limits import Limit, LimitSet
+from quicklook.core.judge import Judge
+from quicklook.core.limits import Limit, LimitSet, load_limits
+from quicklook.core.metrics import measured
 from quicklook.core.status import Status
+from quicklook.core.yamlsource import parse_yaml
 
 Limits = Callable[[str], LimitSet]
 N, W, A, U = Status.NORMAL, Status.WARNING, Status.ALARM, Status.UNKNOWN
@@ -90,6 +96,36 @@ def test_the_line_is_that_of_the_wrong_one(limits: Limits) -> None:
         limits(file(entry(), entry(metric="x"), entry()))
 
 
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"valid": "{from: 2022-06-10, to: 2022-06-01}"}, "the nights are inside out: from 2022-06-10 to 2022-06-01"),
+        ({"when": "{amp: []}"}, "a condition without a value never holds"),
+        ({"when": "{amp: null}"}, "a condition without a value never holds"),
+        ({"when": "{amp: ['']}"}, "a condition without a value never holds"),
+        ({"reason": "' '"}, "reason"),
+        ({"action": "' '"}, "action"),
+    ],
+)
+def test_what_can_never_hold_or_says_nothing_is_refused(limits: Limits, change: dict[str, str], said: str) -> None:
+    with pytest.raises(BadConfig, match=said):
+        limits(file(entry(**change)))
+    assert len(limits(file(entry(valid="{from: 2022-06-01, to: 2022-06-01}"))).limits) == 1
+
+
+def test_the_checksum_does_not_depend_on_the_folder_of_the_call(limits: Limits) -> None:
+    here = limits(file(entry()))
+    there = LimitSet(tuple(one.model_copy(update={"source": "../" + one.source}) for one in here.limits))
+    assert here.limits != there.limits
+    assert here.sha256 == there.sha256
+
+
+def test_a_condition_on_a_number_holds_for_that_number(limits: Limits) -> None:
+    for written in ("3", "3.0", "[3, 5]", "'3'"):
+        limit = limits(file(entry(when=f"{{amp: {written}}}"))).limits[0]
+        assert [limit.applies_at({}, {"amp": at}) for at in (3, 3.0, "3", 3.5, 4)] == [True, True, True, False, False]
+
+
 def chosen(found: LimitSet, amp: str = "A", **tags: str) -> float | None:
     """Upper end of the normal range of the limit that is applied."""
     at = {"amp": amp}
@@ -158,6 +194,9 @@ def test_a_limit_says_where_it_is_written(limits: Limits) -> None:
         "normal": (1.0, 4.0),
         "warning": (0.0, 5.0),
         "when": {"amp": ["A"]},
+        "valid_from": "",
+        "valid_to": "",
+        "others": [],
         "reason": "as always",
         "action": "look",
         "source": "limits.yaml:3",
@@ -173,3 +212,41 @@ def test_limits_are_frozen() -> None:
     limit = Limit(metric="a", unit="", normal=(0, 1), reason="r", action="a")
     with pytest.raises(ValueError, match="frozen"):
         limit.metric = "b"  # type: ignore[misc]
+
+
+def test_nights_are_a_condition_as_any_other(limits: Limits) -> None:
+    """A limit for some nights goes before the one for all, wherever it is written."""
+    found = limits(file(entry(normal="[1, 3]", warning="", valid="{from: 2022-01-01, to: 2022-01-31}"), entry(normal="[1, 4]", warning="")))
+    assert [chosen(found, night=n) for n in ("20211231", "20220110", "20220201")] == [4, 3, 4]
+    with_flavor = limits(file(entry(normal="[1, 5]", warning="", when="{flavor: zero, arm: r}"), *[entry(normal="[1, 3]", valid="{from: 2022-01-01}")]))
+    assert chosen(with_flavor, night="20220110", flavor="zero", arm="r") == 5
+
+
+@pytest.mark.parametrize("name", ["flavor", "program", "arm", "camera", "test", "night"])
+def test_each_tag_is_a_condition(name: str) -> None:
+    documents = [parse_yaml(file(entry(normal="[1, 3]", warning="", when=f"{{{name}: [one, two]}}"), entry(normal="[1, 4]", warning="")), "limits.yaml")]
+    found = load_limits(documents, {"amps": AMPS}, TAGS)
+    assert [chosen(found, **{name: value}) for value in ("one", "two", "three")] == [3, 3, 4]
+    assert chosen(found) == 4
+
+
+def test_the_winner_names_the_others(limits: Limits) -> None:
+    text = file(entry(), entry(when="{flavor: zero}"), entry(when="{flavor: dark}"), entry(when="{flavor: zero, amp: B}"), entry(when="{amp: A}"))
+    result = Judge(limits(text)).metric(AMPS, measured("amps", [1.0, 2.0, 3.0], amp=("A", "B", "C")), {"flavor": "zero"})
+    shown = [(used.source, used.others) for used in result.limits]
+    assert shown == [
+        ("limits.yaml:6", ["limits.yaml:3", "limits.yaml:2"]),
+        ("limits.yaml:5", ["limits.yaml:3", "limits.yaml:2"]),
+        ("limits.yaml:3", ["limits.yaml:2"]),
+    ]
+    absent = Judge(limits(text)).metric(AMPS, None, {"flavor": "zero"})
+    assert absent.deciding is not None
+    assert (absent.deciding.source, absent.deciding.others) == ("limits.yaml:5", ["limits.yaml:6", "limits.yaml:3", "limits.yaml:2"])
+
+
+def test_limits_laid_over_others(limits: Limits) -> None:
+    both = limits(file(entry(normal="[1, 3]", warning=""))).with_more(limits(file(entry(normal="[1, 4]", warning=""))))
+    assert chosen(both) == 4
+    assert both.of("nothing") == ()
+    assert both.sha256 not in {limits(file(entry())).sha256, LimitSet().sha256}
+    assert pickle.loads(pickle.dumps(both)) == both

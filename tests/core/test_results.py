@@ -35,6 +35,30 @@ def part(**change: Any) -> PartResult:
     return PartResult(**{**fields, **change})
 
 
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"name": "Read Noise"}, "name"),
+        ({"name": "noise\n"}, "name"),
+        ({"values": [1.0]}, "1 values at 2 places"),
+        ({"values": [1.0, 2.0, 3.0]}, "3 values at 2 places"),
+        ({"statuses": [Status.NORMAL]}, "2 values, 1 statuses"),
+        ({"limit_of": [0]}, "limits of 1"),
+        ({"limit_of": [0, 1]}, "a limit that it has not"),
+        ({"worst": 2}, "an element that it has not"),
+        ({"left_out": [-1]}, "an element that it has not"),
+    ],
+)
+def test_a_metric_whose_lists_do_not_belong_together_is_none(change: dict[str, Any], said: str) -> None:
+    sound: dict[str, Any] = {
+        "name": "noise", "unit": "", "coords": {"amp": ["A", "B"]}, "values": [1.0, 2.0], "status": Status.NORMAL, "statuses": [Status.NORMAL] * 2,
+        "limits": [LimitUsed(normal=(0, 4), warning=(0, 5))], "limit_of": [0, 0], "worst": 0, "left_out": [1],
+    }  # fmt: skip
+    assert MetricResult(**sound).values == [1.0, 2.0]
+    with pytest.raises(ValidationError, match=said):
+        MetricResult(**{**sound, **change})
+
+
 def test_the_merged_qa_comes_back_from_json_as_it_was() -> None:
     text = part().model_dump_json()
     data = json.loads(text, parse_constant=lambda c: pytest.fail(f"{c} in the JSON"))

@@ -86,7 +86,7 @@ def refflat() -> ReferenceFlat:
 
 
 def psf() -> TraceSet:
-    return replace(made.traces(), fiber=FIBRE.copy())
+    return replace(made.traces(), fiber=FIBRE.copy(), wavemin=8543.0, wavemax=10826.0)
 
 
 MAKERS: dict[str, Callable[[], Calibration]] = {

@@ -221,7 +221,7 @@ def test_cards_of_the_products(biases: Path, tmp_path: Path) -> None:
 
 def test_an_index_of_any_kind_is_added_to_and_checked(biases: Path) -> None:
     table = Table(biases)
-    added = add_calibration(table, CalibEntry(**bias("one", camera="r0")))
+    added = add_calibration(table, CalibEntry(**bias("one", camera="r0")), {"image_shape": "110,60", "raw_shape": "116,90"})
     assert table.entries() == (added,)
     (biases / "two.fits").write_bytes(b"junk")
     with pytest.raises(BadData, match=r"two\.fits is not added"):

@@ -79,7 +79,8 @@ def test_a_folder_that_is_not_there_is_made(tmp_path: Path) -> None:
 ODD = {
     "kind": "bias", "path": "a folder/bias: #1 'r0' \"x\".fits", "camera": ("r*", "no", "012", "-"), "instrument": "null", "serial": ("0x10", "1e3"),
     "when": {"detector": ("SN-1",), "on": ("yes", "12:30")}, "valid_from": 20220101, "valid_to": "2022-02-28", "night": 20220101, "quality": "provisional",
-    "made_from": (1, "01", "14-18"), "default": True, "stale_days": 2.5, "sha256": "0" * 64, "comment": "Ünïcode, {braces} & *stars*\ttab",
+    "made_from": (1, "01", "14-18"), "default": True, "stale_days": 2.5, "sha256": "0" * 64,
+    "shapes": {"raw_shape": "116,90", "image_shape": "110,60"}, "size_unchecked": True, "comment": "Ünïcode, {braces} & *stars*\ttab",
 }  # fmt: skip
 
 

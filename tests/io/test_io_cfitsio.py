@@ -17,13 +17,15 @@ from quicklook.io.calibwrite import write_calibration
 from quicklook.io.cfitsio import opened
 from quicklook.io.fitsfile import read_pixels
 
+SIZE = {"raw_shape": "116,90", "image_shape": "110,60"}
+
 
 @pytest.mark.parametrize("folder", ["x[a]", "lamps[Hg, Cd]", "[", "y(b) c"])
 def test_calibrations_in_a_folder_with_brackets(tmp_path: Path, folder: str) -> None:
     for kind, make in calibs_made.MAKERS.items():
         product: Calibration = make()
         write_calibration(product, tmp_path / folder / f"{kind}.fits", sync=False)
-        add_calibration(tmp_path / folder, CalibEntry(kind=kind, path=f"{kind}.fits", camera=("r0",)))
+        add_calibration(tmp_path / folder, CalibEntry(kind=kind, path=f"{kind}.fits", camera=("r0",)), SIZE)
     assert take_census(open_index(tmp_path / folder), tmp_path / folder).good
 
 
@@ -43,6 +45,6 @@ def test_a_file_in_gzip(tmp_path: Path) -> None:
     write_calibration(calibs_made.psf(), tmp_path / "psf.fits")
     path = tmp_path / "z[]" / "psf.fits.gz"
     path.write_bytes(gzip.compress((tmp_path / "psf.fits").read_bytes()))
-    add_calibration(tmp_path / "z[]", CalibEntry(kind="psf", path=path.name))
+    add_calibration(tmp_path / "z[]", CalibEntry(kind="psf", path=path.name), SIZE)
     with opened(path) as f:
         assert f[0].read().shape == calibs_made.psf().x.shape

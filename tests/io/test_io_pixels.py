@@ -15,7 +15,7 @@ from io_frames import write_plain
 from quicklook.core import compiled
 from quicklook.core.errors import BadData
 from quicklook.io import pixels as pixels_module
-from quicklook.io.fitsfile import read_pixels
+from quicklook.io.fitsfile import open_fits, read_pixels
 
 SHAPE = (23, 37)
 INTEGERS = ["u1", "i2", "u2", "i4", "u4", "i8"]
@@ -105,6 +105,29 @@ def test_rice_of_any_numbers(tmp_path: Path, values: list[int], quiet: bool) -> 
     row = np.array(values * 2 if not quiet else [values[0]] * 70 + values, dtype=np.int64).astype(np.int32)
     wanted = np.vstack([row, row[::-1]])
     np.testing.assert_array_equal(read_pixels(compressed(tmp_path / "x.fits", wanted, compression_type="RICE_1"), 1), wanted)
+
+
+@pytest.mark.parametrize(
+    ("values", "dtype"),
+    [
+        ((0, 65535), np.uint16),
+        ((1000, 1003), np.uint16),
+        ((-1, 65535), np.int32),
+        ((0, 65536), np.int32),
+        ((65535, -(2**31)), np.int32),
+        ((1 << 20, 2**31 - 1), np.int32),
+    ],
+)
+@pytest.mark.parametrize("jump", [False, True])  # every value in a row by itself, or jumps along the rows
+def test_whole_numbers_that_fit_may_come_narrow(tmp_path: Path, values: tuple[int, int], dtype: type, jump: bool) -> None:
+    wanted = np.full((40, 70), values[0], np.int32)
+    wanted[(slice(None), slice(3, None, 7)) if jump else (slice(31, 33), slice(None))] = values[1]
+    path = compressed(tmp_path / "x.fits", wanted, compression_type="RICE_1")
+    with open_fits(path) as f:
+        found = f.pixels(1, narrow=True)
+    np.testing.assert_array_equal(found, wanted)
+    assert found.dtype == dtype
+    assert read_pixels(path, 1).dtype == np.int32
 
 
 def test_a_broken_tile_is_bad_data(tmp_path: Path) -> None:

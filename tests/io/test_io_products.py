@@ -51,12 +51,12 @@ def test_preproc_as_desi_writes_it(tmp_path: Path) -> None:
     write_preproc(path, made, EXPOSURE, provenance_cards((used,), "abc123"))
     with fits.open(path) as f:
         f.verify("exception")
-        assert [h.name for h in f] == ["IMAGE", "IVAR", "MASK", "READNOISE"]  # FIBERMAP only where there is one
+        assert [h.name for h in f] == ["IMAGE", "IVAR", "MASK", "READNOISE", "AMPLIFIERS"]  # FIBERMAP only where there is one
         np.testing.assert_array_equal(f["IMAGE"].data, made.pixels)
         np.testing.assert_array_equal(f["IVAR"].data, made.ivar)
         np.testing.assert_array_equal(f["MASK"].data, made.mask)
         np.testing.assert_array_equal(f["READNOISE"].data, made.read_noise_image())
-        assert [h.data.dtype.newbyteorder("=") for h in f] == [np.float32, np.float32, np.int32, np.float32]
+        assert [h.data.dtype.newbyteorder("=") for h in f[:4]] == [np.float32, np.float32, np.int32, np.float32]
         head = f[0].header
         wanted = {
             "CAMERA": "r0", "EXPID": 102, "NIGHT": 20220101, "FLAVOR": "science", "EXPTIME": 900.0, "BUNIT": "electron", "CCDSECA": "[1:20,1:30]",
@@ -74,7 +74,7 @@ def test_write_product_by_kind(tmp_path: Path) -> None:
     path = write_product(image(), tmp_path, context)
     assert path == tmp_path / "preproc-r0-00000102.fits"
     assert path.is_file()
-    with pytest.raises(BadConfig, match="'arrival' has no form on disk; there are bias, cframe, dark"):
+    with pytest.raises(BadConfig, match="'arrival' has no form on disk; there are arcareas, arcfit, bias, cframe, dark"):
         product_name("arrival", "r0", 1)
 
 

@@ -29,6 +29,16 @@ def product(reading: Reading, wanted: type[Any]) -> Any:
     return next((p for p in reading.products if isinstance(p, wanted)), None)
 
 
+@pytest.mark.parametrize(("level", "dtype"), [(65535, np.uint16), (200_000, np.int32)])
+def test_the_type_of_raw_pixels(tmp_path: Path, reader: Reader, level: int, dtype: type) -> None:
+    """In half the memory where all pixels fit, but not where the top of that type would be taken for saturated."""
+    cards = desi_cards("r0") | {f"HIERARCH SATURLEV{amp}": level for amp in "ABCD"}  # nine characters
+    raw = product(reader.read(write_desi(tmp_path, {"r0": cards}), "r0"), RawImage)
+    assert raw.pixels.dtype == dtype
+    assert raw.pixels[3, 5] == 1000 + (3 * desi_shape()[1] + 5) % 97
+    assert {a.saturation for a in raw.amplifiers} == {level}
+
+
 def test_a_good_file(tmp_path: Path, reader: Reader) -> None:
     path = write_desi(tmp_path, {c: desi_cards(c) for c in ("b1", "r0")})
     assert reader.accepts(path)

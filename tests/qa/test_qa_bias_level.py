@@ -44,6 +44,30 @@ def test_drift() -> None:
     assert got["bias_step"].values[0] == pytest.approx(8 * 64 / 512, abs=0.3)
 
 
+def test_patterns_of_rows_and_columns_are_told_apart() -> None:
+    rng = np.random.default_rng(7)
+    rows, columns = rng.normal(0.0, 2.0, 256), rng.normal(0.0, 3.0, 328)
+    by_row, by_column = pixels(2.0, dtype=np.float32), pixels(2.0, dtype=np.float32)
+    by_row[:256] += rows[:, None]
+    by_column += columns[None, :]
+    got = BiasLevel().measure(raw_image(by_row), None)
+    # electron; the running mean of 32 rows takes 3 % of what white rows have. Noise: 2 ADU in means of 26 pixels, of 256 rows
+    np.testing.assert_allclose(got["bias_row_pattern"].values[:2], 1.25 * np.std(rows), rtol=0.05)
+    assert got["bias_row_pattern"].values[2:].max() < 0.3
+    assert got["bias_column_pattern"].values.max() < 0.2
+    got = BiasLevel().measure(raw_image(by_column), None)
+    np.testing.assert_allclose(got["bias_column_pattern"].values[0], 1.25 * np.std(columns[135:161], ddof=1), rtol=0.05)
+    assert got["bias_row_pattern"].values.max() < 0.3
+
+
+def test_a_slope_has_its_sign_and_is_no_pattern() -> None:
+    values = pixels(1.0, ny=512).astype(np.float32)
+    values[:512] += np.linspace(8.0, 0.0, 512)[:, None]
+    got = BiasLevel().measure(raw_image(values, ny=512), None)
+    np.testing.assert_allclose(got["bias_slope"].values, [-8.0, -8.0, 0.0, 0.0], atol=0.2)  # 1 ADU in 512 x 26 pixels: 0.03
+    assert got["bias_row_pattern"].values.max() < 0.25
+
+
 def test_rays_and_light_in_some_rows_do_not_move_the_level() -> None:
     values = pixels(2.0)
     values[10:14, 132:164] = 30_000  # rows of a saturated star, trailing through all of the overscan
@@ -103,6 +127,6 @@ def test_plots_and_parameters() -> None:
     before = raw.pixels.copy()
     plot = BiasLevel(BiasLevelParams(window=16, trim=0, source="prescan")).measure(raw, None).plots[0]
     np.testing.assert_array_equal(raw.pixels, before)
-    assert len(plot.panels) == 6
-    assert "prescan" in plot.panels[2].title
-    assert all(p.y.unit == "adu" for p in plot.panels)
+    assert len(plot.panels) == 8
+    assert "prescan" in plot.panels[4].title
+    assert [p.y.unit for p in plot.panels] == ["adu", "adu", "electron", "electron", *4 * ["adu"]]

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
+from qa_frames import exposure
 
 from qa.check_file import CheckFile
 from quicklook.ccd.exposure import Arrival, Companion
@@ -47,6 +49,29 @@ def test_header_problems() -> None:
     got = check(problems={"headers": ("EXPTIME = -3 is no exposure time", "EXPID 103 in the header, 102 in the file name")})
     assert value(got, "header_problems") == 2
     assert "EXPTIME = -3" in got["header_problems"].remarks[()]
+
+
+@pytest.mark.parametrize(
+    ("flavor", "seconds", "problems"), [("science", 0.0, 1), ("dark", 0.0, 1), ("flat", 0.0, 1), ("zero", 0.0, 0), ("science", 1.0, 0)]
+)
+def test_an_exposure_time_of_nothing_is_that_of_a_zero_alone(flavor: str, seconds: float, problems: int) -> None:
+    got = CheckFile().measure(Arrival(file="f", size=1, hdus=(), expected_hdus=()), exposure(flavor, seconds))["header_problems"]
+    assert float(got.values) == problems
+    assert not problems or got.remarks[()] == f"the exposure time is 0 s, but the flavor {flavor}"
+
+
+@pytest.mark.parametrize("told", ["ETCTRANS = -1.0 is no transparency", "SEEING = 99 is no seeing in arcsec"])
+def test_a_value_that_nothing_needs_is_odd_and_no_problem(told: str) -> None:
+    got = check(problems={"headers": (told, "EXPTIME = -3 is no exposure time")})
+    assert (value(got, "header_oddities"), value(got, "header_problems")) == (1, 1)
+    assert got["header_oddities"].remarks[()] == told
+
+
+def test_a_transparency_of_zero_is_said() -> None:
+    arrival = Arrival(file="f", size=1, hdus=(), expected_hdus=())
+    for flavor, transparency, odd in (("science", 0.0, 1), ("science", 0.9, 0), ("science", None, 0), ("flat", 0.0, 0)):
+        got = CheckFile().measure(arrival, replace(exposure(flavor, 900.0), transparency=transparency))["header_oddities"]
+        assert float(got.values) == odd
 
 
 def test_missing_extensions_are_counted_once() -> None:

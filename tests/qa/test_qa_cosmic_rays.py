@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy import ndimage
 
 from qa.cosmic_rays import CosmicRays, CosmicRaysParams
+from qa.kernels.tracks import count_groups
 from qa.unusable_pixels import UnusablePixels
 from quicklook.ccd.exposure import Exposure
 from quicklook.ccd.geometry import Amplifier, Section
@@ -45,6 +48,14 @@ def hit(n: int) -> np.ndarray:
     return mask
 
 
+@pytest.mark.parametrize(("flavor", "told"), [("science", False), ("dark", False), ("flat", False), ("zero", True)])
+def test_without_an_exposure_time_there_is_no_flux_but_in_zeros(flavor: str, told: bool) -> None:
+    got = CosmicRays().measure(image(hit(40)), replace(exposure(0.0), flavor=flavor, pixel_area_um2=225.0))
+    assert (got["cosmic_flux"].not_applicable is None) is told
+    assert (got["cosmic_track_rate"].not_applicable is None) is told
+    assert got["cosmic_fraction"].values[0] > 0.0
+
+
 def test_the_rate_is_the_fraction_over_the_time_with_the_read_out() -> None:
     got = CosmicRays().measure(image(hit(240)), exposure(940.0))
     fraction = 240 / (NY * NX / 2)
@@ -68,7 +79,7 @@ def tracks(seed: int, n: int) -> tuple[np.ndarray, int]:
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_tracks_are_counted_whatever_their_length(seed: int) -> None:
     mask, n = tracks(seed, 60)
-    got = CosmicRays().measure(image(mask), exposure(0.0))["cosmic_track_rate"]
+    got = CosmicRays().measure(image(mask), replace(exposure(0.0), flavor="zero"))["cosmic_track_rate"]
     rate = 1e6 * n / (NY * NX) / 0.06  # 60 s of read-out
     assert got.values == pytest.approx(rate, rel=0.05)  # tracks that cross may enclose a hole, which counts less one
     assert "tracks" in got.remarks[()]
@@ -79,6 +90,27 @@ def test_a_short_exposure_has_no_rate_of_amplifiers_but_tracks() -> None:
     assert "too short" in str(got["cosmic_rate"].not_applicable)
     assert got["cosmic_track_rate"].values == pytest.approx(1e6 / (NY * NX) / 0.065)
     assert np.isnan(CosmicRays().measure(image(hit(1)), exposure(float("nan")))["cosmic_track_rate"].values)
+
+
+def test_tracks_per_square_centimetre_and_minute() -> None:
+    mask, n = tracks(4, 60)
+    timed = replace(exposure(540.0), pixel_area_um2=225.0)  # ten minutes with the read-out
+    got = CosmicRays().measure(image(mask), timed)["cosmic_flux"]
+    assert got.values == pytest.approx(n / (NY * NX * 225e-8) / 10.0, rel=0.05)
+    assert "0.54 cm2 in 600 s" in got.remarks[()]
+    assert "pixel_size_um" in str(CosmicRays().measure(image(mask), exposure(540.0))["cosmic_flux"].not_applicable)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_groups_against_scipy(seed: int) -> None:
+    """Groups less their holes: the Euler number of 8-connected pixels, whose holes are 4-connected."""
+    rng = np.random.default_rng(seed)
+    mask = np.where(rng.uniform(size=(70, 150)) < (0.02, 0.1, 0.3, 0.6)[seed % 4], 16, 0).astype(np.uint16) | np.uint16(4)
+    mask[30:40] = 4
+    section = (slice(3, 70), slice(0, 130))
+    hit = np.pad(mask[section] & 16, 1) != 0
+    groups, holes = ndimage.label(hit, np.ones((3, 3)))[1], ndimage.label(~hit)[1] - 1
+    assert count_groups(mask, 16, section) == (hit.sum(), groups - holes)
 
 
 def test_where_it_does_not_apply_it_says_so() -> None:

@@ -8,10 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from qa_frames import amplifier, exposure, image, raw_image
 
+from qa.amp_borders import AmpBorders
 from qa.bias_level import BiasLevel
+from qa.dark_level import DarkLevel
 from qa.dead_amp import DeadAmp
 from qa.image_level import ImageLevel
 from qa.lit_fraction import LitFraction
+from qa.noise_structure import NoiseStructure
 from qa.read_noise import ReadNoise
 from qa.saturation import Saturation
 from quicklook.ccd.image import RawImage
@@ -22,7 +25,7 @@ from quicklook.core.plots import pack
 
 def measure_all(raw: RawImage, flavor: str) -> dict[str, Measures]:
     out = {"dead_amp": DeadAmp().measure(raw), "saturation": Saturation().measure(raw)}
-    for qa in (BiasLevel(), ReadNoise()):
+    for qa in (BiasLevel(), NoiseStructure(), ReadNoise()):
         try:
             out[qa.name] = qa.measure(raw, exposure(flavor))
         except NotApplicable:
@@ -75,4 +78,21 @@ def test_any_image(shape: tuple[int, int], fill: float) -> None:
         frame = image(values, mask)
         for qa in (LitFraction(), ImageLevel()):
             for metric in qa.measure(frame).metrics:
-                assert metric.values.shape == ((4,) if metric.coords else ())
+                assert metric.not_applicable or metric.values.shape == ((4,) if metric.coords else ())
+
+
+@pytest.mark.parametrize("flavor", ["dark", "flat", "science"])
+@pytest.mark.parametrize("fill", [np.nan, np.inf, -1e30, 3.4e38])
+@pytest.mark.parametrize("shape", [(2, 600), (64, 64), (200, 300)])
+def test_borders_and_dark_current_of_any_image(shape: tuple[int, int], fill: float, flavor: str) -> None:
+    values = np.random.default_rng(1).normal(0.0, 3.0, shape).astype(np.float32)
+    values[::2] = fill
+    for qa in (AmpBorders(), DarkLevel()):
+        try:
+            got = qa.measure(image(values.copy()), exposure(flavor, 900.0))
+        except NotApplicable:
+            continue
+        pack(got.plots)
+        for metric in got.metrics:
+            assert metric.not_applicable or not np.isinf(metric.values).any()
+            assert metric.not_applicable or np.nanmax(np.abs(metric.values), initial=0.0) < 1e6  # what is no charge is left out

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from qa_frames import NAMES, image
+from qa_frames import NAMES, exposure, image
 
 from qa.image_level import ImageLevel, ImageLevelParams
 from qa.lit_fraction import LitFraction, LitFractionParams
@@ -30,6 +30,16 @@ def test_threshold_is_in_units_of_the_read_noise() -> None:
     assert LitFraction().measure(frame)["lit_fraction"].values[0] > 0.99
     assert LitFraction().measure(frame)["lit_fraction"].values[1] == 0
     assert LitFraction(LitFractionParams(nsigma=20.0)).measure(frame)["lit_fraction"].values[0] == 0
+
+
+@pytest.mark.parametrize(("flavor", "seconds", "told"), [("science", 900.0, True), ("science", 300.0, False), ("science", np.nan, False), ("flat", 900.0, False)])
+def test_only_in_long_science_exposures_the_sky_must_light_the_fibres(flavor: str, seconds: float, told: bool) -> None:
+    values = dark()
+    values[:50, :150] += 100
+    got = LitFraction().measure(image(values), exposure(flavor, seconds))
+    assert (got["lit_fraction_long"].not_applicable is None) is told
+    if told:
+        np.testing.assert_array_equal(got["lit_fraction_long"].values, got["lit_fraction"].values)
 
 
 def test_masked_pixels_are_left_out() -> None:

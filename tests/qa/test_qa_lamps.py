@@ -13,6 +13,7 @@ from qa.arc_areas import ArcAreasQa
 from qa.bad_pixels import BadPixels
 from qa.fiberflat_repeat import FiberflatRepeat
 from qa.flat_level import FlatLevel
+from qa.lamp_state import LampState
 from qa.photon_transfer import PhotonTransferQa
 from qa.pixel_response import PixelResponse
 from qa.reference_lamps import ReferenceArcLines, ReferenceFlatFibers
@@ -133,6 +134,58 @@ def fiberflat(values: np.ndarray) -> FiberFlat:
         meanspec=np.ones(50, np.float32),
         fiber=np.arange(len(values), dtype=np.int32),
     )
+
+
+def test_without_a_reference_flat_fibres_are_compared_with_the_fibre_flat() -> None:
+    level = 1.0 + 0.1 * np.sin(np.arange(s.NFIBRE))
+    flat = replace(fiberflat(level), fiber=np.arange(500, 500 + s.NFIBRE, dtype=np.int32), wave=np.linspace(5990.0, 6210.0, 50))
+    tilted = level * (1.0 + 0.05 * np.linspace(-0.5, 0.5, s.NFIBRE))
+    colour = np.exp(0.3 * (s.WAVE - s.WAVE[0]) / np.ptp(s.WAVE))
+    got = FlatLevel().measure(s.frame(lamp(tilted) * colour), exposure(), None, flat)
+    assert "no reference flat" in (got["flat_level"].not_applicable or "")
+    assert float(got["flat_level_slope"].values) == pytest.approx(0.05, abs=0.002)
+    assert float(got["flat_level_rms"].values) == pytest.approx(0.05 / np.sqrt(12.0), rel=0.05)
+    assert float(got["lamp_colour"].values) == pytest.approx(0.3, abs=0.01)
+    assert float(got["flat_fibers_changed"].values) == 0
+
+
+def test_exchanged_fibres_are_named() -> None:
+    level = 1.0 + 0.15 * np.sin(1.7 * np.arange(s.NFIBRE))
+    flat = replace(fiberflat(level), fiber=np.arange(500, 500 + s.NFIBRE, dtype=np.int32))
+    swapped = level.copy()
+    swapped[[11, 12]] = level[[12, 11]]
+    swapped[30] *= 0.5  # a weak fibre is not exchanged with any
+    noise = 1.0 + np.random.default_rng(8).normal(0, 0.002, s.NFIBRE)
+    got = FlatLevel().measure(s.frame(lamp(swapped * noise)), exposure(), None, flat)["swapped_fibers"]
+    assert (float(got.values), got.remarks[()]) == (1.0, "fibres 511 and 512")
+    assert float(FlatLevel().measure(s.frame(lamp(level * noise)), exposure(), None, flat)["swapped_fibers"].values) == 0
+
+
+def test_fibres_that_are_known_to_be_bad_are_not_compared() -> None:
+    status, factor = np.zeros(s.NFIBRE, np.int32), np.ones(s.NFIBRE)
+    status[7], factor[7] = 1 << 2, 0.0
+    known = ReferenceFlat(fiber=np.arange(500, 500 + s.NFIBRE, dtype=np.int32), level=np.full(s.NFIBRE, 500.0))
+    got = FlatLevel().measure(s.frame(lamp(factor), fibermap=s.fibermap(FIBERSTATUS=status)), exposure(), known)
+    assert float(got["flat_fibers_changed"].values) == 0
+    assert float(got["flat_level_rms"].values) == 0
+
+
+def test_the_light_says_which_lamp_is_on() -> None:
+    noise = np.random.default_rng(9).normal(0, s.SIGMA, (s.NFIBRE, s.NWAVE))
+    lines = 5000.0 * np.exp(-0.5 * (((s.WAVE - 6000) % 40 - 20) / 0.7) ** 2)
+    state = [float(LampState().measure(s.frame(flux + noise))["lamp_continuum"].values) for flux in (lamp(), np.tile(lines, (s.NFIBRE, 1)))]
+    assert state[0] == 1.0
+    assert 0.05 < state[1] < 0.15  # 3 Angstrom in 40 lie above a tenth of the peak of a line
+    off = LampState().measure(s.frame(noise))["lamp_continuum"]
+    assert np.isnan(off.values)
+    assert "no lamp is on" in off.remarks[()]
+
+
+def test_a_short_flat_is_no_lamp_that_is_off() -> None:
+    """S/N 5 a sample, 100 over the spectrum: no sample alone stands out by ten sigma."""
+    noise = np.random.default_rng(2).normal(0.0, s.SIGMA, (s.NFIBRE, s.NWAVE))
+    got = LampState().measure(s.frame(lamp() / 5000.0 * 5 * s.SIGMA + noise))["lamp_continuum"]
+    assert float(got.values) == pytest.approx(1.0, abs=0.01)
 
 
 def test_the_exposure_that_differs_is_seen() -> None:

@@ -61,7 +61,8 @@ def test_every_file_loads_with_the_default(name: str) -> None:
 
 def test_every_metric_of_an_amplifier_that_must_not_be_lost_has_a_limit() -> None:
     limited = {limit.metric for limit in judge_of("default").limits.limits}
-    assert set(METRICS) - limited == {"read_noise_adu", "read_noise_mad", "read_noise_mad_adu", "bias_step", "bias_drift", "constant_fraction", "saturated_pixels"}
+    without = {"read_noise_adu", "read_noise_mad", "read_noise_mad_adu", "bias_step", "bias_drift", "constant_fraction", "saturated_pixels"}
+    assert set(METRICS) - limited == without | {"lit_fraction_long"}  # which DESI alone limits
 
 
 @pytest.mark.parametrize("flavor", ["zero", "dark", "science", "arc", "flat"])
@@ -96,7 +97,7 @@ def test_dead_amplifier_is_an_alarm_by_name_and_its_noise_unknown() -> None:
     assert noise.statuses == [Status.NORMAL, Status.UNKNOWN, Status.NORMAL, Status.NORMAL]
 
 
-@pytest.mark.parametrize(("factor", "status"), [(1.0, Status.NORMAL), (1.7, Status.WARNING), (3.0, Status.ALARM), (0.3, Status.ALARM)])
+@pytest.mark.parametrize(("factor", "status"), [(1.0, Status.NORMAL), (1.4, Status.WARNING), (3.0, Status.ALARM), (0.3, Status.ALARM)])
 def test_noise_against_the_expected_one(factor: float, status: Status) -> None:
     got = judged(ReadNoise().measure(frame(pixels(2.0 * factor)), exposure()), ReadNoise, "zero")
     assert got["read_noise_ratio"].status is status
@@ -108,6 +109,15 @@ def test_bias_steps(height: float, status: Status) -> None:
     values[128:256] += height
     got = judged(BiasLevel().measure(frame(np.rint(values)), exposure()), BiasLevel, "zero")
     assert got["bias_step_ratio"].status is status
+
+
+@pytest.mark.parametrize("flavor", ["science", "zero", "dark"])
+@pytest.mark.parametrize(("adu", "status"), [(0.0, Status.NORMAL), (1.5, Status.WARNING), (15.0, Status.ALARM)])
+def test_rows_that_differ_count_in_the_light_too(adu: float, status: Status, flavor: str) -> None:
+    values = pixels(2.0).astype(np.float32)
+    values[256:] += np.random.default_rng(5).normal(0.0, adu, (len(values) - 256, 1)).astype(np.float32)
+    got = judged(BiasLevel().measure(frame(np.rint(values)), exposure(flavor, 900.0)), BiasLevel, flavor, "desi")
+    assert got["bias_row_pattern"].status is status
 
 
 def test_zeros_are_dark_and_flats_are_lit() -> None:
@@ -122,6 +132,27 @@ def test_zeros_are_dark_and_flats_are_lit() -> None:
     assert judged(lit, LitFraction, "flat")["lit_fraction_camera"].status is Status.NORMAL
     assert judged(dark, LitFraction, "science", "desi", "dark")["lit_fraction"].status is Status.ALARM
     assert judged(dark, LitFraction, "science")["lit_fraction_camera"].status is Status.WARNING
+
+
+@pytest.mark.parametrize(
+    ("part", "seconds", "status"),
+    [
+        (0.03, 300.0, Status.NORMAL),  # a healthy exposure of DESI that is short
+        (0.0005, 60.0, Status.NORMAL),
+        (0.081, 900.0, Status.NORMAL),  # a noisy amplifier under a faint sky
+        (0.03, 900.0, Status.WARNING),
+        (0.01, 900.0, Status.ALARM),
+        (0.0, 60.0, Status.ALARM),
+    ],
+)
+def test_how_much_must_be_lit_depends_on_the_exposure_time(part: float, seconds: float, status: Status) -> None:
+    values = np.zeros((400, 300), np.float32)
+    for y in (0, 200):
+        for x in (0, 150):
+            n = np.arange(round(part * 30_000))
+            values[y + n // 150, x + n % 150] = 100.0
+    got = judged(LitFraction().measure(image(values), exposure("science", seconds)), LitFraction, "science", "desi", "dark")
+    assert max(statuses({k: got[k] for k in ("lit_fraction", "lit_fraction_long")}), key=lambda s: s.severity) is status
 
 
 @pytest.mark.parametrize("flavor", ["science", "arc", "flat"])

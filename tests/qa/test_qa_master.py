@@ -9,13 +9,14 @@ import pytest
 import qa_frames as f
 
 from qa.bias_structure import BiasStructure
-from qa.dark_current import DarkCurrent
+from qa.dark_current import DarkCurrent, DarkCurrentParams
 from quicklook.ccd.arrays import Float32
 from quicklook.ccd.calibs import BadPixelMask, Bias, Dark
 from quicklook.ccd.image import Image, RawImage
 from quicklook.ccd.mask import PixelMask
 from quicklook.core.errors import NotApplicable
 from quicklook.core.group import Streamed
+from quicklook.core.metrics import Measures
 
 AMPS = tuple(f.amplifier(i) for i in range(4))
 RAW = RawImage(camera="r0", pixels=f.pixels(), amplifiers=AMPS)
@@ -108,6 +109,30 @@ def test_dark_current_in_electrons_an_hour() -> None:
     np.testing.assert_allclose(found["dark_missing_fraction"].values, [0, 0, 0, 0.5])
     assert found["dark_seconds"].values == 1800.0
     assert found.facts["temperature_c"] == -110.0
+
+
+def warm(found: Measures) -> dict[str, object]:
+    return {n: found[n].not_applicable or found[n].values.round(6).tolist() for n in ("warm_fraction", "warm_fraction_scaled")}
+
+
+def test_warm_pixels_as_taken_and_at_the_reference_temperature() -> None:
+    pixels = np.full(SHAPE, 5.0 / 3600.0, np.float32)
+    pixels[AMPS[0].ccd.slices][0, :64] = 30.0 / 3600.0  # 25 electron/h above the others
+    pixels[AMPS[0].ccd.slices][1, :32] = 60.0 / 3600.0
+    dark = Dark(pixels=pixels, variance=np.full(SHAPE, (1.0 / 3600.0) ** 2, np.float32), temperature_c=-138.0)
+    mask, exposures, n = BadPixelMask(pixels=np.zeros(SHAPE, np.uint16)), [f.exposure("dark", 900.0)], AMPS[0].ccd.shape[0] * AMPS[0].ccd.shape[1]
+    # two degrees warmer: exp(-0.6 eV / k (1 / 135.15 K - 1 / 133.15 K)) = 2.17 times the current, so that 20 electron/h there are 43 here
+    scaled = DarkCurrent(DarkCurrentParams(reference_c=-140.0)).measure(dark, mask, [image()], exposures)
+    assert warm(scaled) == {"warm_fraction": [round(96 / n, 6), 0, 0, 0], "warm_fraction_scaled": [round(32 / n, 6), 0, 0, 0]}
+    assert "43.4 electron/h" in scaled["warm_fraction_scaled"].remarks["A",]
+    plain = warm(DarkCurrent().measure(dark, mask, [image()], exposures))
+    assert "no reference temperature" in str(plain["warm_fraction_scaled"])
+    unknown = DarkCurrent(DarkCurrentParams(reference_c=-140.0)).measure(replace(dark, temperature_c=None), mask, [image()], exposures)
+    assert "not known" in str(warm(unknown)["warm_fraction_scaled"])
+    far = DarkCurrent(DarkCurrentParams(reference_c=-110.0)).measure(dark, mask, [image()], exposures)
+    assert "too far" in str(warm(far)["warm_fraction_scaled"])
+    colder = DarkCurrent(DarkCurrentParams(reference_c=-134.0)).measure(dark, mask, [image()], exposures)
+    assert "times the error of a pixel" in str(warm(colder)["warm_fraction_scaled"])
 
 
 def test_a_dark_that_states_no_error_is_not_measured_for_it() -> None:

@@ -7,7 +7,8 @@ import pytest
 
 from qa.kernels.noise import CLIP, clip_factor, scatter, without_rounding
 from qa.kernels.preview import preview
-from qa.kernels.steps import largest_step, robust_mean, thin_out
+from qa.kernels.steps import beyond_noise, largest_step, rise, robust_mean, thin_out, without_drift
+from qa.kernels.tracks import count_pixels, count_unusable
 
 
 def slow_scatter(x: np.ndarray, width: int) -> tuple[float, np.ndarray]:
@@ -134,3 +135,49 @@ def test_preview_equals_slow_numpy(shape: tuple[int, int], size: int) -> None:
             expected = good.mean(dtype=np.float64) if good.size else np.nan
             assert out[i, j] == pytest.approx(expected, rel=1e-5, nan_ok=True)
             assert masked[i, j] == (2 * np.count_nonzero(mask[at]) >= mask[at].shape[0])
+
+
+def test_rise_against_polyfit() -> None:
+    values = np.random.default_rng(1).normal(0.0, 1.0, 200) + np.linspace(0.0, 7.0, 200)
+    values[[3, 50]] = np.nan
+    at = np.flatnonzero(np.isfinite(values))
+    assert rise(values) == pytest.approx(np.polyfit(at, values[at], 1)[0] * 199, rel=1e-9)
+    assert np.isnan(rise(np.array([np.nan, 1.0])))
+
+
+def test_drift_goes_and_white_noise_keeps_its_variance() -> None:
+    rng = np.random.default_rng(2)
+    kept = [np.var(without_drift(rng.normal(0.0, 1.0, 1024), 64)) for _ in range(40)]
+    assert np.mean(kept) == pytest.approx(1.0, abs=5 * np.sqrt(2.0 / 1024 / 40))
+    drift = np.linspace(0.0, 100.0, 1024)
+    np.testing.assert_allclose(without_drift(drift, 64)[40:-40], 0.0, atol=0.06)  # half a line off the middle: 0.05
+    short = without_drift(np.array([1.0, 2.0, 3.0]), 64)
+    np.testing.assert_allclose(short, [-1.0, 0.0, 1.0])
+
+
+@pytest.mark.parametrize("pattern", [0.0, 0.5])
+def test_rms_beyond_the_noise(pattern: float) -> None:
+    rng = np.random.default_rng(3)
+    pixels = rng.normal(0.0, 2.0, (4000, 50)) + rng.normal(0.0, pattern, 4000)[:, None]
+    # the variance of a mean of 50 pixels, 0.08, is known to 0.0018
+    assert beyond_noise(pixels.mean(axis=1), 2.0, 50) == pytest.approx(pattern, abs=0.1 if pattern == 0 else 0.03)
+
+
+def test_columns_that_were_taken_out_are_told() -> None:
+    values = np.random.default_rng(4).normal(0.0, 1.0, (400, 30)).astype(np.float32)
+    values[:, 7] += 1.0
+    columns = scatter(values, 30).columns
+    expected = values.mean(axis=0) - values.mean()
+    np.testing.assert_allclose(columns, expected, atol=0.02)  # clipping: 3e-4 of the pixels; the levels of rows hold a thirtieth of the column
+    assert np.isnan(scatter(values, 30, columns=False).columns).all()
+
+
+def test_pixels_with_a_bit_are_counted() -> None:
+    mask = np.random.default_rng(5).integers(0, 2048, (60, 90)).astype(np.uint16)
+    mask[10:50] = 3
+    section = (slice(2, 58), slice(5, 90))
+    assert count_pixels(mask, 1024, section) == np.count_nonzero(mask[section] & 1024)
+    ivar = np.where(np.arange(90) % 7, 1.0, 0.0).astype(np.float32) * np.ones((60, 1), np.float32)
+    some = np.s_[2:58:4, 5:90]
+    lost = np.count_nonzero((mask[some] != 0) | (ivar[some] <= 0))
+    assert count_unusable(mask, ivar, 1024, section, 4) == (lost, np.count_nonzero(mask[some] & 1024), mask[some].size)

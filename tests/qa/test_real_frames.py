@@ -15,9 +15,13 @@ import numpy as np
 import pytest
 from qa_frames import all_metrics
 
+from algorithms.preproc import Preproc
+from qa.amp_borders import AmpBorders
 from qa.bias_level import BiasLevel
 from qa.check_file import CheckFile
+from qa.cosmic_rays import CosmicRays
 from qa.dead_amp import DeadAmp
+from qa.noise_structure import NoiseStructure
 from qa.read_noise import ReadNoise
 from qa.saturation import Saturation
 from quicklook.ccd.exposure import Arrival, Exposure
@@ -33,7 +37,7 @@ from quicklook.io.instrument import load_instrument
 from quicklook.io.reader import FitsReader
 
 CONFIGS = Path(__file__).parents[2] / "configs"
-QAS: tuple[type[MonitoringAlg[Any]], ...] = (BiasLevel, CheckFile, DeadAmp, ReadNoise, Saturation)
+QAS: tuple[type[MonitoringAlg[Any]], ...] = (BiasLevel, CheckFile, DeadAmp, NoiseStructure, ReadNoise, Saturation)
 VIRUS = "20180522T023753.4_053{}_zro.fits.gz"
 
 
@@ -48,6 +52,7 @@ def measure(products: dict[type, Any]) -> dict[str, Measures]:
         "bias_level": BiasLevel().measure(raw, exposure),
         "check_file": CheckFile().measure(products[Arrival]),
         "dead_amp": DeadAmp().measure(raw),
+        "noise_structure": NoiseStructure().measure(raw, exposure),
         "read_noise": ReadNoise().measure(raw, exposure),
         "saturation": Saturation().measure(raw),
     }
@@ -85,7 +90,7 @@ def test_virus_lu_is_dead_by_name(shared_data: Path) -> None:
     results = judge(measure(products), "virus", products)
     assert results["dead_amp"].status is Status.ALARM
     assert results["dead_amp"].reason == "dead_amp of amp LU: 99.95 % of the pixels read 65535"
-    unmeasured = ("read_noise", "bias_level", "saturated_fraction", "dead_fraction")
+    unmeasured = ("read_noise", "row_noise_ratio", "pickup_ratio", "bias_level", "saturated_fraction", "dead_fraction")
     assert {results[n].status for n in unmeasured} == {Status.UNKNOWN}
     assert {results[n].cause for n in unmeasured} == {("amp LU", "the amplifier is dead: 99.95 % of the pixels read 65535")}
 
@@ -138,3 +143,31 @@ def test_no_pixel_of_healthy_frames_is_dead(shared_data: Path) -> None:
         got = DeadAmp().measure(read(path, instrument)[RawImage])
         assert set(got["dead_amp"].values) == {0.0}, path.name
         assert got["dead_fraction"].values.max() == 0.0, path.name
+
+
+def test_pick_up_in_the_overscan_of_virus(shared_data: Path) -> None:
+    """A fifth of the pixel rate: a plain transform of the whole overscan has its highest peak, a hundred times the noise, in the same place."""
+    products = read(shared_data / "virus_raw" / VIRUS.format("RL"), "virus")
+    got = NoiseStructure().measure(products[RawImage], products[Exposure])
+    raw: RawImage = products[RawImage]
+    overscan = raw.amplifiers[0].overscan
+    assert overscan is not None
+    strip = raw.pixels[overscan.slices][:, 3:-3].astype(float)
+    strip -= strip.mean(axis=1)[:, None]
+    strip -= strip.mean(axis=0)
+    power = np.abs(np.fft.rfft2(strip)) ** 2 / (strip.size * strip.var())
+    column = np.unravel_index(np.argmax(power), power.shape)[1]
+    assert power.max() > 50.0
+    assert got["pickup_frequency"].values[0] == pytest.approx(np.fft.rfftfreq(strip.shape[1])[column], abs=0.5 / strip.shape[1])
+    assert 0.3 < got["pickup_amplitude"].values[0] < 1.0  # electron; not enough for a warning
+    assert products[Exposure].pixel_area_um2 == 450.0  # 15 micron, two binned
+
+
+@pytest.mark.parametrize("number", [27, 28])
+def test_rays_and_borders_of_kast(shared_data: Path, number: int) -> None:
+    """Two exposures of 1200 s at 1280 m: about one muon a square centimetre and minute, and some electrons."""
+    products = read(shared_data / "kast_blue" / f"b{number}.fits.gz", "kast_blue")
+    exposure: Exposure = products[Exposure]
+    image = Preproc().run(products[RawImage], exposure, None, None, None, None)
+    assert 0.7 < CosmicRays().measure(image, exposure)["cosmic_flux"].values < 2.5
+    assert AmpBorders().measure(image, exposure)["amp_border_excess"].values.max() < 1.5  # the limit

@@ -25,8 +25,10 @@ def test_an_empty_index_is_filled_in_order(shared_data: Path, tmp_path: Path) ->
     }  # fmt: skip
     daemon = Daemon(load_site(None, options=given))
     daemon.start()
-    turn(daemon, lambda: len(said(daemon, "unit_verdict")) == 9 and daemon.idle, seconds=300.0)
+    turn(daemon, lambda: len(said(daemon, "unit_verdict")) >= 9 and daemon.idle, seconds=300.0)
     made = [e.payload["name"] for e in said(daemon, "calibration") if e.payload["adopted"]]
+    last = {e.unit: e.payload["status"] for e in said(daemon, "unit_verdict")}
     daemon.stop()
     assert made.index("bias") < made.index("pixeltraces") < made.index("psf") < made.index("fiberflat")
+    assert set(last.values()) == {"NORMAL"}  # flats and arc that came before the wavelengths were processed again
     assert {e.kind for e in FolderStore(tmp_path / "calib").entries()} == {"bias", "pixeltraces", "psf", "fiberflat"}

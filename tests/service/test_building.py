@@ -18,7 +18,8 @@ from quicklook.core.status import Status
 from quicklook.io.calibentry import CalibEntry
 from quicklook.io.calibstore import FolderStore
 from quicklook.service.building import Building, Built, Prefetched, cameras_of, numbers
-from quicklook.service.builtfiles import last_night, left_out_words, reserved, write_built
+from quicklook.service.builtfiles import left_out_words, reserved, write_built
+from quicklook.service.origin import last_night
 from quicklook.service.site import Site, load_site
 
 BUILDER = """
@@ -124,6 +125,48 @@ def test_one_thread_and_two_give_the_same(site: Site, tmp_path: Path) -> None:
     assert isinstance(one, Bias)
     assert isinstance(two, Bias)
     np.testing.assert_array_equal(one.pixels, two.pixels)
+
+
+def _with_light(path: Path) -> Path:
+    """Light on a quarter of the data: each zero is in order by itself, and this one is not like the others."""
+    with fits.open(path) as f:
+        pixels, header = f[0].data.copy(), f[0].header
+    pixels[32:64, :32] += 40
+    fits.writeto(path, pixels, header, overwrite=True)
+    return path
+
+
+def test_what_the_algorithm_leaves_out_is_not_what_it_was_made_from(site: Site, tmp_path: Path) -> None:
+    files = [write_frame(tmp_path, "a", i) for i in range(1, 7)]
+    _with_light(files[2])
+    built = build(site, tmp_path, files, BUILDER.replace(", read_noise", ""))
+    assert built.made_from == (1, 2, 4, 5, 6)
+    left = next(m for m in built.members if not m.taken)
+    assert (left.expid, left.status) == (3, Status.NORMAL)
+    assert "differs from the others by" in left.reasons[0]
+    assert "was left out (NORMAL): differs from the others by" in left_out_words(built.members)[0]
+    written = write_built(built, tmp_path / "calib", plots=False)
+    assert (written.entries[0].made_from, written.entries[0].comment) == ((1, 2, 4, 5, 6), "left out, though in order by themselves: 3")
+    record = json.loads(written.result.read_text())
+    assert (record["made_from"], record["nights"]) == ([1, 2, 4, 5, 6], [20220101])
+    with fits.open(written.calibrations["bias"]) as f:
+        assert [f[0].header[f"MADE{i:02d}"] for i in range(5)] == [1, 2, 4, 5, 6]
+        assert (f[0].header["NMADE"], "NIGHTS" in f[0].header) == (5, False)
+
+
+def test_exposures_of_several_nights_are_said_to_be(site: Site, tmp_path: Path) -> None:
+    files = [write_frame(tmp_path, "a", i) for i in range(1, 5)]
+    files[3] = files[3].rename(files[3].with_name(files[3].name.replace("20220101_0004", "20220102_0001")))
+    with fits.open(files[3], mode="update") as f:
+        f[0].header["EXPID"] = 1
+    built = build(site, tmp_path, files)
+    written = write_built(built, tmp_path / "calib", plots=False)
+    assert written.entries[0].made_from == ("20220101/1", "20220101/2", "20220101/3", "20220102/1")
+    assert written.entries[0].comment == "made from exposures of 2 nights (20220101, 20220102)"
+    record = json.loads(written.result.read_text())
+    assert (record["nights"], record["remarks"]) == ([20220101, 20220102], [written.entries[0].comment])
+    with fits.open(written.calibrations["bias"]) as f:
+        assert f[0].header["NIGHTS"] == "20220101,20220102"
 
 
 def test_what_is_not_in_order_is_left_out_and_named(site: Site, tmp_path: Path) -> None:

@@ -70,10 +70,11 @@ def built(daemon: Daemon, hand: ByHand, kind: str, status: Status = Status.NORMA
     return [Path(p).name for p in job.files]
 
 
-def test_from_nothing_to_a_fibre_flat(bench: tuple[Daemon, ByHand], tmp_path: Path) -> None:
+@pytest.mark.parametrize("status", [Status.UNKNOWN, Status.WARNING])
+def test_from_nothing_to_a_fibre_flat(bench: tuple[Daemon, ByHand], tmp_path: Path, status: Status) -> None:
     daemon, hand = bench
     arrive(daemon, hand, tmp_path, 1, "arc")
-    built(daemon, hand, "psf", Status.UNKNOWN)  # there are no traces yet
+    built(daemon, hand, "psf", status)  # there are no traces yet; a doubtful one was not taken over either
     for i in (2, 3):
         arrive(daemon, hand, tmp_path, i, "flat")
     assert built(daemon, hand, "pixeltraces") == [f"{NIGHT}_0002_a.fits", f"{NIGHT}_0003_a.fits"]

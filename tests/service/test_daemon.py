@@ -156,11 +156,13 @@ def test_a_file_that_stalls_between_two_cameras_is_waited_for(site, tmp_path):
     assert (verdict["status"], sorted(verdict["parts"])) == ("NORMAL", ["b0", "r0"])
 
 
-def test_an_absent_camera_is_one_reason_and_unknown(site, tmp_path):
+def test_an_absent_camera_is_one_alarm(site, tmp_path):
     write_exposure(tmp_path, plan_exposure("zero", 100, night=NIGHT), CAMERAS[:1])
     verdict = unit_verdicts(run(site))[100]
-    assert verdict["status"] == "UNKNOWN"
+    assert verdict["status"] == "ALARM"
     assert verdict["missing"] == ["r0"]
+    assert [q["name"] for q in verdict["qas"]] == ["missing_cameras"]
+    assert json.loads((folder_of(site, 100) / "decision.json").read_text())["decision"] == "call"
     assert sum("r0" in reason for reason in verdict["reasons"]) == 1
 
 

@@ -187,7 +187,7 @@ def test_a_sink_that_cannot_open_refuses_the_start_and_leaves_nothing_behind(tmp
     with pytest.raises(BadConfig, match=r"can be reached from other machines"):
         Daemon(site).start()
     failed = Daemon(bench_site(tmp_path, sinks={"files": {}, "zmq": {"endpoint": "ipc:///nowhere/at/all"}}))
-    with pytest.raises(BadConfig, match=r"sink zmq cannot be opened: cannot publish on ipc:///nowhere"):
+    with pytest.raises(BadConfig, match=r"sink zmq cannot be opened: cannot bind ipc:///nowhere"):
         failed.start()
     assert not any(s._thread.is_alive() for s in failed._sinks)
     good = Daemon(bench_site(tmp_path))

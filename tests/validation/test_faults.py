@@ -32,7 +32,6 @@ SEEDS = (5, 6)
 NO_HARM = {
     ("zero", "nan_calib"): "the pixel flat is not used",
     ("dark", "nan_calib"): "the pixel flat is not used",
-    ("flat", "wavelength_shift"): "a continuum has no lines: a shift along it shows in nothing, and a flat that is smooth in wavelength is as good with it",
     **{(flavor, "missing_fibermap"): "the fibres are those of the traces" for flavor in ("arc", "flat", "zero", "dark")},
 }
 """Faults that do no harm to an exposure of that flavor, and why."""
@@ -123,6 +122,35 @@ def test_other_strengths(tmp_path: Path, calibrations: Callable[[str, int], Path
     cameras, faults = sim_instruments(("r0",), scale="small", seed=SEEDS[0]), (Fault(name=fault, strength=strength),)
     path = write_exposure(tmp_path, plan_exposure(flavor, 102, faults=faults), cameras)
     assert verdict(calibrations("r0", SEEDS[0]), path)[0] is not Status.NORMAL
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("camera", ["b0", "r0", "z0"])
+@pytest.mark.parametrize("strength", [-3.0, 1.0, 3.0])
+def test_a_flat_off_its_wavelengths_is_found(
+    tmp_path: Path, calibrations: Callable[[str, int], Path], strength: float, camera: str, seed: int
+) -> None:
+    cameras, faults = sim_instruments((camera,), scale="small", seed=seed), (Fault(name="wavelength_shift", strength=strength),)
+    status, reasons = verdict(calibrations(camera, seed), write_exposure(tmp_path, plan_exposure("flat", 102, faults=faults), cameras), camera)
+    assert status is Status.ALARM or abs(strength) < 2.0
+    assert any("flat_wavelength_shift" in r for r in reasons), reasons
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("camera", ["b0", "r0", "z0"])
+@pytest.mark.parametrize("flavor", ["arc", "flat", "science"])
+def test_fibres_that_lost_half_of_their_light_are_named(
+    tmp_path: Path, calibrations: Callable[[str, int], Path], flavor: Flavor, camera: str, seed: int
+) -> None:
+    cameras, fault = sim_instruments((camera,), scale="small", seed=seed), Fault(name="low_fibers", strength=0.5, fibers=(3, 8, 21, 30, 44))
+    path = write_exposure(tmp_path, plan_exposure(flavor, 102, faults=(fault,)), cameras)
+    reasons = verdict(calibrations(camera, seed), path, camera)[1]
+    said = [r for r in reasons if "weak_fibers" in r]
+    assert said, reasons
+    named = {int(n) for n in said[0].split("fibre ")[1].split(" (")[0].split(", ")}
+    # the small blue sky has no lines that tell, so fibres whose targets are as bright as the sky are left out
+    faint_lines = (camera, flavor) == ("b0", "science")
+    assert named == set(fault.fibers) or (faint_lines and len(named) > 1 and named < set(fault.fibers)), said
 
 
 @pytest.mark.parametrize("seed", SEEDS)

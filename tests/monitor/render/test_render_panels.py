@@ -127,6 +127,18 @@ def test_a_table_is_as_high_as_its_words_and_has_no_axes() -> None:
     assert said(many) == "40 more rows are not shown"
 
 
+def test_points_on_the_end_of_an_axis_are_not_cut() -> None:
+    asked = Axis(label="part", range=(0.0, 1.0))
+    on_it = Scatter(x=np.arange(5.0), y=np.array([0.5, 1.0, 1.0, 0.6, 0.7]))
+    low, high = ready(on_it, y=asked).y.limits
+    assert low == 0.0, "no point lies there"
+    assert 1.01 < high < 1.1
+    assert ready(Line(x=on_it.x, y=on_it.y), y=asked).y.limits[1] > 1.01, "nor is half of a line"
+    inside = dataclasses.replace(on_it, y=np.full(5, 0.5))
+    assert ready(inside, y=asked).y.limits == (0.0, 1.0)
+    assert ready(on_it, x=Axis(label="row", range=(0.0, None))).x.limits[0] < 0.0
+
+
 def test_counts_have_no_ticks_between_whole_numbers() -> None:
     none = ready(Bars(names=("A", "B"), heights=np.zeros(2)))
     assert none.y.texts == ("0", "1")

@@ -33,7 +33,7 @@ def test_axis_label_never_loses_its_unit() -> None:
     assert axis_label(Axis(label="row", unit="pixel")) == "row [pixel]"
     assert axis_label(Axis(label="amplifier")) == "amplifier"
     assert axis_label(Axis(label="")) == ""
-    assert axis_label(Axis(label="flux " * 20, unit="erg / s"), 20).splitlines()[1] == "[erg / s]"
+    assert axis_label(Axis(label="flux " * 20, unit="erg / s"), 20).splitlines()[-1] == "[erg / s]"
 
 
 def test_wrapping_marks_what_is_cut() -> None:

@@ -1,0 +1,102 @@
+"""How much of the sky model is in each spectrum."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from quicklook.core.compiled import jit
+
+Array = npt.NDArray[Any]
+_LARGEST, _SMALLEST = 1e30, 1e-30
+WINDOW = 21
+"""Samples of a stretch of the spectrum in which the sky is looked for on a straight continuum."""
+
+
+def telling(sky: Array, ivar: Array, most: int) -> Array:
+    """Where a sky spectrum [nwave] has most structure for its noise: first samples of at most `most` stretches of `WINDOW` samples, in order.
+
+    The information on a scale of the sky, on a free level, is the sum of ivar (sky - mean)^2.
+    """
+    n = sky.size // WINDOW
+    good = (ivar > _SMALLEST) & (ivar < _LARGEST) & (np.abs(sky) < _LARGEST)
+    s, w = (np.where(good, v, 0.0)[: n * WINDOW].reshape(n, WINDOW).astype(np.float64) for v in (sky, ivar))
+    total = w.sum(axis=1)
+    mean = np.divide((w * s).sum(axis=1), total, out=np.zeros(n), where=total > 0)
+    told = (w * (s - mean[:, None]) ** 2).sum(axis=1)
+    best = np.argsort(-told, kind="stable")[:most]
+    return np.sort(best[told[best] > 0]) * WINDOW
+
+
+@jit
+def _highest(values: Array, weight: Array) -> tuple[float, float]:
+    """The highest of the weighted means that leave one value out, and its error; NaN of less than two values."""
+    best, error = math.nan, math.nan
+    for out in range(values.size if values.size > 1 else 0):
+        top = bottom = square = 0.0
+        for i in range(values.size):
+            w = weight[i] if i != out else 0.0
+            top += w * values[i]
+            bottom += w
+            square += w * values[i] * values[i]
+        if not top / bottom <= best:
+            spread = max(square - top * top / bottom, 0.0) / (values.size - 2) if values.size > 2 else 1.0
+            best, error = top / bottom, math.sqrt(max(spread, 1.0) / bottom)
+    return best, error
+
+
+@jit
+def sky_parts(
+    flux: Array, ivar: Array, mask: Array, wave: Array, sky: Array, start: Array, row: Any, chunk: Any, every: Any, whole: Array, lines: Array
+) -> None:
+    """Flux over sky, and its error, of each fibre: [nfibre, 2] `whole` of all light, `lines` of the structure of the sky. NaN: no usable sample.
+
+    `whole` is sum of flux over sum of sky in the first `chunk` of every `every` samples. `lines` is the weighted mean over stretches of `WINDOW`
+    samples, begun at the wavelengths of the samples `start` [n] of fibre `row`, of the factor r of a fit r sky + level + slope, by least squares
+    with ivar as weights; its error is made larger where the stretches disagree by more than their noise. It is the highest of the means that leave
+    one stretch out: a line of the target in one of them makes no fibre faint.
+    """
+    nfibre, nwave = flux.shape
+    found, weight = np.empty(start.size), np.empty(start.size)
+    for f in range(nfibre):
+        light, model, var = 0.0, 0.0, 0.0
+        for a in range(0, nwave, every):
+            for j in range(a, min(a + chunk, nwave)):
+                if mask[f, j] == 0 and ivar[f, j] > _SMALLEST and abs(flux[f, j]) < _LARGEST:
+                    light += flux[f, j]
+                    model += sky[f, j]
+                    var += 1.0 / ivar[f, j]
+        whole[f, 0] = light / model if model > 0.0 else math.nan
+        whole[f, 1] = math.sqrt(var) / model if model > 0.0 else math.nan
+        count = 0
+        for i in range(start.size):
+            k = start[i]
+            dispersion = (wave[f, min(k + WINDOW, nwave - 1)] - wave[f, k]) / max(min(WINDOW, nwave - 1 - k), 1)
+            a = max(k + round((wave[row, k] - wave[f, k]) / dispersion), 0) if dispersion != 0.0 else k
+            n = st = stt = ss = sts = sss = sf = stf = ssf = 0.0
+            for j in range(a, min(a + WINDOW, nwave)):
+                w = float(ivar[f, j])
+                if mask[f, j] == 0 and w > _SMALLEST and w < _LARGEST and abs(flux[f, j]) < _LARGEST:
+                    t, s, v = j - a - 0.5 * (WINDOW - 1), float(sky[f, j]), float(flux[f, j])
+                    n += w
+                    st += w * t
+                    stt += w * t * t
+                    ss += w * s
+                    sts += w * t * s
+                    sss += w * s * s
+                    sf += w * v
+                    stf += w * t * v
+                    ssf += w * s * v
+            if not n > 0.0:
+                continue
+            stt, sts, stf = stt - st * st / n, sts - st * ss / n, stf - st * sf / n
+            sss, ssf = sss - ss * ss / n, ssf - ss * sf / n
+            if stt > 0.0:
+                sss, ssf = sss - sts * sts / stt, ssf - sts * stf / stt
+            if sss > 0.0:
+                found[count], weight[count] = ssf / sss, sss
+                count += 1
+        lines[f, 0], lines[f, 1] = _highest(found[:count], weight[:count])

@@ -1,0 +1,125 @@
+"""An example plot of each QA, from simulated exposures: made by a command, for the pages of the reference."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from quicklook.api import Session, open_session
+from quicklook.core.errors import QuicklookError
+from quicklook.core.keys import PartKey, Unit
+from quicklook.core.plots import Plot
+from quicklook.core.results import QAResult
+from quicklook.core.status import Status
+from quicklook.io.plotfiles import save_plots
+from quicklook.io.smallpng import palette_png
+from quicklook.service.redraw import redraw
+from quicklook.sim import Flavor, plan_exposure, sim_instruments, write_calibrations, write_exposure
+
+log = logging.getLogger("quicklook.reference")
+
+MAX_BYTES = 60_000
+"""Of a picture: they are kept with the code."""
+_DPI = (80.0, 72.0, 64.0, 56.0, 48.0, 40.0, 32.0)
+_CAMERAS = ("b0", "r0", "z0", *(f"r{n}" for n in range(1, 10)))
+"""All arms of one spectrograph and one arm of all: what QAs of a whole exposure compare."""
+_MEASURED = "r0"
+_UNIT = Unit(20220101, 41)
+_NIGHT: tuple[tuple[Flavor, tuple[int, ...]], ...] = (
+    ("zero", (1, 2, 3, 4, 5)), ("dark", (11, 12, 13, 14)), ("arc", (21,)), ("flat", (31, 32, 33, 34, 35)), ("science", (41,)),
+)  # fmt: skip
+_BUILDERS: tuple[tuple[str, tuple[Flavor, ...]], ...] = (
+    ("bias", ("zero",)), ("dark", ("dark",)), ("mask", ("zero", "dark")), ("ptc", ("flat",)), ("traces", ("flat",)), ("pixflat", ("flat",)),
+    ("psf", ("arc",)), ("fiberflat", ("flat",)), ("refarc", ("arc",)), ("refflat", ("flat",)),
+)  # fmt: skip
+_ENTERED = ("traces", "refarc", "refflat")
+
+
+def draw_examples(wanted: Mapping[str, Path], *, seed: int = 5) -> Iterator[tuple[str, Path | None]]:
+    """Simulate a small night, measure it, and draw one plot of each QA that is wanted to its path (PNG, at most `MAX_BYTES`).
+
+    Yields the name of each QA and the picture; None where it has made no plot of these exposures. Takes a minute or two.
+    """
+    with tempfile.TemporaryDirectory(prefix="quicklook-examples-") as name:
+        folder = Path(name)
+        found: dict[str, tuple[Plot, Status | None]] = {}
+        for qa, plot in _measured(folder, seed):
+            found.setdefault(qa.name, (plot, qa.status))
+        for qa_name, target in wanted.items():
+            yield qa_name, _draw(folder, *found[qa_name], target) if qa_name in found else None
+
+
+def _measured(folder: Path, seed: int) -> Iterator[tuple[QAResult, Plot]]:
+    """The QAs that have plots, each with its first one: of the chains and the whole exposure, then of the builders."""
+    instruments = sim_instruments(_CAMERAS, scale="small", seed=seed)
+    write_calibrations(folder, instruments)
+    one = [i for i in instruments if i.camera == _MEASURED]
+    files: dict[Flavor, list[Path]] = {}
+    for flavor, expids in _NIGHT:
+        files[flavor] = [write_exposure(folder, plan_exposure(flavor, n), instruments if flavor == "science" else one) for n in expids]
+    session = open_session(instrument="desi", calib=folder / "calib", out=folder / "out")
+    built = list(_built(session, files))
+    for flavor in ("science", "arc", "flat", "dark", "zero"):
+        yield from _of_exposure(session, files[flavor][0], flavor)
+    for outcome in built:
+        yield from outcome
+
+
+def _of_exposure(session: Session, path: Path, flavor: str) -> Iterator[tuple[QAResult, Plot]]:
+    peek, started = session.peek(path), time.time_ns()
+    done = [session.process(flavor, path, camera) for camera in peek.cameras]
+    mine = next(d for d in done if d.key.part == _MEASURED)
+    yield from _pairs(mine.outcome.result.qas, mine.outcome.plots)
+    concluded = session.conclude(peek, done, started, expected=peek.cameras)
+    yield from _pairs(concluded.verdict.qas, concluded.plots)
+
+
+def _built(session: Session, files: Mapping[Flavor, Sequence[Path]]) -> Iterator[list[tuple[QAResult, Plot]]]:
+    """Of the builders; what later builders and the chains need is entered into the index."""
+    for name, flavors in _BUILDERS:
+        try:
+            made = session.build(name, [p for f in flavors for p in files[f]], _MEASURED)
+            if name in _ENTERED:
+                session.write_built(made)
+        except QuicklookError as error:
+            log.warning("builder %s gives no example: %s", name, error)
+            continue
+        yield list(_pairs(made.group.outcome.result.qas, made.group.outcome.plots))
+
+
+def _pairs(qas: Sequence[QAResult], plots: Sequence[Plot]) -> Iterator[tuple[QAResult, Plot]]:
+    by_name = {p.name: p for p in plots}
+    for qa in qas:
+        own = [by_name[name] for name in qa.plots if name in by_name]
+        if own:
+            yield qa, next((p for p in own if p.name == qa.name), own[0])
+
+
+def _draw(folder: Path, plot: Plot, status: Status | None, target: Path) -> Path:
+    """Draw at the finest resolution that keeps the picture small enough."""
+    data = folder / "drawn" / f"plots-{plot.name}.npz"
+    data.parent.mkdir(exist_ok=True)
+    save_plots(data, [replace(plot, name="example")])
+    picture = b""
+    for dpi in _DPI:
+        (drawn,) = redraw(folder, data, PartKey(_UNIT, _MEASURED), "example", 0, {"example": status}, dpi=dpi)
+        picture = palette_png(_pixels(drawn))
+        if len(picture) <= MAX_BYTES:
+            break
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_bytes(picture)
+    return target
+
+
+def _pixels(path: Path) -> npt.NDArray[np.uint8]:
+    """Red, green and blue of a picture, uint8 [ny, nx, 3]."""
+    from matplotlib.image import imread
+
+    return np.asarray(np.round(imread(path)[..., :3] * 255.0), np.uint8)

@@ -1,0 +1,201 @@
+"""`aim`, `diff` and `clean`: an exposure done again in whole, from a step on, and with other parameters; what differs; what is removed."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import shutil
+import sys
+from pathlib import Path
+from unittest import mock
+
+import pytest
+
+from quicklook.cli.main import main
+from quicklook.core.results import PartResult
+from quicklook.io.spectrafile import read_frame
+from quicklook.sim import plan_exposure, sim_instruments, write_calibrations, write_exposure
+
+CAMERAS = sim_instruments(("r0",), scale="tiny", seed=5)
+EXPOSURE = "exposures/20220101/00000101"
+SITE = """\
+instrument: desi
+raw: raw
+calib: calib
+out: out
+plots: false
+work: {executor: EXECUTOR}
+products: [preproc, fframe, sframe, traceshift]
+"""
+
+
+def quicklook(*words: object, cwd: Path, answer: str = "") -> tuple[int, str]:
+    """Exit status and all output, in this process."""
+    out = io.StringIO()
+    environment = {"COLUMNS": "250", "NO_COLOR": "1", "QUICKLOOK_SITE": str(cwd / "site.yaml"), "QUICKLOOK_DEBUG": ""}
+    with (
+        contextlib.chdir(cwd), mock.patch.dict(os.environ, environment), mock.patch.object(sys, "argv", ["quicklook", *map(str, words)]),
+        mock.patch.object(sys, "stdin", io.StringIO(answer)), contextlib.redirect_stdout(out), contextlib.redirect_stderr(out),
+        pytest.raises(SystemExit) as end,
+    ):  # fmt: skip
+        main()
+    return int(end.value.code or 0), out.getvalue()
+
+
+@pytest.fixture(scope="module")
+def night(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A zero and a science exposure, done once under the tag `base`."""
+    folder = tmp_path_factory.mktemp("night")
+    (folder / "site.yaml").write_text(SITE.replace("EXECUTOR", "inline"))
+    write_calibrations(folder, CAMERAS)
+    for plan in (plan_exposure("zero", 100), plan_exposure("science", 101)):
+        write_exposure(folder, plan, CAMERAS)
+    code, text = quicklook("aim", "--expid", "100-101", "--tag", "base", cwd=folder)
+    assert code in (0, 1, 3), text  # a tiny camera need not be NORMAL
+    return folder
+
+
+def result(night: Path, tag: str) -> PartResult:
+    return PartResult.model_validate_json((night / "out" / tag / EXPOSURE / "qa-r0-00000101.json").read_bytes())
+
+
+def values(found: PartResult) -> dict[str, list[float | None]]:
+    return {m.name: m.values for q in found.qas for m in q.metrics}
+
+
+def test_a_dry_run_counts_first_and_writes_nothing(night: Path) -> None:
+    code, text = quicklook("aim", "--night", "20220101", "--expid", "100-105", "--where", "flavor in (science, zero)", "--dry-run", cwd=night)
+    assert code == 0
+    assert text.startswith("2 exposures, 2 cameras of 1 night -> tag aim-")
+    assert "1  science: chain science" in text
+    assert not list((night / "out").glob("aim-*"))
+    assert quicklook("aim", "--expid", "7", "--dry-run", cwd=night)[0] == 3
+
+
+def test_from_a_step_on_nothing_else_changes(night: Path) -> None:
+    _, text = quicklook("aim", "--expid", "100-101", "--tag", "sky", "--from-step", "sky", "--from-tag", "base", cwd=night)
+    assert "from step sky on, products of tag base" in text
+    assert "1  left out (exposures): their chain has no such step" in text
+    again, before = result(night, "sky"), result(night, "base")
+    assert values(again) == values(before)
+    assert (again.tag, again.status, [q.name for q in again.qas]) == ("sky", before.status, [q.name for q in before.qas])
+    assert next(q for q in again.qas if q.name == "read_noise").facts["taken_from"] == "tag base, revision 0"
+    for name in ("cframe-r0-00000101.fits", "fframe-r0-00000101.fits", "psf-r0-00000101.fits"):
+        assert (night / "out/sky" / EXPOSURE / name).is_file()
+    one, two = (read_frame(night / "out" / tag / EXPOSURE / "cframe-r0-00000101.fits") for tag in ("base", "sky"))
+    assert (one.flux == two.flux).all()
+    assert quicklook("diff", "base", "sky", cwd=night)[0] == 0
+
+
+def test_what_is_not_stored_is_named(night: Path) -> None:
+    shutil.copytree(night / "out/base", night / "out/bare")
+    for tag in ("fframe", "frame"):
+        (night / "out/bare" / EXPOSURE / f"{tag}-r0-00000101.fits").unlink()
+    code, text = quicklook("aim", "--expid", "101", "--from-step", "compute_sky", "--from-tag", "bare", cwd=night)
+    assert code == 2
+    assert "step compute_sky needs the frame that step apply_fiberflat has made, which is not stored" in text
+    assert "--write frame,fframe" in text
+    code, text = quicklook("aim", "--expid", "101", "--from-step", "flexur", "--from-tag", "base", cwd=night)
+    assert code == 2
+    assert "no step flexur; it has: preproc, flexure" in text
+    shutil.rmtree(night / "out/bare")
+
+
+def test_another_parameter_shows_in_the_diff(night: Path) -> None:
+    words = ("--expid", "101", "--tag", "noisy", "--from-step", "boxcar_extract", "--from-tag", "base", "-c", "boxcar_extract.width=3.0")
+    code, text = quicklook("aim", *words, cwd=night)
+    assert code != 2, text
+    code, text = quicklook("diff", "base", "noisy", cwd=night)
+    assert code in (0, 1)
+    assert "they differ in: parameters of chain science (1 camera)" in text
+    assert "1 only in base: 20220101/00000100/r0" in text
+    data = json.loads(quicklook("diff", "base", "noisy", "--json", cwd=night)[1])
+    changed = {m["name"] for p in data["parts"] for m in p["metrics"]}
+    one, two = values(result(night, "base")), values(result(night, "noisy"))
+    assert changed == {n for n in one if n in two and one[n] != two[n]}
+
+
+def test_a_qa_alone_goes_into_a_tag_of_its_own(night: Path) -> None:
+    before = result(night, "base")
+    code, text = quicklook("aim", "--expid", "101", "--tag", "one", "--only-qa", "read_noise", "--from-tag", "base", cwd=night)
+    assert code != 2, text
+    after = result(night, "one")
+    assert values(after) == values(before)
+    assert [q.name for q in after.qas if "measured_again" in q.facts] == ["read_noise"]
+    assert not list((night / "out/one" / EXPOSURE).glob("*.fits"))
+    assert result(night, "base") == before
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (("--tag", "live"), "the tag of live work"),
+        (("--where", "exptime >"), "character 10"),
+        (("--camera", "x9"), "no exposure that is chosen has x9"),
+        (("--from-step", "sky", "--from-tag", "nowhere"), "no results under tag 'nowhere'"),
+        (("--from-step", "sky", "--only-qa", "snr", "--from-tag", "base"), "not both"),
+        (("--only-qa", "sn", "--from-tag", "base"), "Did you mean snr"),
+        (("--tag", "base", "--from-step", "sky", "--from-tag", "base"), "under the same tag"),
+        (("--session", "site.yaml", "--test", "BIAS01"), "has written none"),
+        (("--resume",), "nothing to resume"),
+    ],
+)
+def test_what_cannot_be_is_refused(night: Path, words: tuple[str, ...], why: str) -> None:
+    code, text = quicklook("aim", "--expid", "101", *words, cwd=night)
+    assert (code, why in text) == (2, True), text
+
+
+def test_the_processings_are_listed(night: Path) -> None:
+    code, text = quicklook("aim", "--expid", "100", "--list", cwd=night)
+    assert code == 0
+    assert "20220101/00000100  zero: 1 processing" in text
+    assert "    base@0  " in text
+    assert quicklook("aim", "--make-default", "base", cwd=night)[0] == 0
+    assert "default last" in quicklook("aim", "--expid", "100", "--list", cwd=night)[1]
+    (night / "out/default.json").unlink()
+
+
+def test_intermediate_products_are_removed_and_nothing_else(night: Path) -> None:
+    out = night / "cleaned"
+    shutil.copytree(night / "out/base", out / "base")
+    before = {p for p in out.rglob("*") if p.is_file()}
+    preproc = {p for p in before if p.name.startswith("preproc-")}
+    assert len(preproc) == 2
+    for words, answer, told in ((("--dry-run",), "", "2 files"), ((), "n\n", "nothing was removed"), (("--older-than", "1", "--yes"), "", "0 files")):
+        code, text = quicklook("clean", out, "--kind", "preproc", *words, cwd=night, answer=answer)
+        assert (code, told in text) == (0, True), text
+        assert {p for p in out.rglob("*") if p.is_file()} == before
+    code, text = quicklook("clean", out, "--kind", "preproc", cwd=night)
+    assert (code, "nobody answered" in text) == (2, True)
+    code, text = quicklook("clean", out, "--kind", "preproc", cwd=night, answer="y\n")
+    assert (code, "removed: " in text) == (0, True)
+    assert {p for p in out.rglob("*") if p.is_file()} == before - preproc
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (("raw", "--kind", "preproc"), "no output folder of quicklook"),
+        (("out", "--kind", "raw"), "no kind 'raw'"),
+        (("out", "--kind", "cframe"), "are results"),
+        (("out", "--kind", "preproc", "--tag", "nowhere"), "no results under tag"),
+    ],
+)
+def test_what_may_not_be_cleaned(night: Path, words: tuple[str, ...], why: str) -> None:
+    code, text = quicklook("clean", *words, "--yes", cwd=night)
+    assert (code, why in text) == (2, True), text
+
+
+@pytest.mark.long
+def test_worker_processes_give_the_same(night: Path) -> None:
+    site = (night / "site.yaml").read_text()
+    (night / "site.yaml").write_text(site.replace("inline", "processes"))
+    try:
+        code, text = quicklook("aim", "--expid", "100-101", "--tag", "workers", cwd=night)
+    finally:
+        (night / "site.yaml").write_text(site)
+    assert code != 2, text
+    assert quicklook("diff", "base", "workers", cwd=night)[0] == 0
+    assert values(result(night, "workers")) == values(result(night, "base"))

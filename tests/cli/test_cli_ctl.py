@@ -1,0 +1,97 @@
+"""`quicklook ctl`, `quicklook keys`, `quicklook status`: what a person types."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from typer.testing import CliRunner
+
+from quicklook.cli.main import app
+from quicklook.core.errors import BadConfig, Transient
+from quicklook.core.events import Heartbeat, draft
+from quicklook.core.wire import State
+from quicklook.service.commands import Commander, Hooks
+from quicklook.service.journal import Journal, journal_path, take_lock
+from quicklook.service.site import load_site
+
+
+def run(*args: str) -> tuple[int, str]:
+    """Exit status and output; what the command raises is raised."""
+    done = CliRunner(env={"COLUMNS": "150"}).invoke(app, list(args))
+    if done.exception is not None and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    return done.exit_code, done.output
+
+
+@pytest.fixture
+def journal(tmp_path):
+    made = Journal(journal_path(tmp_path), time.time_ns)
+    yield made
+    made.close()
+
+
+def test_status_of_a_folder_in_which_no_daemon_ever_was(tmp_path):
+    with pytest.raises(BadConfig, match="has no journal"):
+        run("status", "--out", str(tmp_path))
+
+
+def test_status_says_whether_the_daemon_lives(tmp_path, journal):
+    status, text = run("status", "--out", str(tmp_path))
+    assert (status, "No daemon has ever given a sign of life" in text, "No exposure has arrived" in text) == (3, True, True)
+    beat = Heartbeat(workers=2, waiting=0, running=0, done=0, failed=0, latency_s={"median": 1.24, "p95": 3.0, "n": 20}, memory_mb={"daemon": 120.4}, disk_free_gb=7.25)
+    journal.append([draft(beat)])
+    status, text = run("status", "--out", str(tmp_path))
+    assert (status, "THE DAEMON DOES NOT RUN: its last sign of life is 0 s old" in text) == (3, True), "nobody holds the lock"
+    with take_lock(tmp_path):
+        status, text = run("status", "--out", str(tmp_path))
+    assert status == 0
+    assert "The daemon lives (sign of life 0 s ago): 2 workers, daemon 120 MB, 7.2 GB free on disk." in text
+    assert "median 1.2 s, 95 % within 3.0 s (last 20 exposures)" in " ".join(text.split())
+    status, text = run("status", "--out", str(tmp_path), "--json")
+    assert State.model_validate_json(text).heartbeat == beat
+
+
+def test_an_old_sign_of_life_is_none(tmp_path):
+    old = Journal(journal_path(tmp_path), lambda: time.time_ns() - 3600 * 10**9)
+    old.append([draft(Heartbeat(waiting=0, running=0, done=0, failed=0))])
+    old.close()
+    status, text = run("status", "--out", str(tmp_path))
+    assert status == 3
+    assert "THE DAEMON DOES NOT RUN: its last sign of life is 60 min old" in text
+
+
+def test_keys_are_made_and_added(tmp_path):
+    status, text = run("keys", "new", str(tmp_path / "k"))
+    assert (status, (tmp_path / "k/commanders/operator.key").is_file()) == (0, True)
+    assert "for-operator" in text
+    run("keys", "add", str(tmp_path / "k"), "wall")
+    assert (tmp_path / "k/clients/wall.key").is_file()
+    with pytest.raises(BadConfig, match="not written over"):
+        run("keys", "new", str(tmp_path / "k"))
+
+
+def test_a_command_reaches_the_daemon_by_its_folder(tmp_path):
+    site = load_site(None, options={"instrument": "desi", "out": str(tmp_path), "sinks": {}})
+    asked: list[str] = []
+    commander = Commander.start(site, Hooks(wake=lambda: None, stop=lambda: asked.append("stop"), reload=lambda: "it is in order"))
+    try:
+        if not commander.endpoint:
+            pytest.skip("the path of the temporary folder is too long for a socket")
+        assert run("ctl", "stop", "--out", str(tmp_path), "--by", "me") == (0, "the daemon stops\n")
+        assert run("ctl", "reload", "--out", str(tmp_path))[1] == "it is in order\n"
+        assert "No exposure has arrived" in run("ctl", "status", "--out", str(tmp_path))[1]
+        with pytest.raises(BadConfig, match="names no unit"):
+            run("ctl", "rerun", "nonsense", "--out", str(tmp_path))
+    finally:
+        commander.close()
+    assert asked == ["stop"]
+
+
+def test_no_daemon_no_answer(tmp_path):
+    (tmp_path / "command.token").touch(mode=0o600)
+    (tmp_path / "command.token").write_text("x" * 40)
+    with pytest.raises(Transient, match="nothing answers at"):
+        run("ctl", "stop", "--out", str(tmp_path), "--endpoint", f"ipc://{tmp_path}/c", "--timeout", "0.2")
+    with pytest.raises(BadConfig, match="cannot be read"):
+        run("ctl", "stop", "--out", str(tmp_path / "elsewhere"), "--endpoint", f"ipc://{tmp_path}/c")
