@@ -31,6 +31,7 @@ _LIT_ROWS = 256  # on which the light of the fibres is measured
 _BESIDE = 1  # columns on either side of the middle of a gap that are as dark
 _SURE = 3.0  # errors that are taken off what is judged
 _LIT = 10.0  # errors that the light of the fibres must have
+_COUNTS = ("bias", "dark")  # corrections without which a pixel between the bundles is not dark
 _NO_LIGHT = "there is no light on the traces to compare with"
 
 STRAY = MetricDef("stray_light", "electron", dims=("amp",), doc="Median of the pixels midway between two bundles of fibres.")
@@ -118,6 +119,7 @@ class StrayLight(MonitoringAlg[StrayLightParams]):
         Raises NotApplicable where no gaps are between the traces (or next to none), BadData for traces of another detector.
 
         Ratio and excess do not apply to amplifiers on which the traces hold no light; in flats, which should have some, they are NaN there.
+        The excess does not apply where no bias or no dark was subtracted either.
         """
         if (traces.npix_y, traces.npix_x) != image.shape:
             (ny, nx), of = image.shape, f"{traces.npix_x} x {traces.npix_y}"
@@ -137,6 +139,8 @@ class StrayLight(MonitoringAlg[StrayLightParams]):
                 (EXCESS, {k: v.excess for k, v in found.items()}, {k: dead.get(k, v.words) for k, v in found.items()}),
             )
         )
+        if left := [what for what in _COUNTS if what in image.skipped]:
+            excess = not_applicable(EXCESS.name, f"no {' and no '.join(left)} was subtracted, and what it leaves cannot be told from light")
         over = bars(EXCESS, excess, title="Light between bundles, of that of fibres", label="part, less 3 errors", range_=(None, None))
         panels = (_along(image, places),) if excess.not_applicable else (over, _along(image, places))
         plot = Plot(name="stray_light", title=f"Stray light, camera {image.camera}", panels=panels, columns=2)

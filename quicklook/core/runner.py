@@ -342,7 +342,7 @@ def reasons_of(steps: list[StepResult], qas: list[QAResult]) -> list[str]:
     out = [f"UNKNOWN: step {s.name} failed: {s.failure.message}" for s in steps if s.failure]
     failed_step = bool(out)
     graded: list[tuple[int, str]] = []
-    unmeasured: dict[tuple[str, str], list[str]] = {}
+    unmeasured: dict[tuple[str, str], list[tuple[str, str]]] = {}
     for qa in qas:
         if qa.failure is not None:
             if not (failed_step and qa.failure.error == "NotRun"):
@@ -350,12 +350,12 @@ def reasons_of(steps: list[StepResult], qas: list[QAResult]) -> list[str]:
             continue
         for metric in qa.metrics:
             if metric.status is Status.UNKNOWN and metric.cause:
-                unmeasured.setdefault(metric.cause, []).append(metric.name)
+                unmeasured.setdefault(metric.cause, []).append((metric.name, qa.name))
             elif metric.status and metric.status is not Status.NORMAL:
                 graded.append((metric.status.severity, f"{metric.status}: {metric.reason}{_by(qa.name, metric.reason)}"))
-    for (place, why), names in unmeasured.items():
-        were = "was" if len(names) == 1 else "were"
-        graded.append((Status.UNKNOWN.severity, f"UNKNOWN: {', '.join(names)} of {place} {were} not measured: {why}"))
+    for (place, why), found in unmeasured.items():
+        were, by = "was" if len(found) == 1 else "were", ", ".join(dict.fromkeys(qa for _, qa in found))
+        graded.append((Status.UNKNOWN.severity, f"UNKNOWN: {', '.join(m for m, _ in found)} of {place} {were} not measured: {why} [{by}]"))
     graded.sort(key=lambda g: -g[0])
     graded += [(Status.NORMAL.severity, text) for text in _left_out(steps, qas)]
     return list(dict.fromkeys(out + [text for _, text in graded]))

@@ -41,9 +41,13 @@ _ALARMS, _WARNINGS = 0.01, 0.05
 
 
 def cries_wolf(trials: Sequence[Trial]) -> bool:
-    """Whether more healthy frames were called bad than may be."""
-    alarms, warnings = cry_wolf(trials, Status.ALARM), cry_wolf(trials, Status.WARNING)
-    return alarms.drawn > _ALARMS * alarms.frames or warnings.drawn > _WARNINGS * warnings.frames
+    """Whether more healthy frames of a flavor were called bad, or not measured, than may be."""
+    return any(_too_many([t for t in trials if t.flavor == flavor]) for flavor in {t.flavor for t in trials})
+
+
+def _too_many(mine: Sequence[Trial]) -> bool:
+    alarms, warnings, unknown = (cry_wolf(mine, s) for s in (Status.ALARM, Status.WARNING, Status.UNKNOWN))
+    return alarms.drawn > _ALARMS * alarms.frames or warnings.drawn + unknown.drawn > _WARNINGS * warnings.frames
 
 
 def page(trials: Sequence[Trial], title: str, command: str) -> str:

@@ -149,3 +149,11 @@ def test_where_it_does_not_apply_it_says_so() -> None:
         measured(image(), traces(10 + PITCH * np.arange(20)))
     with pytest.raises(BadData, match="certify others"):
         measured(image(), replace(traces(), npix_x=NX + 1))
+
+
+def test_what_no_dark_was_subtracted_from_cannot_be_told_from_light() -> None:
+    frame = replace(image(leak=20.0), skipped={"dark": "there is none for this exposure"})
+    got = StrayLight().measure(frame, traces())
+    assert "no dark was subtracted" in (got["stray_light_excess"].not_applicable or "")
+    assert got["stray_light"].values[0] == pytest.approx(20.0, abs=1.0)  # it is measured all the same, by its own limit
+    assert StrayLight().measure(image(leak=20.0), traces())["stray_light_excess"].not_applicable is None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from quicklook.core.errors import BadConfig
@@ -18,6 +20,12 @@ FLOOR: dict[str, tuple[str, str]] = {
     "wavelength_shift": ("trace_shifts", "0.5"),
     "dead_fibers": ("good_fibers", "3"),
     "cosmics_storm": ("cosmic_rays", "10"),
+    "dead_amp": ("dead_amp", "A"),
+    "low_throughput": ("throughput", "0.75"),
+    "lost_sky": ("sky_fibers", "21"),
+    "light_leak": ("stray_light", "3.5"),
+    "missing_fibermap": ("check_file", ""),
+    "wrong_night": ("check_file", "1"),
 }
 """What each of these QAs must find in any frame at this strength and above."""
 
@@ -62,6 +70,12 @@ def test_the_page_says_what_was_tried(healthy: list[Trial]) -> None:
     assert "| science | 6 | 0 (below 39.30%)" in text
     assert all(name in text for name in SPREAD)
     assert as_data(healthy)[0]["status"] == "NORMAL"
+
+
+def test_frames_that_were_not_measured_are_no_good_frames_and_flavors_do_not_cover_for_each_other(healthy: list[Trial]) -> None:
+    unknown = [replace(t, status=Status.UNKNOWN, statuses={"snr": Status.UNKNOWN}) for t in healthy]
+    assert cries_wolf(unknown)
+    assert cries_wolf([*unknown[:1], *healthy[1:], *(replace(t, flavor="zero") for t in healthy * 20)])
 
 
 def test_one_bad_frame_of_six_is_crying_wolf(healthy: list[Trial]) -> None:
