@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from quicklook.ccd.arrays import Raw
 from quicklook.ccd.exposure import FiberMap
 from quicklook.core.errors import NotApplicable
 from quicklook.core.metrics import Measures, MetricDef, measured
 from quicklook.core.params import Params
+from quicklook.core.plots import Axis, FocalPlane, Panel, Plot
 from quicklook.core.plugin import MonitoringAlg
 
 X = MetricDef("fiber_x", "mm", dims=("fiber",), doc="Place of a fibre on the focal plane, x, as the fibre map has it.")
@@ -47,4 +49,11 @@ class FiberPlaces(MonitoringAlg[FiberPlacesParams]):
         if not known.any():
             raise NotApplicable("the fibre map knows no place of any fibre")
         fiber = np.asarray(fibermap.fiber)[known].tolist()
-        return Measures((measured(X.name, x[known], fiber=fiber), measured(Y.name, y[known], fiber=fiber)))
+        metrics = (measured(X.name, x[known], fiber=fiber), measured(Y.name, y[known], fiber=fiber))
+        return Measures(metrics, plots=(_plot(x[known], y[known], np.array(fiber)),))
+
+
+def _plot(x: Raw, y: Raw, fiber: Raw) -> Plot:
+    places = FocalPlane(x=x, y=y, c=fiber, c_axis=Axis(label="fibre"))
+    panel = Panel(x=Axis(label="x", unit="mm"), y=Axis(label="y", unit="mm"), layers=(places,))
+    return Plot(name="fiber_places", title="Fibres on the focal plane", panels=(panel,))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import numpy.typing as npt
 from pydantic import Field
 
 from qa.fiberlight import usable
@@ -13,6 +14,7 @@ from quicklook.ccd.arrays import Float64
 from quicklook.ccd.spectra import Frame
 from quicklook.core.metrics import Measures, MetricDef
 from quicklook.core.params import Params
+from quicklook.core.plots import Axis, Panel, Plot, Scatter
 from quicklook.core.plugin import MonitoringAlg
 
 _FIBRES = 40
@@ -50,17 +52,20 @@ class LampState(MonitoringAlg[LampStateParams]):
     def measure(self, frame: Frame) -> Measures:
         """Of extracted spectra, from forty of the fibres. NaN where the brightest samples are noise: no lamp is on."""
         step = max(1, len(frame.flux) // _FIBRES)
-        parts, clear = [], 0
-        for flux, ivar, mask in zip(frame.flux[::step], frame.ivar[::step], frame.mask[::step], strict=True):
+        parts, fibres, clear = [], [], 0
+        for fibre, flux, ivar, mask in zip(frame.fibermap.fiber[::step], frame.flux[::step], frame.ivar[::step], frame.mask[::step], strict=True):
             good = usable(flux, ivar, mask)
             if good.mean() < 0.5:
                 continue
             part, seen = self._part(flux[good].astype(np.float64), 1.0 / ivar[good].astype(np.float64))
             clear += seen
             parts.append(part)
+            fibres.append(fibre)
+        plots = (_plot(np.array(fibres, np.int64), np.array(parts, np.float64)),)
         if 2 * clear < max(len(parts), 1):
-            return Measures((scalar(LIT, math.nan, "no lamp is on: the spectra hold noise alone" if parts else "no spectrum can be used"),))
-        return Measures((scalar(LIT, float(np.median(parts))),))
+            why = "no lamp is on: the spectra hold noise alone" if parts else "no spectrum can be used"
+            return Measures((scalar(LIT, math.nan, why),), plots=plots)
+        return Measures((scalar(LIT, float(np.median(parts))),), plots=plots)
 
     def _part(self, flux: Float64, variance: Float64) -> tuple[float, bool]:
         """The lit part of a spectrum, and whether its brightest samples are more than noise."""
@@ -74,3 +79,10 @@ class LampState(MonitoringAlg[LampStateParams]):
             if seen:
                 break
         return part, seen
+
+
+def _plot(fibre: npt.NDArray[np.int64], part: Float64) -> Plot:
+    y = Axis(label="lit part of the samples", range=(0.0, 1.0))
+    message = "" if part.size else "no spectrum can be used"
+    panel = Panel(x=Axis(label="fibre"), y=y, layers=(Scatter(x=fibre, y=part),), metric=LIT.name, message=message)
+    return Plot(name="lamp_state", title="Lamp: a continuum lights all samples, lines light few", panels=(panel,))

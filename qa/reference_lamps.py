@@ -7,6 +7,7 @@ import numpy as np
 from qa.values import numbered, scalar
 from quicklook.ccd.calibs import ReferenceArc, ReferenceFlat
 from quicklook.core.metrics import Measures, MetricDef
+from quicklook.core.plots import Axis, Layer, Panel, Plot, Scatter
 from quicklook.core.plugin import MonitoringAlg, NoParams
 
 LINES = MetricDef("reference_lines", "", doc="Number of lines in a reference arc.")
@@ -35,7 +36,8 @@ class ReferenceArcLines(MonitoringAlg[NoParams]):
             scalar(MEASURED, float(np.median(known.mean(axis=1)))),
             scalar(FIBERS, float(1.0 - dark.mean()), numbered("none in fibre", arc.fiber[dark])),
         )
-        return Measures(metrics)
+        wave, y = Axis(label="wavelength", unit="Angstrom"), Axis(label="part of the fibres", range=(0.0, 1.05))
+        return Measures(metrics, plots=(_plot(self.name, "Lines of the reference arc", wave, y, Scatter(x=arc.wave, y=known.mean(axis=0))),))
 
 
 class ReferenceFlatFibers(MonitoringAlg[NoParams]):
@@ -52,4 +54,10 @@ class ReferenceFlatFibers(MonitoringAlg[NoParams]):
     def measure(self, flat: ReferenceFlat) -> Measures:
         """Of a reference flat."""
         dark = ~np.isfinite(flat.level)
-        return Measures((scalar(FIBERS, float(1.0 - dark.mean()), numbered("none in fibre", flat.fiber[dark])),))
+        metrics = (scalar(FIBERS, float(1.0 - dark.mean()), numbered("none in fibre", flat.fiber[dark])),)
+        fibre, y = Axis(label="fibre"), Axis(label="level", unit="electron / (s Angstrom)")
+        return Measures(metrics, plots=(_plot(self.name, "Levels of the reference flat", fibre, y, Scatter(x=flat.fiber, y=flat.level)),))
+
+
+def _plot(name: str, title: str, x: Axis, y: Axis, layer: Layer) -> Plot:
+    return Plot(name=name, title=title, panels=(Panel(x=x, y=y, layers=(layer,)),))

@@ -146,7 +146,6 @@ class RenderSink(Sink[RenderParams]):
     def _written(self, event: Event, name: str, data: bytes, path: Path, part: str | None) -> Draft:
         from quicklook.io.atomic import atomic
 
-        path.parent.mkdir(parents=True, exist_ok=True)
         with atomic(path, sync=False) as file:
             file.write(data)
         shown = str(path.relative_to(self._out)) if path.is_relative_to(self._out) else str(path)

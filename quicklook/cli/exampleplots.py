@@ -18,10 +18,15 @@ from quicklook.core.keys import PartKey, Unit
 from quicklook.core.plots import Plot
 from quicklook.core.results import QAResult
 from quicklook.core.status import Status
+from quicklook.io.calibadd import add_calibration
+from quicklook.io.calibentry import CalibEntry
 from quicklook.io.plotfiles import save_plots
 from quicklook.io.smallpng import palette_png
 from quicklook.service.redraw import redraw
-from quicklook.sim import Flavor, plan_exposure, sim_instruments, write_calibrations, write_exposure
+from quicklook.sim import Flavor, SimInstrument, plan_exposure, sim_instruments, write_calibrations, write_exposure
+from quicklook.sim.calibrations import spectral_grid
+from quicklook.sim.fitsfiles import empty_hdu, image_hdu, publish, write_hdus
+from quicklook.sim.targets import target_continuum, targets_of
 
 log = logging.getLogger("quicklook.reference")
 
@@ -38,6 +43,7 @@ _NIGHT: tuple[tuple[Flavor, tuple[int, ...]], ...] = (
 _BUILDERS: tuple[tuple[str, tuple[Flavor, ...]], ...] = (
     ("bias", ("zero",)), ("dark", ("dark",)), ("mask", ("zero", "dark")), ("ptc", ("flat",)), ("traces", ("flat",)), ("pixflat", ("flat",)),
     ("psf", ("arc",)), ("fiberflat", ("flat",)), ("refarc", ("arc",)), ("refflat", ("flat",)),
+    ("fluxcal", ("science",)),
 )  # fmt: skip
 _ENTERED = ("traces", "refarc", "refflat")
 
@@ -64,12 +70,26 @@ def _measured(folder: Path, seed: int) -> Iterator[tuple[QAResult, Plot]]:
     files: dict[Flavor, list[Path]] = {}
     for flavor, expids in _NIGHT:
         files[flavor] = [write_exposure(folder, plan_exposure(flavor, n), instruments if flavor == "science" else one) for n in expids]
+    _write_stars(folder, one[0])
     session = open_session(instrument="desi", calib=folder / "calib", out=folder / "out")
     built = list(_built(session, files))
     for flavor in ("science", "arc", "flat", "dark", "zero"):
         yield from _of_exposure(session, files[flavor][0], flavor)
     for outcome in built:
         yield from outcome
+
+
+def _write_stars(folder: Path, camera: SimInstrument) -> None:
+    """The true spectra of the standard stars of the science exposures, as DESI's file of stars, entered into the index for one that fits to them."""
+    targets = targets_of(camera, plan_exposure("science", _UNIT.expid).tileid)
+    stars = targets.kind == "STD"
+    wave = spectral_grid(camera)
+    flux = target_continuum(targets, np.broadcast_to(wave, (len(targets.fiber), len(wave))))[stars]
+    path = folder / "calib" / "stdstars.fits"
+    arrays = {"WAVELENGTH": wave, "FLUX": flux, "FIBERS": targets.fiber[stars]}
+    publish(path, lambda hidden: write_hdus(hidden, [empty_hdu(()), *(image_hdu(name, np.ascontiguousarray(a)) for name, a in arrays.items())]))
+    entry = CalibEntry(kind="stdstar", path=str(path), instrument=("desi",), camera=(camera.camera,))
+    add_calibration(folder / "calib", entry, unchecked=True)
 
 
 def _of_exposure(session: Session, path: Path, flavor: str) -> Iterator[tuple[QAResult, Plot]]:

@@ -58,12 +58,13 @@ def export_qa(
     """Export the merged QA in the structure of DESI's quick-look: NIGHT, EXPID, CAMERA, FLAVOR, GENERAL_INFO, TASKS.
 
     With --to a file for each camera (ql-mergedQA-r0-00000102.json), else JSON on the terminal: an object, or a list of several.
-    UNKNOWN stays UNKNOWN; what does not apply is left out and named in GENERAL_INFO. Exit status: 0, 2 where there is no such result.
+    UNKNOWN stays UNKNOWN; what does not apply is left out and named in GENERAL_INFO. Exit status: 0, 2 where there is no such result, or one
+    of those that are wanted cannot be read.
     """
     import json
 
     from quicklook.cli.past import described
-    from quicklook.core.errors import BadConfig
+    from quicklook.core.errors import BadConfig, BadData
     from quicklook.core.history import Selection
     from quicklook.io.atomic import write_json
     from quicklook.io.desiqa import desi_name, to_desi
@@ -75,6 +76,10 @@ def export_qa(
     unit = find_unit(history, place.file.tag, exposure)
     results = {r.part: r for r in history.results(Selection(tag=place.file.tag, units=frozenset({unit})))}
     wanted = [c.strip() for c in camera.split(",")] if camera else list(results)
+    # a camera whose result is damaged must not be missed in silence
+    damaged = [why for why in history.skipped if camera is None or any(f"/qa-{c}-" in why for c in wanted)]
+    if damaged:
+        raise BadData("; ".join(damaged), what_next="Process the exposure again, or name the other cameras with --camera.")
     absent = [c for c in wanted if c not in results]
     if absent or not wanted:
         raise BadConfig(f"exposure {unit} has no results of {', '.join(absent) or 'any camera'}; it has: {', '.join(results) or 'none'}")
@@ -82,7 +87,6 @@ def export_qa(
         made = [to_desi(results[name]) for name in wanted]
         typer.echo(json.dumps(made if len(made) > 1 else made[0], allow_nan=False, ensure_ascii=False, indent=1))
         return
-    to.mkdir(parents=True, exist_ok=True)
     for name in wanted:
         write_json(to / desi_name(results[name]), to_desi(results[name]))
         typer.echo(str(to / desi_name(results[name])))

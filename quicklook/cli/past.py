@@ -59,14 +59,15 @@ def selected(
     cameras: Sequence[str] | None = None,
 ) -> Selection:
     """What the options select. Raises BadConfig for a night that is none or nights inside out, BadData where there is nothing under the tag."""
-    from quicklook.core.errors import BadConfig, BadData
+    from quicklook.core.errors import BadConfig
     from quicklook.core.history import Selection, first_night_since
+    from quicklook.service.explain import nothing_under
 
     if since is not None and night is not None:
         raise BadConfig("give --since or --night, not both")
     nights = history.nights(tag)
     if not nights:
-        raise BadData(f"there are no results under tag {tag!r}", what_next="Check the output folder (--out or --site) and the tag (--tag).")
+        raise nothing_under(history, tag)
     first = last = None
     if night is not None:
         first, last = _nights(night)

@@ -38,6 +38,7 @@ def plot(
     from quicklook.core.errors import BadData
 
     place = described(site, instrument, out, tag)
+    _check(place, config or [], figure or [])
     results = _results(place, exposure, camera)
     drawn = [path for result in results for path in _draw(place, result, config or [], figure or [], to)]
     if not drawn:
@@ -47,12 +48,28 @@ def plot(
         typer.echo(str(path))
 
 
+def _check(site: Site, config: list[Path], figures: list[str]) -> None:
+    """Raises BadConfig, with file and line, for what is wrong with files of figures, and for a figure that none of them has."""
+    from quicklook.core.declared import declared_metrics
+    from quicklook.core.errors import BadConfig
+    from quicklook.core.plotspecs import load_plot_specs
+    from quicklook.core.validation import suggest
+    from quicklook.io.configfiles import find_config
+
+    files = [str(path) for path in config] or site.file.sinks.get("render", {}).get("figures", ("default",))
+    names = [spec.name for spec in load_plot_specs([find_config("plots", name) for name in files], declared_metrics())]
+    for name in figures:
+        if name not in names:
+            raise BadConfig(f"--figure {name}: there is no such figure{suggest(name, names, noun='figures')}")
+
+
 def _results(site: Site, exposure: str, camera: str | None) -> list[PartResult]:
     """Stored results of the cameras. Raises BadConfig for what names no exposure, BadData where there is none."""
     from quicklook.core.errors import BadConfig, BadData
     from quicklook.core.history import Selection
     from quicklook.core.keys import Unit
     from quicklook.io.history import FileHistory
+    from quicklook.service.explain import nothing_under
 
     try:
         unit = Unit.parse(exposure)
@@ -60,7 +77,10 @@ def _results(site: Site, exposure: str, camera: str | None) -> list[PartResult]:
         raise BadConfig(str(error)) from error
     cameras = frozenset(c.strip() for c in camera.split(",")) if camera else frozenset()
     wanted = Selection(tag=site.file.tag, units=frozenset({unit}), parts=cameras)
-    found = list(FileHistory(site.out).results(wanted))
+    history = FileHistory(site.out)
+    found = list(history.results(wanted))
+    if not found and not history.nights(wanted.tag):
+        raise nothing_under(history, wanted.tag)
     if not found:
         of = f" of camera {camera}" if camera else ""
         what_next = "Check night, number and camera, the output folder (--out or --site) and the tag (--tag)."

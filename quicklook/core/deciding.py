@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from quicklook.core.decision import Decision, DecisionCard, DecisionsFile, Finding, GoalDef, GoalReached, Rule, Summary, When
 from quicklook.core.document import Document
 from quicklook.core.errors import BadConfig
-from quicklook.core.findings import OVERRIDE, findings, fits, listed, max_status, reasons_of_findings
+from quicklook.core.findings import OVERRIDE, findings, fits, listed, max_status, reasons_of_findings, standing
 from quicklook.core.metrics import MetricDef
 from quicklook.core.results import NOT_APPLIED, UnitVerdict
 from quicklook.core.status import Status
@@ -94,11 +94,21 @@ def decide(rules: DecisionsFile, parts: UnitParts, verdict: UnitVerdict, goals: 
     reasons += [r for r in verdict.reasons if f"{Status.NORMAL}: step" in r and NOT_APPLIED in r]
     return DecisionCard(
         night=verdict.night, expid=verdict.expid, tag=verdict.tag, revision=verdict.revision, status=verdict.status,
-        decision=rule.decision, rule=rule.name, why=rule.reason.format(**told), action=rule.action.format(**told),
+        decision=rule.decision, rule=rule.name, why=_why(rule, told, verdict, found), action=rule.action.format(**told),
         reasons=reasons, actions=list(actions), also=also,
         measured=facts.measured, expected=facts.expected, cameras=sum(s is not Status.UNKNOWN for s in verdict.parts.values()),
         cameras_expected=len({*parts.expected, *verdict.parts}), goals=reached, overrides=verdict.overrides,
     )  # fmt: skip
+
+
+def _why(rule: Rule, told: Mapping[str, str], verdict: UnitVerdict, found: Sequence[Finding]) -> str:
+    """The reason of a rule. One that goes by the verdict alone must not speak of measurements where a person has made that verdict."""
+    reason = rule.reason.format(**told)
+    if rule is _NOBODY or rule.when.findings or rule.when.goal or not verdict.overrides:
+        return reason
+    who = listed([f"{o.part or 'the exposure'} {o.status} by {o.by}: {o.reason}" for o in standing(verdict.overrides)])
+    measured = verdict.status is not Status.NORMAL and any(f.status is verdict.status and f.qa != OVERRIDE for f in found)
+    return f"{reason}; and somebody has changed verdicts ({who})" if measured else f"{verdict.status} because somebody has said so ({who})"
 
 
 _NOBODY = Rule(
@@ -163,9 +173,13 @@ def _goal_holds(goal: GoalReached, when: When) -> bool:
 
 
 def _counts(parts: UnitParts, verdict: UnitVerdict) -> tuple[int, int]:
-    """QAs that have measured, and those that should have, over all parts and the unit as a whole."""
+    """QAs that have measured, and those that should have, over all parts and the unit as a whole.
+
+    A part that has no result counts as one QA that has not measured.
+    """
     due = [q for q in (*(q for p in parts.parts for q in p.qas), *verdict.qas) if q.status is not None]
-    return sum(q.status is not Status.UNKNOWN for q in due), len(due)
+    without = sum(not p.qas for p in parts.parts)
+    return sum(q.status is not Status.UNKNOWN for q in due), len(due) + without
 
 
 def _reached(name: str, wanted: float, source: str, goal: GoalDef, parts: UnitParts) -> GoalReached:

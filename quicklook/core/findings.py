@@ -6,8 +6,8 @@ import fnmatch
 from collections.abc import Iterable, Sequence
 
 from quicklook.core.decision import Finding
-from quicklook.core.results import MetricResult, QAResult, UnitVerdict
-from quicklook.core.status import Status
+from quicklook.core.results import MetricResult, Override, QAResult, UnitVerdict
+from quicklook.core.status import Status, total
 from quicklook.core.unitparts import PartSummary, UnitParts
 
 OVERRIDE = "override"
@@ -31,6 +31,29 @@ def max_status(found: Sequence[Finding]) -> Status:
     return max((f.status for f in found), key=lambda s: s.severity, default=Status.NORMAL)
 
 
+def said_of_whole(overrides: Sequence[Override]) -> Status | None:
+    """What persons have made of a unit as a whole: what was said of it last, or later of a part where that is worse; None where nothing was.
+
+    `overrides` are those of a verdict, oldest first.
+    """
+    at = _last_of_whole(overrides)
+    if at < 0:
+        return None
+    later = {o.part: o.status for o in overrides[at + 1 :]}
+    return total([overrides[at].status, *later.values()])
+
+
+def _last_of_whole(overrides: Sequence[Override]) -> int:
+    return max((i for i, o in enumerate(overrides) if not o.part), default=-1)
+
+
+def standing(overrides: Sequence[Override]) -> list[Override]:
+    """What counts of what persons have said, the last of each part; what is worse than was said later of the whole does not."""
+    at = _last_of_whole(overrides)
+    last = {o.part: i for i, o in enumerate(overrides)}
+    return [overrides[i] for i in last.values() if i >= at or overrides[i].status.severity <= overrides[at].status.severity]
+
+
 def findings(parts: UnitParts, verdict: UnitVerdict) -> list[Finding]:
     """Everything that is not NORMAL, worst first. What a person has overridden counts by what the person said, and not by what was measured."""
     by_hand = {o.part: o for o in verdict.overrides}
@@ -43,16 +66,18 @@ def findings(parts: UnitParts, verdict: UnitVerdict) -> list[Finding]:
     out += [_unmeasured(name, "it did not arrive") for name in parts.missing if name not in told]
     if whole := by_hand.get(""):
         out = [f for f in out if f.status.severity <= whole.status.severity]
-    for name, override in by_hand.items():
+    for override in standing(verdict.overrides):
         if override.status is not Status.NORMAL:
-            out.append(Finding(part=name, qa=OVERRIDE, group="", metric="", status=override.status, reason=override.words))
+            out.append(Finding(part=override.part, qa=OVERRIDE, group="", metric="", status=override.status, reason=override.words))
     return sorted(out, key=lambda f: -f.status.severity)
 
 
 def _of_part(part: PartSummary) -> list[Finding]:
     found = [f for qa in part.qas for f in _of_qa(part.part, qa)]
-    if found or part.status is Status.NORMAL:
+    if found or (part.status is Status.NORMAL and part.qas):
         return found
+    if part.status is Status.NORMAL:
+        return [_unmeasured(part.part, "its verdict was NORMAL, and no result of it can be read")]
     reason = "no verdict was reached" if part.status is None else "; ".join(part.reasons) or f"its verdict is {part.status}"
     return [_unmeasured(part.part, reason, part.status or Status.UNKNOWN)]
 

@@ -26,7 +26,7 @@ class DesiKey:
 
     `metrics` of `qa` give the value: as a list over their axis (``list``), as one number, the median where there are several (``one``), or as
     the median of each of them (``medians``). `judged` are the metrics whose status and limits count (default: `metrics`); the sum of those in
-    `reference` is what is expected. `note` says what differs.
+    `reference` is what is expected. `places` are those of a list, in order, whatever was measured. `note` says what differs.
     """
 
     key: str
@@ -37,6 +37,7 @@ class DesiKey:
     shape: Shape = "one"
     judged: tuple[str, ...] = ()
     reference: tuple[str, ...] = ()
+    places: tuple[str, ...] = ()
     note: str = ""
 
     @property
@@ -65,7 +66,7 @@ DESI_KEYS: tuple[DesiKey, ...] = (
     ),
     DesiKey(
         key="XYSHIFTS", desi_class="Trace_Shifts", task="CHECK_FIBERS", qa="trace_shifts", metrics=("trace_shift",), shape="list",
-        note="pixel, across and along the dispersion",
+        places=("x", "y"), note="pixel, across and along the dispersion",
     ),
     DesiKey(
         key="NGOODFIB", desi_class="CountSpectralBins", task="CHECK_FIBERS", qa="good_fibers", metrics=("good_fibers",), judged=("lost_fibers",),
@@ -108,7 +109,8 @@ def to_desi(result: PartResult) -> dict[str, Any]:
     """The merged QA of a camera in DESI's structure, ready for strict JSON.
 
     A value that was not measured is null, its KEY_STATUS is UNKNOWN. What does not apply, what no limit judges, and what the chain does not measure
-    has no KEY_STATUS or is left out, and stands in GENERAL_INFO (NOT_APPLICABLE, NOT_JUDGED, NOT_MEASURED).
+    has no KEY_STATUS or is left out, and stands in GENERAL_INFO (NOT_APPLICABLE, NOT_JUDGED, NOT_MEASURED). An element of a list that does not
+    apply is null too, and is named in NOT_APPLICABLE as KEY[1].
     """
     tasks: dict[str, dict[str, dict[str, Any]]] = {}
     aside: dict[str, Any] = {"NOT_APPLICABLE": {}, "NOT_JUDGED": [], "NOT_MEASURED": []}
@@ -123,6 +125,7 @@ def to_desi(result: PartResult) -> dict[str, Any]:
         task = tasks.setdefault(one.task, {"METRICS": {}, "PARAMS": {}})
         status = _status(one, qa)
         task["METRICS"][one.key] = _value(one, qa)
+        aside["NOT_APPLICABLE"] |= _missing_places(one, qa)
         if status is None:
             aside["NOT_JUDGED"].append(one.key)
         else:
@@ -193,8 +196,23 @@ def _value(one: DesiKey, qa: QAResult) -> Any:
     if not found:
         return [] if one.shape != "one" else None
     if one.shape == "list":
-        return _plain(found[0].values)
+        values = _plain(found[0].values)
+        return [dict(zip(_places(found[0]), values, strict=False)).get(place) for place in one.places] if one.places else values
     return [_median(m) for m in found] if one.shape == "medians" else _median(found[0])
+
+
+def _places(metric: MetricResult) -> list[str]:
+    """Along the axis of a metric that has one; none of others."""
+    return [str(c) for c in next(iter(metric.coords.values()))] if len(metric.coords) == 1 else []
+
+
+def _missing_places(one: DesiKey, qa: QAResult) -> dict[str, str]:
+    """Why single elements of a list do not apply, by KEY[number]; nothing where the QA has failed."""
+    found = _metrics(one.metrics, qa)
+    if one.shape == "medians":
+        return {f"{one.key}[{i}]": f"{m.name}: {m.not_applicable}" for i, m in enumerate(found) if m.not_applicable}
+    there = _places(found[0]) if found else list(one.places)
+    return {f"{one.key}[{i}]": f"{one.metrics[0]}: {p} is not measured in such exposures" for i, p in enumerate(one.places) if p not in there}
 
 
 def _params(one: DesiKey, qa: QAResult) -> Iterator[tuple[str, Any]]:
@@ -207,7 +225,7 @@ def _params(one: DesiKey, qa: QAResult) -> Iterator[tuple[str, Any]]:
         yield f"{one.key}_WARN_RANGE", list(deciding.deciding.warning)
         yield f"{one.key}_METRIC", deciding.name
     if one.shape == "list" and (found := _metrics(one.metrics, qa)) and len(found[0].coords) == 1:
-        yield f"{one.key}_OF", [str(c) for c in next(iter(found[0].coords.values()))]
+        yield f"{one.key}_OF", list(one.places) or _places(found[0])
     parts = [_median(m) for m in _metrics(one.reference, qa)]
     if one.reference and len(parts) == len(one.reference) and None not in parts:
         yield f"{one.key}_REF", sum(p for p in parts if p is not None)
@@ -222,7 +240,8 @@ def names_page() -> str:
         "",
         "Each QA of DESI's quick-look, the key of the merged QA that it judges, and what measures the same here. `quicklook export qa NIGHT/EXPID`",
         "writes our merged QA under DESI's names and in its structure. A status UNKNOWN stays UNKNOWN; what does not apply is left out and named in",
-        "GENERAL_INFO. KEY_NORMAL_RANGE and KEY_WARN_RANGE hold the values of our limits themselves, null for an open end, of the metric KEY_METRIC.",
+        "GENERAL_INFO; an element of a list that does not apply is null, and named there as KEY[1]. KEY_NORMAL_RANGE and KEY_WARN_RANGE hold the",
+        "values of our limits themselves, null for an open end, of the metric KEY_METRIC.",
         "",
         "| DESI class | key | task | QA | metric | judged by | what differs |",
         "|---|---|---|---|---|---|---|",

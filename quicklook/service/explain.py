@@ -116,7 +116,7 @@ def find_unit(history: History, tag: str, text: str) -> Unit:
         raise BadConfig(str(error), what_next="Write NIGHT/EXPID, or EXPID alone.") from error
     there = sorted({Unit(r.night, r.expid) for r in _all_units(history, tag)})
     if not there:
-        raise BadData(f"there are no results under tag {tag!r}", what_next="Check the output folder (--out or --site) and the tag (--tag).")
+        raise nothing_under(history, tag)
     found = [u for u in there if u == wanted] if "/" in text else [u for u in there if u.expid == wanted.expid]
     if len(found) > 1:
         raise BadConfig(f"exposure {text} is of {len(found)} nights: {_names(map(str, found))}", what_next="Name the night: NIGHT/EXPID.")
@@ -125,6 +125,18 @@ def find_unit(history: History, tag: str, text: str) -> Unit:
         what_next = f"The nearest ones are {_names(map(str, near))}; or check the tag (--tag) and the output folder."
         raise BadData(f"exposure {text} has no results under tag {tag!r}", what_next=what_next)
     return found[0]
+
+
+def nothing_under(history: History, tag: str) -> BadData:
+    """The error where a tag has no results: it names the tags that have some."""
+    tags = getattr(history, "tags", None)  # of results on files
+    known = tuple(tags()) if tags is not None else ()
+    what_next = "Check the output folder (--out or --site) and the tag (--tag)."
+    if len(known) == 1:
+        what_next = f"The one tag that has results there is {known[0]!r}: give --tag {known[0]}."
+    elif known:
+        what_next = f"These tags have results there: {_names(known)}. Give one with --tag."
+    return BadData(f"there are no results under tag {tag!r}", what_next=what_next)
 
 
 def _all_units(history: History, tag: str) -> Iterator[Unit]:

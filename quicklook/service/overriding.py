@@ -20,6 +20,7 @@ from quicklook.core.deciding import decide
 from quicklook.core.decision import DecisionCard, DecisionsFile
 from quicklook.core.errors import BadConfig, BadData, NotReadyYet
 from quicklook.core.events import Decided, Event, Overridden, PartVerdict, Payload, UnitDone, draft
+from quicklook.core.findings import said_of_whole
 from quicklook.core.keys import Unit
 from quicklook.core.results import Override, PartResult, UnitVerdict
 from quicklook.core.sink import SinkContext
@@ -93,12 +94,14 @@ def override(place: Place, change: Override, rules: DecisionsFile | None, expect
 
 
 def overridden(before: UnitVerdict, change: Override, revision: int) -> UnitVerdict:
-    """The verdict with a change: sums made again, the reasons that are overruled set aside. What a person says of the whole stays."""
+    """The verdict with a change: sums made again, the reasons that are overruled set aside.
+
+    What a person has said of the whole stays until somebody says worse of a part (see `quicklook.core.findings.said_of_whole`).
+    """
     parts = {**before.parts, change.part: change.status} if change.part else dict(before.parts)
     overrides = [*before.overrides, change]
-    whole = next((o.status for o in reversed(overrides) if not o.part), None)
     missing = [Status.UNKNOWN] if before.missing or not parts else []
-    status = whole or total([*parts.values(), *(q.status for q in before.qas), *missing])
+    status = said_of_whole(overrides) or total([*parts.values(), *(q.status for q in before.qas), *missing])
     start = f"{change.part}: " if change.part else ""
     aside = [r for r in before.reasons if r.startswith(start) and not r.startswith(SET_ASIDE)]
     kept = [r for r in before.reasons if r not in aside]

@@ -14,6 +14,7 @@ from quicklook.core.deciding import decide
 from quicklook.core.decision import DecisionCard
 from quicklook.core.errors import BadData
 from quicklook.core.events import Decided, Event, Payload, UnitDone, draft
+from quicklook.core.findings import said_of_whole
 from quicklook.core.history import Selection, find_verdict
 from quicklook.core.judge import Judge
 from quicklook.core.keys import PartKey, Unit
@@ -21,6 +22,7 @@ from quicklook.core.plots import Plot
 from quicklook.core.results import PartResult, QAResult, UnitVerdict
 from quicklook.core.runner import reasons_of
 from quicklook.core.sink import SinkContext
+from quicklook.core.status import Status
 from quicklook.core.unitparts import PartSummary, UnitParts
 from quicklook.core.unitqa import UnitMeasured, measure_unit
 from quicklook.io.atomic import write_json
@@ -97,32 +99,47 @@ def conclude_again(
 ) -> Whole:
     """The verdict over these results and those QAs of the whole that were stored; those named in `again` are measured again. Nothing is written.
 
-    What a person has said of the exposure stays.
+    What a person has said of the exposure stays. A part whose stored result cannot be read has no QAs, and is not NORMAL any more.
     """
     before = find_verdict(FileHistory(recipe.out), unit, tag=recipe.tag)
     tags = dict(before.tags) if before is not None else dict(next(iter(results.values())).tags)
     names = [*results, *(p for p in (before.parts if before is not None else ()) if p not in results)]
-    expected = tuple(n for n in names if before is None or n not in before.extra) + tuple(before.missing if before is not None else ())
+    expected = _expected(recipe, names, before)
     row = UnitRow(
         unit=unit, tag=recipe.tag, revision=revision, path="", expected=expected, tags=tags, closed_ns=None, seen_ns=0, deadline_ns=0
     )  # fmt: skip
-    parts = UnitParts(unit=unit, tags=tags, parts=tuple(PartSummary.of(r) for r in results.values()), expected=expected)
+    states = [_state(name, results, before) for name in names]
+    known = {name: PartSummary.of(result) for name, result in results.items()}
+    summaries = [known.get(s.part) or PartSummary(part=s.part, status=s.status, reasons=s.reasons) for s in states]
+    parts = UnitParts(unit=unit, tags=tags, parts=tuple(summaries), expected=expected)
     uses = tuple(q for q in chain.unit_qas if q.name in again)
     new = {q.name: q for q in measure_unit(replace(chain, unit_qas=uses), parts, Judge(recipe.limits), time.perf_counter).qas}
     qas = [new.pop(q.name, q) for q in (before.qas if before is not None else ())] + list(new.values())
-    states = [_state(name, results, before) for name in names]
     after = unit_verdict(row, states, UnitMeasured(qas=tuple(qas), reasons=tuple(reasons_of([], qas))))
     if before is not None:
-        kept = {"status": before.status, "reasons": before.reasons} if any(not o.part for o in before.overrides) else {}
+        said = said_of_whole(before.overrides)
+        kept = {"status": said, "reasons": before.reasons} if said is not None else {}
         after = after.model_copy(update={"overrides": list(before.overrides), **kept})
     return Whole(before=before, after=after, card=_card(recipe, parts, after))
+
+
+def _expected(recipe: Recipe, names: Sequence[str], before: UnitVerdict | None) -> tuple[str, ...]:
+    """Cameras that were expected then: those that came do not say so, for an exposure may be of whatever came, or of a camera that was asked for."""
+    if before is not None and (before.missing or before.extra):
+        return (*(n for n in names if n not in before.extra), *before.missing)
+    of_site = recipe.instrument.cameras.expected
+    return of_site if set(of_site) == set(names) else ()
 
 
 def _state(name: str, results: Mapping[str, PartResult], before: UnitVerdict | None) -> PartState:
     result = results.get(name)
     if result is not None:
         return PartState(part=name, state=DONE, announced=True, status=result.status, reasons=tuple(result.reasons))
-    return PartState(part=name, state=DONE, announced=True, status=before.parts[name] if before is not None else None, reasons=())
+    status = before.parts[name] if before is not None else None
+    if before is None or status is not Status.NORMAL or any(o.part == name for o in before.overrides):
+        return PartState(part=name, state=DONE, announced=True, status=status, reasons=())
+    why = "UNKNOWN: its stored result cannot be read; run the chain again"
+    return PartState(part=name, state=DONE, announced=True, status=Status.UNKNOWN, reasons=(why,))
 
 
 def _card(recipe: Recipe, parts: UnitParts, verdict: UnitVerdict) -> DecisionCard | None:

@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import os
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -154,6 +155,27 @@ def test_export_in_the_structure_of_desi(out: Path, tmp_path: Path) -> None:
     assert sorted(p.name for p in tmp_path.iterdir()) == [f"ql-mergedQA-{c}-00000102.json" for c in ("b0", "r0")]
     assert json.loads((tmp_path / "ql-mergedQA-r0-00000102.json").read_text()) == data
     assert quicklook("export", "qa", "102", "--camera", "z9", "--out", out, "--tag", "t")[0] == 2
+
+
+def test_export_into_what_is_no_folder_and_of_a_damaged_result(out: Path, tmp_path: Path) -> None:
+    where = ("--out", out, "--tag", "t")
+    (tmp_path / "blk").touch()
+    status, text = quicklook("export", "qa", "20220101/102", *where, "--to", tmp_path / "blk" / "x")
+    assert (status, "fault of the program" in text, "may not be written" in text) == (2, False, True)
+    shutil.copytree(out / "t", tmp_path / "t")
+    damaged = tmp_path / "t/exposures/20220101/00000102/qa-r0-00000102.json"
+    damaged.write_text(damaged.read_text()[:300])
+    status, text = quicklook("export", "qa", "20220101/102", "--out", tmp_path, "--tag", "t", "--to", tmp_path / "made")
+    assert status == 2
+    assert damaged.name in text
+    assert not (tmp_path / "made").exists()
+    assert quicklook("export", "qa", "20220101/102", "--out", tmp_path, "--tag", "t", "--camera", "b0", "--to", tmp_path / "made")[0] == 0
+
+
+def test_a_tag_without_results_names_the_one_that_has_some(out: Path) -> None:
+    status, text = quicklook("explain", "102", "r0", "read_noise", "--out", out)
+    assert status == 2
+    assert "give --tag t." in " ".join(text.split())
 
 
 def test_bars() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -61,3 +62,32 @@ def test_what_is_not_there_is_said(out: Path) -> None:
     assert isinstance(plot("20220101/7", "b0", "--out", str(out))[1], BadData)
     assert isinstance(plot("tonight", "--out", str(out))[1], BadConfig)
     assert "did you mean 'amplifiers'" in str(plot("20220101/7", "--out", str(out), "--figure", "amplifier")[1])
+
+
+def test_a_tag_without_results_names_those_that_have_some(out: Path) -> None:
+    _, error = plot("20220101/7", "--out", str(out), "--tag", "other")
+    assert isinstance(error, BadData)
+    assert (str(error), error.what_next) == ("there are no results under tag 'other'", "The one tag that has results there is 'live': give --tag live.")
+    shutil.copytree(out / "live", out / "run")
+    _, error = plot("20220101/7", "--out", str(out), "--tag", "other")
+    assert isinstance(error, BadData)
+    assert error.what_next == "These tags have results there: live, run. Give one with --tag."
+
+
+def test_a_wrong_file_of_figures_is_named_and_no_sink(out: Path, tmp_path: Path) -> None:
+    config = tmp_path / "mine.yaml"
+    config.write_text("plots: m\nfigures:\n  - {name: a, panels: [{kind: 2d, x: amp, y: read_noize}]}\n")
+    _, error = plot("20220101/7", "--out", str(out), "--config", str(config))
+    assert isinstance(error, BadConfig)
+    assert str(error).startswith(f"{config}:3")
+    assert "sink" not in str(error)
+    _, error = plot("20220101/7", "--out", str(out), "--figure", "none")
+    assert isinstance(error, BadConfig)
+    assert str(error).startswith("--figure none: there is no such figure")
+
+
+def test_a_folder_that_cannot_be_made_is_said_in_words(out: Path, tmp_path: Path) -> None:
+    (tmp_path / "blk").touch()
+    _, error = plot("20220101/7", "--out", str(out), "--to", str(tmp_path / "blk/x"))
+    assert isinstance(error, BadConfig)
+    assert "may not be written" in str(error)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from quicklook.core.deciding import check_goals, decide, load_decisions, wanted_goals
 from quicklook.core.decision import Decision, DecisionCard, DecisionsFile
 from quicklook.core.document import Document
 from quicklook.core.errors import BadConfig
+from quicklook.core.findings import findings, max_status, said_of_whole
 from quicklook.core.keys import Unit
 from quicklook.core.metrics import MetricDef
 from quicklook.core.results import Failure, LimitUsed, MetricResult, Override, QAResult, Remark, UnitVerdict
@@ -185,6 +188,67 @@ def test_what_a_person_has_said_counts_in_place_of_what_was_measured() -> None:
     card = card_of(part("r0", GOOD), status=A, flavor="arc", overrides=[spoilt])
     assert (card.decision, card.why) == (Decision.REPEAT, "override")
     assert card.reasons == ["ALARM: by Bob, in place of NORMAL: clouds"]
+
+
+def said(part: str, status: Status, by: str = "jo", was: Status = A) -> Override:
+    return Override(part=part, was=was, status=status, by=by, reason="known", time=1)
+
+
+def default_card(*parts: PartSummary, **more: Any) -> DecisionCard:
+    """Decided by the rules that come with the program."""
+    path = Path(__file__).parents[2] / "configs/decisions/default.yaml"
+    return decide(DecisionsFile.model_validate(yaml.safe_load(path.read_text())), *exposure(*parts, **more), {})
+
+
+@pytest.mark.parametrize(("whole", "decision"), [(N, Decision.GO_ON), (W, Decision.GO_ON), (U, Decision.CALL)])
+def test_a_card_says_that_a_person_has_made_the_verdict(whole: Status, decision: Decision) -> None:
+    bad = part("r0", qa("dead_amp", metric("dead_amp", A)))
+    card = default_card(bad, part("b0", GOOD), status=whole, overrides=[said("", whole)])
+    assert (card.decision, card.why) == (decision, f"{whole} because somebody has said so (the exposure {whole} by jo: known)")
+
+
+def test_a_card_of_cameras_that_are_said_to_be_good_does_not_say_that_all_is_within_its_limits() -> None:
+    bad = qa("dead_amp", metric("dead_amp", A))
+    card = default_card(part("r0", bad), part("b0", bad), parts={"r0": N, "b0": N}, status=N, overrides=[said("r0", N), said("b0", N, "ann")])
+    assert (card.decision, card.rule) == (Decision.GO_ON, "good")
+    assert card.why == "NORMAL because somebody has said so (r0 NORMAL by jo: known, b0 NORMAL by ann: known)"
+    assert "within its limits" in default_card(part("b0", GOOD)).why
+
+
+def test_what_is_measured_beside_what_a_person_has_said_is_told_with_it() -> None:
+    doubtful, bad = part("b0", qa("noise", metric("noise", W))), part("r0", qa("dead_amp", metric("dead_amp", A)))
+    card = default_card(bad, doubtful, status=W, overrides=[said("r0", N)])
+    assert card.why == "there are warnings, none of which needs the exposure again; and somebody has changed verdicts (r0 NORMAL by jo: known)"
+    assert card.reasons == ["WARNING: b0: noise is 3"]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "status"),
+    [
+        ([], None),
+        ([said("r0", A)], None),
+        ([said("r0", A), said("", N)], N),
+        ([said("", N), said("r0", A)], A),
+        ([said("", A), said("r0", N)], A),
+        ([said("", N), said("r0", A), said("r0", W)], W),
+        ([said("", N), said("r0", A), said("", W)], W),
+    ],
+)
+def test_what_is_said_last_counts_for_status_and_card_alike(overrides: list[Override], status: Status | None) -> None:
+    assert said_of_whole(overrides) is status
+    if status is not None:
+        parts, verdict = exposure(part("r0", GOOD), part("b0", GOOD), status=status, overrides=overrides)
+        assert max_status(findings(parts, verdict)) is status
+        assert (default_card(part("r0", GOOD), status=status, overrides=overrides).decision is Decision.REPEAT) == (status is A)
+
+
+def test_a_camera_without_a_result_counts_as_not_measured() -> None:
+    card = card_of(part("r0", GOOD), PartSummary(part="b0", status=N))
+    assert (card.measured, card.expected) == (1, 2)
+    assert card.reasons == [
+        "UNKNOWN: b0: its verdict was NORMAL, and no result of it can be read",
+        "1 of 2 QAs could not measure; of these nothing is known",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -5,11 +5,14 @@ from __future__ import annotations
 import itertools
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from quicklook.cli.exampleplots import MAX_BYTES
+from quicklook.cli.exampleplots import MAX_BYTES, _write_stars
+from quicklook.io.starfile import read_stdstars
 from quicklook.service.qapages import FOLDER, SAID, WITHOUT_EXAMPLE, clauses, own_configs, own_qas, pictures, qa_pages, said, shipped
-from quicklook.sim import FAULTS
+from quicklook.sim import FAULTS, plan_exposure, sim_instruments, write_calibrations
+from quicklook.sim.targets import targets_of
 
 
 @pytest.fixture(scope="module")
@@ -82,6 +85,20 @@ def test_each_has_a_small_example_plot(repo_root: Path, pages: dict[str, str]) -
         assert picture.read_bytes().startswith(b"\x89PNG")
         assert picture.stat().st_size <= MAX_BYTES, picture.name
         assert f"]({name}.png)" in pages[f"{FOLDER}/{name}.md"]
+
+
+def test_the_stars_of_the_examples_are_those_of_the_exposures(tmp_path: Path) -> None:
+    (camera,) = sim_instruments(("r0",), scale="tiny", seed=5)
+    write_calibrations(tmp_path, (camera,))
+    _write_stars(tmp_path, camera)
+    stars = read_stdstars(tmp_path / "calib" / "stdstars.fits")
+    targets = targets_of(camera, plan_exposure("science", 41).tileid)
+    assert stars.fiber is not None
+    assert stars.fiber.tolist() == targets.fiber[targets.kind == "STD"].tolist()
+    # of its spectrum in the middle of the arm: the AB magnitude (f_nu = 10^(-0.4 (m + 48.6))), to a tenth
+    wave = float(np.median(stars.wave))
+    flux = 10 ** (-0.4 * (targets.mag[targets.kind == "STD"] + 48.6)) * 2.99792458e18 / wave**2 / 1e-17
+    np.testing.assert_allclose(np.median(stars.flux, axis=1), flux, rtol=0.1)
 
 
 def test_those_without_one_are_ours_and_say_why(pages: dict[str, str]) -> None:

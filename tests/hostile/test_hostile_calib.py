@@ -126,7 +126,7 @@ def test_an_index_that_is_no_configuration(tmp_path: Path, text: HostileText, co
 @pytest.mark.parametrize(
     ("entry", "says"),
     [
-        ("{kind: bias, path: ../../../../etc/passwd}", "no FITS file"),
+        ("{kind: bias, path: ../../../../../../../../../../../../etc/passwd}", "no FITS file"),
         ("{kind: bias, path: '.'}", "no regular file"),
         ("{kind: odd, path: x}", "cannot be loaded"),
         ("{kind: bias, path: x.fits, sha256: abc}", "sha256"),

@@ -101,3 +101,16 @@ def test_the_table_names_what_is_measured_here() -> None:
         definition: MetricDef = declared[one.metrics[0]]
         assert (one.shape != "list") or len(definition.dims) == 1, one.key
         assert f"| {one.desi_class} | {one.key} |" in names_page()
+
+
+def test_an_element_that_does_not_apply_keeps_its_place_and_is_named() -> None:
+    shift = metric("trace_shift", [2.0], "axis").model_copy(update={"coords": {"axis": ["x"]}})
+    widths = qa("trace_widths", metric("width_x", [2.0], "amp"), metric("width_y", [], limit=None, why="no lines"))
+    made = to_desi(result(qa("trace_shifts", shift), widths))
+    task, aside = made["TASKS"]["CHECK_FIBERS"], made["GENERAL_INFO"]["NOT_APPLICABLE"]
+    assert (task["METRICS"]["XYSHIFTS"], task["PARAMS"]["XYSHIFTS_OF"]) == ([2.0, None], ["x", "y"])
+    assert task["METRICS"]["XWSIGMA"] == [2.0, None]
+    assert aside == {"XYSHIFTS[1]": "trace_shift: y is not measured in such exposures", "XWSIGMA[1]": "width_y: no lines"}
+    lost = to_desi(result(qa("trace_shifts", metric("trace_shift", [None, 0.1], "axis").model_copy(update={"coords": {"axis": ["x", "y"]}}))))
+    assert lost["TASKS"]["CHECK_FIBERS"]["METRICS"]["XYSHIFTS"] == [None, 0.1]
+    assert not lost["GENERAL_INFO"]["NOT_APPLICABLE"], "not measured is UNKNOWN, it is not that it does not apply"

@@ -25,6 +25,7 @@ from quicklook.ccd.mask import PixelMask
 from quicklook.ccd.spectra import FiberFlat
 from quicklook.core.errors import NotApplicable
 from quicklook.core.keys import Unit
+from quicklook.core.plots import Scatter
 
 WAVE = np.linspace(6000.0, 6140.0, 8)
 NAMES = ("Ne_I",) * 4 + ("Ar_I",) * 4
@@ -95,6 +96,11 @@ def test_references_are_counted() -> None:
     level[4] = np.nan
     flat = ReferenceFlatFibers().measure(ReferenceFlat(fiber=np.arange(10, dtype=np.int32), level=level))
     assert flat["reference_fibers"].remarks[()] == "none in fibre 4"
+    lines, levels = (measures.plots[0].panels[0].layers[0] for measures in (got, flat))
+    assert isinstance(lines, Scatter)
+    assert isinstance(levels, Scatter)
+    np.testing.assert_allclose(lines.y, 29 / 30)
+    np.testing.assert_array_equal(levels.y, level)
 
 
 # ---- flats
@@ -176,6 +182,10 @@ def test_the_light_says_which_lamp_is_on() -> None:
     state = [float(LampState().measure(s.frame(flux + noise))["lamp_continuum"].values) for flux in (lamp(), np.tile(lines, (s.NFIBRE, 1)))]
     assert state[0] == 1.0
     assert 0.05 < state[1] < 0.15  # 3 Angstrom in 40 lie above a tenth of the peak of a line
+    shown = LampState().measure(s.frame(lamp() + noise)).plots[0].panels[0]
+    assert isinstance(shown.layers[0], Scatter)
+    assert shown.layers[0].y.tolist() == [1.0] * len(shown.layers[0].x)
+    assert shown.metric == "lamp_continuum"
     off = LampState().measure(s.frame(noise))["lamp_continuum"]
     assert np.isnan(off.values)
     assert "no lamp is on" in off.remarks[()]

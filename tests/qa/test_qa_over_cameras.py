@@ -19,6 +19,7 @@ from quicklook.core.errors import NotApplicable
 from quicklook.core.judge import Judge
 from quicklook.core.keys import Unit
 from quicklook.core.metrics import Measures
+from quicklook.core.plots import FocalPlane
 from quicklook.core.results import MetricResult, QAResult
 from quicklook.core.status import Status
 from quicklook.core.unitparts import PartSummary, UnitParts
@@ -242,6 +243,9 @@ def test_places_are_kept_by_fibre() -> None:
     assert places["fiber_x"].coords == {"fiber": (5, 7)}
     assert places["fiber_x"].values.tolist() == [1.23, -3.0]
     assert places["fiber_y"].values.tolist() == [0.0, 2.0]
+    (shown,) = places.plots[0].panels[0].layers
+    assert isinstance(shown, FocalPlane)
+    assert (shown.x.tolist(), shown.y.tolist(), shown.c.tolist()) == ([1.23, -3.0], [0.0, 2.0], [5, 7])
     assert FiberPlaces().measure(fibermap(FIBER_X=y, FIBER_Y=y))["fiber_x"].values.tolist() == [0.0, 1.0, 2.0]
 
 

@@ -14,6 +14,7 @@ from quicklook.ccd.exposure import Exposure
 from quicklook.ccd.spectra import FluxCalib, Frame, SpecMask
 from quicklook.core.keys import Unit
 from quicklook.core.metrics import Measures
+from quicklook.core.plots import Line
 
 TGT = np.array([i for i in range(made.NFIBRE) if i not in made.SKY])
 
@@ -102,4 +103,9 @@ def test_what_was_assumed_is_said() -> None:
 def test_the_change_is_that_of_the_terms() -> None:
     change = FluxCalibration().measure(calibrated(), flux_calib(), exposure(1.5, 2.1))["fluxcal_change"]
     assert change.values == pytest.approx(0.12 * 0.5 + 0.15 * 1.0, rel=1e-6)  # float32 terms
+    measures = FluxCalibration().measure(calibrated(), flux_calib(), exposure(1.5, 2.1))
+    _, shown = (panel.layers[0] for panel in measures.plots[0].panels)
+    assert isinstance(shown, Line)
+    np.testing.assert_allclose(shown.y, 0.12 * 0.5 + 0.15 * 1.0, rtol=1e-6)  # float32 terms
+    assert len(FluxCalibration().measure(calibrated(), flux_calib(), exposure(None, None)).plots[0].panels) == 1, "no change is told"
     assert np.isnan(FluxCalibration().measure(calibrated(), flux_calib(aterm=np.nan), exposure(1.5, 2.1))["fluxcal_change"].values)

@@ -152,8 +152,13 @@ def test_the_exposure_as_a_whole_is_overridden(tmp_path: Path, started: Start) -
     assert done.card is not None
     assert done.card.decision == "repeat"
     done = change(tmp_path, daemon, "a", Status.WARNING, by="Bob", reason="faint stripes")
-    assert (done.after.status, done.after.revision) == (Status.ALARM, 2), "what was said of the whole stays"
+    assert (done.after.status, done.after.revision) == (Status.ALARM, 2), "what was said of the whole stays where it is worse"
     assert [o.by for o in done.after.overrides] == ["Ann", "Bob"]
+    done = change(tmp_path, daemon, "", Status.NORMAL, reason="it was open")
+    done = change(tmp_path, daemon, "b", Status.ALARM, by="Bob", reason="shutter stuck")
+    assert (done.after.status, done.card.decision if done.card else "") == (Status.ALARM, "repeat"), "an alarm that is said last is not lost"
+    done = change(tmp_path, daemon, "", Status.NORMAL, reason="it was not")
+    assert (done.after.status, done.card.decision if done.card else "") == (Status.NORMAL, "go_on")
 
 
 def test_what_cannot_be_overridden_changes_nothing(tmp_path: Path, started: Start) -> None:

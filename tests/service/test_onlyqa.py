@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
 from quicklook.api import Session, open_session
+from quicklook.core.decision import Decision
 from quicklook.core.errors import BadConfig, BadData
-from quicklook.core.results import MetricResult, PartResult, QAResult
-from quicklook.core.status import Status
+from quicklook.core.results import MetricResult, PartResult, QAResult, UnitVerdict
+from quicklook.core.status import Status, total
+from quicklook.io.folders import exposure_folder
 from quicklook.io.products import can_write
 from quicklook.service.onlyqa import merged
 from quicklook.service.processing import Processed
+from quicklook.service.remeasured import Whole, conclude_again
 from quicklook.sim import Flavor, Scale, plan_exposure, sim_instruments, write_calibrations, write_exposure
 
 CAMERA = "r0"
@@ -140,6 +143,42 @@ def test_a_verdict_that_a_person_has_set_stays() -> None:
     after = merged(before, [bad.model_copy(update={"seconds": 1.0})])
     assert (after.status, after.reasons, after.qas[0].seconds) == (Status.NORMAL, ["kept"], 1.0)
     assert merged(before.model_copy(update={"override": None}), [bad]).status is Status.ALARM
+
+
+def concluded_in(folder: Path, made: Made, parts: dict[str, Status], cameras: Sequence[str] = (), **more: object) -> Whole:
+    """An exposure with that verdict and the result of one camera on disk, after `--only-qa missing_cameras`."""
+    session, _, done = made
+    result, unit = done.outcome.result, done.key.unit
+    verdict = {"night": unit.night, "expid": unit.expid, "tag": "t", "revision": 0, "reasons": [], "parts": parts, "status": total(parts.values())}
+    place = exposure_folder(folder, "t", unit)
+    place.mkdir(parents=True)
+    (place / "verdict.json").write_text(UnitVerdict.model_validate({**verdict, **more}).model_dump_json())
+    site = open_session(instrument="desi", calib=session.site.file.calib, out=folder, tag="t", cameras=cameras).site
+    recipe = site.recipe()
+    return conclude_again(recipe, unit, {CAMERA: result}, 1, session.chain("science"), ["missing_cameras"])
+
+
+def counted(whole: Whole) -> tuple[list[float | None], bool]:
+    (qa,) = (q for q in whole.after.qas if q.name == "missing_cameras")
+    return [v for m in qa.metrics for v in m.values], qa.not_applicable is not None
+
+
+def test_cameras_that_came_do_not_say_which_are_expected(made: Callable[..., Made], tmp_path: Path) -> None:
+    zero = made("zero")
+    status = zero[2].outcome.result.status
+    assert counted(concluded_in(tmp_path / "a", zero, {CAMERA: status}))[1], "nobody said which are expected"
+    whole = concluded_in(tmp_path / "b", zero, {CAMERA: status}, [CAMERA, "b0"], missing=["b0"])
+    assert (counted(whole), whole.after.missing) == (([1.0], False), ["b0"])
+    assert counted(concluded_in(tmp_path / "c", zero, {CAMERA: status}, [CAMERA])) == ([0.0], False)
+
+
+def test_a_camera_whose_stored_result_is_damaged_is_not_called_normal(made: Callable[..., Made], tmp_path: Path) -> None:
+    whole = concluded_in(tmp_path, made("zero"), {CAMERA: Status.NORMAL, "b0": Status.NORMAL})
+    assert (whole.after.status, whole.after.parts["b0"]) == (Status.UNKNOWN, Status.UNKNOWN)
+    assert any(r.startswith("b0: UNKNOWN: its stored result cannot be read") for r in whole.after.reasons)
+    assert whole.card is not None
+    assert whole.card.expected - whole.card.measured == 1
+    assert whole.card.decision is Decision.CALL
 
 
 def test_all_that_is_stored_here_can_be_written() -> None:
