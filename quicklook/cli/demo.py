@@ -124,7 +124,7 @@ def _night(
     while len(verdicts) < len(plan) and time.monotonic() < end and daemon.poll() is None:
         _listen(console, events, verdicts, 0.5)
     console.print("All verdicts are there; plots are still being drawn.", style="dim")
-    _await_plots(events, 60.0)
+    _await_plots(events, 240.0)
     return verdicts
 
 
