@@ -56,7 +56,8 @@ def ctl(
     from quicklook.client import Controller
     from quicklook.core.errors import BadConfig
     from quicklook.service.commands import command_endpoint, token_of, who
-    from quicklook.service.site import CommandSettings, load_site
+    from quicklook.service.settings import CommandSettings
+    from quicklook.service.site import load_site
 
     settings, folder = CommandSettings(), out or Path("quicklook-out")
     if site is not None:

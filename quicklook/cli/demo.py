@@ -65,8 +65,8 @@ def demo(
     daemon = _start(folder)
     try:
         with Subscriber(endpoint, timeout_s=None) as events:
-            console.print("The daemon starts; the first time on a machine it compiles its kernels.", style="dim")
-            _await_workers(events, 120.0, daemon, folder)
+            console.print("The daemon starts; the first time on a machine it compiles its kernels, which takes a minute or two.", style="dim")
+            _await_workers(events, 900.0, daemon, folder)
             console.print(f"A night of {count} exposures of cameras r0 and z0 arrives; `quicklook watch --site {folder}/site.yaml` sees to them.\n")
             verdicts = _night(console, folder, plan, instruments, events, pause, daemon)
     finally:

@@ -49,7 +49,7 @@ def pages() -> dict[str, str]:
     from quicklook.io.instrument import Instrument
     from quicklook.service.builtfiles import BuildRecord
     from quicklook.service.qapages import qa_pages
-    from quicklook.service.site import SiteFile
+    from quicklook.service.settings import SiteFile
 
     models: dict[str, Any] = {
         "site": SiteFile,

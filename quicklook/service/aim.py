@@ -34,8 +34,9 @@ from quicklook.service.fromstored import FromStep, OnlyQas, Stored, step_of
 from quicklook.service.jobs import DONE, FAILED, RUNNING, Job, PartState, UnitRow
 from quicklook.service.onlyqa import select
 from quicklook.service.processing import Recipe
+from quicklook.service.settings import WorkSettings
 from quicklook.service.sinks import make_sink
-from quicklook.service.site import Site, WorkSettings
+from quicklook.service.site import Site
 from quicklook.service.worker import Broken, Judged, Message, Written
 
 log = logging.getLogger("quicklook.aim")

@@ -30,7 +30,8 @@ from quicklook.service.journal import Journal, journal_path
 from quicklook.service.overriding import Place
 from quicklook.service.overriding import override as overrule
 from quicklook.service.rerunning import requeue_failed, rerun
-from quicklook.service.site import CommandSettings, Site
+from quicklook.service.settings import CommandSettings
+from quicklook.service.site import Site
 from quicklook.service.snapshot import state_of
 
 log = logging.getLogger("quicklook.commands")

@@ -20,12 +20,13 @@ import sqlalchemy as sa
 from quicklook.core.errors import BadConfig, NoSpace, Transient
 from quicklook.core.events import JobFailed, Payload, RawFolder, Receipt, Started, draft
 from quicklook.core.results import Failure
-from quicklook.core.sink import SinkContext
 from quicklook.core.status import Status
 from quicklook.io.reader import camera_tags, open_reader
 from quicklook.service import jobs
 from quicklook.service.again import Again
 from quicklook.service.arrivals import Arrivals
+from quicklook.service.attendants import attendants
+from quicklook.service.attending import Attendant, Surroundings
 from quicklook.service.buildqueue import BuildQueue
 from quicklook.service.builds import BuildJob
 from quicklook.service.commands import Commander, Hooks
@@ -36,7 +37,7 @@ from quicklook.service.journal import EVENTS, Journal, journal_path, take_lock
 from quicklook.service.processing import Recipe
 from quicklook.service.receipts import receipt_of
 from quicklook.service.reloading import Reloading
-from quicklook.service.sinks import SinkRunner, make_sink, start_sink
+from quicklook.service.sinkset import SinkSet
 from quicklook.service.site import Site
 from quicklook.service.vitals import Vitals
 from quicklook.service.watcher import Arrived, Rejected, Watcher
@@ -48,7 +49,6 @@ HEARTBEAT_S = 5.0
 RETRY_PAUSES_S = (1.0, 5.0, 20.0)
 FULL_DISK_PAUSE_S = 30.0
 """A job whose files found no room is tried again after so long, for ever."""
-_SINK_READY_S = 5.0
 _LONGEST_HOLD_S = 1.0
 
 
@@ -70,10 +70,10 @@ class Daemon:
         self._life = ExitStack()
         self._inbox: deque[Message | Arrived | Rejected] = deque()
         self._held_since: float | None = None
-        self._next_beat = self._next_check = 0.0
+        self._next_beat = 0.0
         self._raw_there: bool | None = None
         self._drain_s = 0.0
-        self._sinks: list[SinkRunner] = []
+        self._attendants: Sequence[Attendant] = ()
 
     # ---- life
 
@@ -90,8 +90,8 @@ class Daemon:
             raise
 
     def _start(self) -> None:
-        out, params = self.site.out, self.site.file.sinks
-        made = {name: make_sink(name, given, self.site.document) for name, given in params.items()}
+        out = self.site.out
+        self._sinks = SinkSet(self.site.file.sinks, self.site.document)
         self._life.callback(take_lock(out).close)
         if self.recipe.adoption is not None:
             self.recipe.adoption.prepare()
@@ -100,13 +100,9 @@ class Daemon:
         reopening = Again.of(self.journal, self.recipe, self.site.file.watch.unit_s)
         attempts = self.site.file.work.attempts
         self._builds = BuildQueue(self.journal, self._plans, self._tag, attempts=attempts, pauses_s=RETRY_PAUSES_S, again=reopening)
-        context = SinkContext(out=str(out), epoch=self.journal.epoch)
-        for name, sink in made.items():
-            self._sinks.append(start_sink(self.journal, journal_path(out), name, sink, params[name], context))
-            self._life.callback(self._sinks[-1].stop, 2.0)
-        for runner in self._sinks:
-            runner.ready(_SINK_READY_S)
-        self._life.callback(lambda: self.drain(self._drain_s))
+        self._life.callback(self._sinks.stop)
+        self._sinks.start(self.journal, out)
+        self._life.callback(lambda: self._sinks.drain(self._drain_s))
         self._vitals = Vitals(self.journal, self._tag, out)
         self._life.callback(Commander.start(self.site, Hooks(wake=self._wake, stop=self.ask_to_stop, reload=self.reload)).close)
         with self.journal.transaction() as connection:
@@ -115,6 +111,10 @@ class Daemon:
             log.info("%d jobs that an earlier run left unfinished are done again", again)
         self.executor: Executor = self._executor()
         self._life.callback(self.executor.stop)
+        around = Surroundings(site=self.site, recipe=self.recipe, journal=self.journal, wake=self._wake, stop=self.ask_to_stop)
+        self._attendants = attendants(around)
+        for attendant in self._attendants:
+            self._life.callback(attendant.close)
         self._start_watching()
 
     def _start_watching(self) -> None:
@@ -181,28 +181,14 @@ class Daemon:
 
     def drain(self, timeout_s: float) -> bool:
         """Wait until every sink has taken every event; False if one has not within the time."""
-        end = time.monotonic() + timeout_s
-        try:
-            while (behind := self._behind()) > 0:
-                if time.monotonic() > end:
-                    log.warning("sinks are %d events behind and go on at the next start", behind)
-                    return False
-                time.sleep(0.02)
-        except Transient as error:
-            log.warning("how far the sinks are is not known: %s", error)
-            return False
-        return True
-
-    def _behind(self) -> int:
-        last = self.journal.last_seq()
-        return max((last - self.journal.position(s.name) for s in self._sinks), default=0)
+        return self._sinks.drain(timeout_s)
 
     # ---- work
 
     @property
     def idle(self) -> bool:
         """Nothing waits, runs, or is about to arrive."""
-        if self._inbox or self._arrivals.waiting or self.watcher.pending:
+        if self._inbox or self._arrivals.waiting or self.watcher.pending or not all(a.idle for a in self._attendants):
             return False
         try:
             with self.journal.reading() as connection:
@@ -221,7 +207,7 @@ class Daemon:
         while self._bell.poll():
             self._bell.recv_bytes()
         self._inbox.extend(self.watcher.poll())
-        self._look_after_sinks()
+        self._sinks.look_after()
         try:
             self._turn()
         except Transient as error:
@@ -238,6 +224,8 @@ class Daemon:
         self._arrivals.look_again()
         self._close_due()  # before the next jobs: where they run in this process, it would wait for them
         self._hand_out()
+        for attendant in self._attendants:
+            attendant.turn()
         self._beat()
 
     def _hold(self, error: Transient) -> None:
@@ -251,12 +239,6 @@ class Daemon:
         if self._held_since is not None:
             log.warning("the journal can be used again after %.0f s", time.monotonic() - self._held_since)
             self._held_since = None
-
-    def _look_after_sinks(self) -> None:
-        if time.monotonic() >= self._next_check:
-            self._next_check = time.monotonic() + HEARTBEAT_S
-            for sink in self._sinks:
-                sink.check()
 
     def _announce_folder(self) -> None:
         """Say that the folder of raw files is gone, or there again; that it is there at the start needs no word."""
@@ -373,6 +355,8 @@ class Daemon:
         with self.journal.transaction() as connection:
             jobs.close_unit(connection, row, time.time_ns())
             self._tell(row, (*done.facts, self._receipt(connection, row)), connection)
+            for attendant in self._attendants:
+                attendant.closed(connection, done)
         log.info("%s: %s%s", row.unit, done.verdict.status, "".join(f"\n    {r}" for r in done.verdict.reasons))
         if done.card is not None:
             log.info("%s: %s: %s", row.unit, done.card.decision, done.card.why)
@@ -390,5 +374,5 @@ class Daemon:
     def _beat(self) -> None:
         if time.monotonic() >= self._next_beat:
             pids: list[int] = getattr(self.executor, "pids", [])
-            self._vitals.beat(workers=self.executor.warm(), pids=pids, sinks=[s.name for s in self._sinks])
+            self._vitals.beat(workers=self.executor.warm(), pids=pids, sinks=self._sinks.names)
             self._next_beat = time.monotonic() + HEARTBEAT_S

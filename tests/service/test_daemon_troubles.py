@@ -189,7 +189,8 @@ def test_a_sink_that_cannot_open_refuses_the_start_and_leaves_nothing_behind(tmp
     failed = Daemon(bench_site(tmp_path, sinks={"files": {}, "zmq": {"endpoint": "ipc:///nowhere/at/all"}}))
     with pytest.raises(BadConfig, match=r"sink zmq cannot be opened: cannot bind ipc:///nowhere"):
         failed.start()
-    assert not any(s._thread.is_alive() for s in failed._sinks)
+    assert failed._sinks.names == ["zmq"]
+    assert not any(s._thread.is_alive() for s in failed._sinks.running)
     good = Daemon(bench_site(tmp_path))
     good.start()  # the lock is free
     good.stop()
