@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test test-long check bench truth clean
+.PHONY: demo test test-long check bench truth chaos soak clean
 
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or later is needed; set PYTHON=python3.11"; exit 1; }
@@ -33,6 +33,14 @@ bench: $(STAMP)
 # every number of the validation kit, ours beside the public pipeline's: docs/reference/truth.md (half an hour)
 truth: $(STAMP)
 	$(BIN)/python docs/make_truth.py
+
+# 200 exposures while daemon and workers are killed at random points; docs/reference/endurance.md (some ten minutes)
+chaos: $(STAMP)
+	$(BIN)/python tests/chaos/chaos_run.py --exposures 200 --kills 60 --page docs/reference/endurance.md
+
+# memory over 2000 small exposures; docs/reference/endurance.md (half an hour)
+soak: $(STAMP)
+	$(BIN)/python tests/chaos/soak_run.py --exposures 2000 --page docs/reference/endurance.md
 
 clean:
 	rm -rf $(VENV) demo-output build *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -31,6 +31,8 @@ _FEW, _ENOUGH = 100, 5
 _SPARE = 2
 _BLOCKS = 12
 _LIT = 5.0
+_SURE = 3.0
+_TELLING = 2
 _KNOWN = 0.1
 _SEEN = 8.0
 _MOSTLY = 0.5
@@ -103,7 +105,7 @@ class _Work:
         ends = np.append(self.starts[1:], traces.nfibre)
         self.centre = 0.5 * (self.starts + ends - 1)
         self.group_u = np.array([u[a:b].mean() for a, b in zip(self.starts, ends, strict=True)])
-        self.remark, self.found = "", math.nan
+        self.remark, self.found, self.clear = "", math.nan, 0
         self.terms: Terms = self.k.powers(2, 2, 2)
         sizes = (_FREE, params.prior_linear, params.prior_quadratic)
         self.prior = np.array([sizes[i + j] for i, j in self.terms])
@@ -165,8 +167,11 @@ class _Work:
         lit = np.sum(amp, axis=0) > _LIT * noise
         if lit.mean() < 0.2:
             return "fewer than a fifth of the traces have light"
+        total = np.sum(amp, axis=0)
         for side in edges(self.traces):
-            if len(side) > 1 and lit[side].mean() < 0.5 * lit.mean():
+            lacking = 0.5 * len(side) * float(np.median(total)) - float(total[side].sum())  # of half of the usual light
+            sure = lacking > _SURE * float(np.sqrt(np.sum(noise[side] ** 2)))
+            if len(side) > 1 and sure and lit[side].mean() < 0.5 * lit.mean():
                 return "the fibres at one side of the bundles alone are dark: the traces are off by a fibre or more; certify other traces"
         return ""
 
@@ -214,6 +219,9 @@ class _Work:
                 break
         kept = (result.kept > 0.1) & np.isfinite(shift).any(axis=1)
         self.found = part_seen(lines, chosen, light, noise, kept)
+        if not self.found and isinstance(lines, SkyLines) and self.clear < _TELLING:  # nothing says how bright they are here
+            self.found = math.nan
+            return unmeasured("too few lines of the sky stand out of the noise")
         if self.found < _MOSTLY:
             return unmeasured(f"{100 * self.found:.0f} % alone of what is bright in the list is where the traces have it: check traces, list and sky")
         return self._axis(model, result, (places.wave, places.t, shift, error))
@@ -227,6 +235,7 @@ class _Work:
             profile, clear = cut.profile(self.p.search)
             if stride == 1 or clear >= _ENOUGH:
                 break
+        self.clear = clear
         return cut, peak(profile, BIN, self.p.search, _SHARP)
 
     def _begun_y(self, terms: LineTerms, some: Windows, model: Array, sys_error: Array) -> tuple[Array, Windows]:
@@ -261,9 +270,11 @@ class _Work:
         bright = np.argsort(-strength, kind="stable")[:_SOME]
         some = slice(None, None, max(1, self.traces.nfibre // _SOME))
         cut = Windows(self.image, places, self.p.half_width, int(_WIDE) + MARGIN, lines=bright, fibres=some)
-        profile, _ = cut.profile(_WIDE, (strength[bright] / strength.max()) ** 0.3)
+        profile, clear = cut.profile(_WIDE, (strength[bright] / strength.max()) ** 0.3)
         trial, score = scores(profile, BIN, _WIDE, _SHARP)
         near = np.abs(trial) <= self.p.search + 1.0
+        if clear < _TELLING:  # noise, or one line alone, fits anywhere
+            return None
         best = int(np.argmax(score))
         return float(trial[best]) if score[best] > 1.5 * max(float(score[near].max()), 0.0) and score[best] > 0 else None
 

@@ -6,6 +6,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -14,6 +15,7 @@ import numpy.typing as npt
 from pydantic import Field
 
 from algorithms import wavesolution as ws
+from algorithms.fewlines import MOST, TERMS, identify_few
 from algorithms.fit_arc import fibre_terms
 from algorithms.flexure import Flexure, FlexureParams
 from algorithms.lineident import Limits, Scale, identify, resolved
@@ -31,16 +33,23 @@ from quicklook.core.params import Params
 from quicklook.core.plugin import PipelineAlg
 
 Array = npt.NDArray[Any]
+_List = tuple[LampLines, Array]
+"""A list of lines as it is seen, and the places of the strongest members of its lines."""
 
 _BRIGHTEST = 12
 _COUNTS = 0.3
 """A line whose weight is smaller lies off the solution in all fibres: a blend, or not what it was taken for. It is not counted among the lines."""
 _EXPECTED, _EXPECTED_LINES = 0.1, 3
 """A lamp should be seen where so many of its lines have this part of the strength of its strongest one."""
+_MAIN = {"Ne": (5400.0, 9000.0), "Ar": (6650.0, 12000.0), "Kr": (5550.0, 12000.0), "Xe": (7850.0, 12000.0)}
+"""Angstrom: where the noble gases have their bright lines, between their lowest excited configurations (2p to 1s in Paschen's notation, as the NIST
+Atomic Spectra Database classifies them). What they have elsewhere is some hundred times fainter in a lamp, whatever intensities the list gives it."""
 _LIST_ERROR = 0.004
 _SLIT_DEGREE = 4
 _BROAD = 1.3
 """A line that is broader than this, in units of what is usual at its row, is a blend."""
+_CHANGES = (3e-4, 1e-5)
+"""Expected change along the slit of the second and third term of the solution, of half its length; it counts where the lines are few."""
 _ENOUGH = 0.4
 """A fibre with fewer lines than this part of what is usual has no wavelength solution of its own."""
 
@@ -77,23 +86,32 @@ class IdentifyArc(PipelineAlg[IdentifyArcParams]):
             size = f"traces of {traces.npix_x} x {traces.npix_y} pixels, the arc has {nx} x {ny}"
             raise BadData(f"camera {image.camera}: {size}; make traces of this read-out")
         known = spectrographs[0] if spectrographs else Spectrograph(camera=image.camera)
-        lines = lamp_lines(lamplines or shipped_lines(LampLines), self._lamps(known))
+        every, lamps = lamplines or shipped_lines(LampLines), self._lamps(known)
+        own = lamp_lines(every, lamps)
         tracks = follow_lines(image, traces, self.params.detect)
         place, _, sound = _at_reference(tracks)
         limits = self._limits(known)
-        lines, strongest = resolved(lines, 2.355 * _typical(tracks.sigma[tracks.good]) * limits.dispersion)
-        scale = self._identified(place, tracks.height[sound], image.shape[0], lines, limits)
-        made, report = _Solution(image, traces, tracks, sound, scale, lines, strongest, self.params).run()
+        seen = place, tracks.height[sound], image.shape[0]
+        lists = [resolved(one, 2.355 * _typical(tracks.sigma[tracks.good]) * limits.dispersion) for one in ((own, every) if lamps else (own,))]
+        scale, (lines, strongest) = self._identified(seen, lists, limits)
+        made, report = _Solution(image, traces, tracks, sound, scale, lines, strongest, lamps, self.params).run()
         return (made if traces.slit else _onto_lines(image, made, scale, lines)), report
 
-    def _identified(self, y: Array, height: Array, ny: int, lines: LampLines, limits: Limits) -> Scale:
-        try:
-            return identify(y, height, ny, lines, limits, degree=self.params.degree)
-        except BadData as refused:
+    def _identified(self, seen: tuple[Array, Array, int], lists: Sequence[_List], limits: Limits) -> tuple[Scale, _List]:
+        """The scale, and the list that it rests on: the lamps that are described, else all of them, for a lamp that nobody wrote down."""
+        y, height, ny = seen
+        refused: list[BadData] = []
+        for chosen in lists:
             try:
-                identify(ny - 1.0 - y[::-1], height[::-1], ny, lines, limits, degree=self.params.degree)
-            except BadData:
-                raise refused from None
+                return identify(y, height, ny, chosen[0], limits, degree=self.params.degree), chosen
+            except BadData as error:
+                refused.append(error)
+            with suppress(BadData):
+                return identify_few(y, height, ny, chosen[0], limits), chosen
+        try:
+            identify(ny - 1.0 - y[::-1], height[::-1], ny, lists[0][0], limits, degree=self.params.degree)
+        except BadData:
+            raise refused[0] from None
         raise BadData("the wavelengths of this camera fall with the row; turn it in the description of the instrument (orientation: flip_y)")
 
     def _lamps(self, known: Spectrograph) -> tuple[str, ...]:
@@ -214,8 +232,10 @@ class _Solution:
         scale: Scale,
         lines: LampLines,
         strongest: Array,
+        lamps: Sequence[str],
         params: IdentifyArcParams,
     ) -> None:
+        self.lamps = lamps
         self.image, self.traces, self.tracks, self.scale, self.lines, self.p = image, traces, tracks, scale, lines, params
         self.settled = self.wave = lines.wave[scale.entry]
         self.strongest = strongest[scale.entry]
@@ -236,8 +256,8 @@ class _Solution:
         floor = np.where(alone, np.minimum(floor, np.hypot(_LIST_ERROR, 0.1 * (self.wave - wave)) / abs(self.dispersion)), floor)
         t = 2.0 * (wave - low) / (high - low) - 1.0
         rows, random = self._reference_rows()
-        degree = ws.best_degree(t, rows, np.hypot(floor, random), self.p.degree)
-        smooth = ws.fit_smooth(self.u, t, y, error, floor, slit, degree)
+        degree = self._degree(t, rows, np.hypot(floor, random))
+        smooth = ws.fit_smooth(self.u, t, y, error, floor, slit, degree, self._stiffness(degree))
         series = smooth.series(self.u)
         rest = y - (np.polynomial.legendre.legvander(t, degree) @ series.T)
         if self.p.per_fibre and self.traces.nfibre > 8 and degree > 0:
@@ -246,6 +266,23 @@ class _Solution:
         made = ws.trace_set(self.traces, series, self._widths(t, slit), low, high)
         return made, self._report(smooth, np.where(np.isfinite(error), rest, np.nan), degree)
 
+    def _few(self) -> bool:
+        """Whether the lines are too few to tell the degree of the solution by themselves."""
+        return len(self.wave) <= MOST
+
+    def _degree(self, t: Array, rows: Array, error: Array) -> int:
+        """The degree in wavelength: of few lines a cubic, which is held by what spectrographs have."""
+        if self._few():
+            return min(self.p.degree, len(TERMS) + 1, len(t) - 1)
+        return ws.best_degree(t, rows, error, self.p.degree)
+
+    def _stiffness(self, degree: int) -> Array | None:
+        """Expected size [2, degree + 1] of the terms in wavelength, and of their change along the slit, rows; None: not needed."""
+        if not self._few():
+            return None
+        free = (math.inf, math.inf)
+        return 0.5 * self.image.shape[0] * np.array([[*free, *TERMS], [*free, *_CHANGES]])[:, : degree + 1]
+
     def _settled(self, low: float, high: float, floor: Array) -> Array:
         """Wavelengths of the lines: where one has members that cannot be told apart, the mean, or the strongest if the lines around say so."""
         (rows, random), wave = self._reference_rows(), self.wave.copy()
@@ -253,7 +290,7 @@ class _Solution:
         for _ in range(2):
             t = 2.0 * (wave - low) / (high - low) - 1.0
             unsure = np.sqrt(floor**2 + apart**2 + random**2)
-            degree = ws.best_degree(t, rows, unsure, self.p.degree)
+            degree = self._degree(t, rows, unsure)
             at = np.polynomial.legendre.legval(t, ws.robust_series(t, rows, np.maximum(unsure, 0.01), degree))
             off = (rows - at) * self.dispersion  # how far the line lies above the wavelength that it was given
             wave = np.where(np.abs(off + wave - self.strongest) < np.abs(off + wave - self.wave), self.strongest, self.wave)
@@ -308,23 +345,39 @@ class _Solution:
             columns["sigma"][line] = np.median(self.tracks.sigma[self.row[k]][good]) if good.any() else np.nan
         height = self.tracks.height[self.sound]
         bright = np.argsort(-height)[:_BRIGHTEST]
+        by_lamp = self._by_lamp(scale.entry[weight])
         return LineIdentification(
             camera=self.image.camera, fiber=self.traces.fiber.copy(), nlines=count, rms=rms,
             row=self.tracks.y[self.sound, self.tracks.reference][order], height=height[order],
             **{k: v[order] for k, v in columns.items()}, name=tuple(names[i] for i in order),
-            by_lamp=self._by_lamp(scale.entry[weight]),
+            by_lamp=by_lamp, faint_lamps=tuple(e for e in sorted(self._described()) if e not in by_lamp),
+            other_lamps=tuple(e for e in by_lamp if e not in self._described()),
             bright_matched=float(np.isin(bright, scale.line).mean()), chance=scale.chance, rival=scale.rival,
             degree=degree, dispersion=self.dispersion,
         )  # fmt: skip
 
     def _by_lamp(self, entries: Array) -> dict[str, int]:
-        """Identified lines of every lamp that has any, or that should have: its list has lines in this range that are among its brightest of all."""
-        element = np.array([re.split(r"[\W_]", name)[0] for name in self.lines.name])
-        low, high = sorted(ws.domain(self.scale.series, self.dispersion))
-        inside = (self.lines.wave > low) & (self.lines.wave < high)
-        found = Counter(element[entries].tolist())
-        for one in np.unique(element):
-            own = element == one
-            if (self.lines.strength[own & inside] >= _EXPECTED * self.lines.strength[own].max()).sum() >= _EXPECTED_LINES:
-                found.setdefault(str(one), 0)
+        """Identified lines of every lamp that has any, or that should have."""
+        found = Counter(self._element()[entries].tolist())
+        for one in self._bright_lamps():
+            found.setdefault(one, 0)
         return dict(sorted(found.items()))
+
+    def _described(self) -> list[str]:
+        """The lamps that there should be."""
+        return list(self.lamps) or np.unique(self._element()).tolist()
+
+    def _element(self) -> Array:
+        return np.array([re.split(r"[\W_]", name)[0] for name in self.lines.name])
+
+    def _bright_lamps(self) -> list[str]:
+        """Lamps that should be seen: some of their lines that are among their brightest of all lie in this range."""
+        element, strength, wave = self._element(), self.lines.strength, self.lines.wave
+        low, high = sorted(ws.domain(self.scale.series, self.dispersion))
+        bright = []
+        for one in self._described():
+            own, (first, last) = element == one, _MAIN.get(one, (0.0, math.inf))
+            inside = own & (wave > max(low, first)) & (wave < min(high, last))
+            if (strength[inside] >= _EXPECTED * strength[own].max()).sum() >= _EXPECTED_LINES:
+                bright.append(one)
+        return bright

@@ -55,14 +55,14 @@ def choose(flux: Array, ivar: Array, index: Array, intervals: int, settings: Set
     typical = np.nanmedian(blocks[seen][:, common], axis=0)
     level = np.array([_level(b[common], typical) if ok else np.nan for b, ok in zip(blocks, seen, strict=True)])
     blocks, error = blocks[:, common], error[:, common]
-    noise = np.median([_level_error(e, typical) for e in error[seen]])
+    noise = float(np.median([_level_error(e, typical) for e in error[seen]]))
     centre, sigma = _mode(np.sort(level[seen]), settings.mode_fraction)
-    free = settings.free_above == 0 or sigma**2 - float(noise) ** 2 > (settings.free_above * abs(centre)) ** 2
+    free = settings.free_above == 0 or sigma**2 - noise**2 > (settings.free_above * abs(centre)) ** 2
     if free:
         near = seen & (level > 0)
         blocks, error = blocks / level[:, None], error / level[:, None]
     else:
-        near = _near_mode(level, seen, settings)
+        near = _near_mode(level, seen, settings, noise if math.isfinite(noise) else 0.0)
     if not near.any():
         return near, level, free
     off = ((blocks - np.nanmedian(blocks[near], axis=0)) / error)[near] ** 2
@@ -100,9 +100,10 @@ def _mode(values: Array, fraction: float) -> tuple[float, float]:
     return float(np.median(values[best : best + size])), float(spans[best]) / 1.05
 
 
-def _near_mode(level: Array, seen: Array, settings: Settings) -> Array:
+def _near_mode(level: Array, seen: Array, settings: Settings, noise: float) -> Array:
+    """Levels near the most crowded ones. By chance a few are closer together than their `noise`, which the others then have still."""
     centre, sigma = _mode(np.sort(level[seen]), settings.mode_fraction)
-    sigma = max(sigma, settings.reject_floor * abs(centre) / settings.reject_sigma)
+    sigma = max(sigma, noise, settings.reject_floor * abs(centre) / settings.reject_sigma)
     return np.asarray(seen & (np.abs(level - centre) <= settings.reject_sigma * sigma))
 
 

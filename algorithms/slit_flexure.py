@@ -18,6 +18,7 @@ from quicklook.core.plugin import PipelineAlg
 from quicklook.core.quantity import Unit
 
 Array = npt.NDArray[Any]
+_ALONE = 1.25
 _STEP = 0.25
 _SMOOTH = 41
 _SUGGEST = 2
@@ -106,7 +107,9 @@ class SlitFlexure(PipelineAlg[SlitFlexureParams]):
         best = int(np.argmax(score))
         rest = score[np.abs(lags - lags[best]) > 2.0]
         apart = 1.4826 * float(np.median(np.abs(rest - np.median(rest)))) if rest.size > 4 else 0.0
-        clear = score[best] - (float(np.median(rest)) if rest.size else 0.0) > 4 * max(apart, 1e-12)
+        above = score[best] - (float(np.median(rest)) if rest.size else 0.0)
+        # where lines have neighbours that shift by shift fall on one another, the rest scatters by them, and none of it comes near the best
+        clear = above > 4 * max(apart, 1e-12) or (rest.size > 4 and above > 0 and score[best] > _ALONE * max(float(rest.max()), 0.0))
         return float(lags[best]) if clear and 0 < best < lags.size - 1 else None
 
     def _shifted(self, frame: Frame, listed: Array, off: Array) -> tuple[Frame, SlitShift]:

@@ -33,18 +33,23 @@ class Smooth:
         return np.asarray(legvander(u, self.terms.shape[0] - 1) @ self.terms)
 
 
-def fit_smooth(u: Array, t: Array, value: Array, error: Array, floor: Array, slit: int, wave: int) -> Smooth:
+def fit_smooth(
+    u: Array, t: Array, value: Array, error: Array, floor: Array, slit: int, wave: int, expected: Array | None = None
+) -> Smooth:
     """A polynomial of degree `slit` along the slit and `wave` in wavelength through value [nline, nfibre] at u [nfibre], t [nline].
 
     error [nline, nfibre], infinite where there is no value. `floor` [nline]: what the place of a line may be wrong in all fibres alike. Mixed terms
     have a total degree of at most the larger of both. Values beyond 5 sigma are left out; a line that lies off as a whole counts less
-    (Cauchy weights on the median of its residuals).
+    (Cauchy weights on the median of its residuals). `expected` [2, wave + 1]: sigma of the terms in wavelength, those that are the same along the
+    slit and those that change along it, as a prior where the lines are few; None: none.
     """
     known = np.isfinite(value) & np.isfinite(error)
     slit = min(slit, max(0, int(known.any(axis=0).sum()) - 1))
     pairs = [(i, j) for i in range(slit + 1) for j in range(wave + 1) if i + j <= max(slit, wave) or i == 0]
     bu, bt = legvander(u, slit), legvander(t, wave)
     basis = np.stack([bt[:, None, j] * bu[None, :, i] for i, j in pairs], axis=-1)
+    prior = np.zeros(len(pairs)) if expected is None else np.array([1.0 / expected[min(i, 1), j] ** 2 for i, j in pairs])
+    changes = np.array([i > 0 for i, _ in pairs])
     used, line = known.copy(), np.ones(len(t))
     coefficient = np.zeros(len(pairs))
     for _ in range(8):
@@ -52,11 +57,14 @@ def fit_smooth(u: Array, t: Array, value: Array, error: Array, floor: Array, sli
         variance = np.where(known, error, 1.0) ** 2 + 1e-6
         # an error that all fibres of a line share does not get less with their number: each counts by that part of the line's weight
         mean = 1.0 / np.where(used, 1.0 / variance, 0.0).sum(axis=1, keepdims=True).clip(1e-30)
-        w = np.where(used, line[:, None] / variance * (mean / (mean + floor[:, None] ** 2)), 0.0)
+        shared = mean / (mean + floor[:, None] ** 2)
+        w = np.where(used, line[:, None] / variance * shared, 0.0)
         a = basis[used]
         ww = w[used]
         h = a.T @ (a * ww[:, None])
         h[np.arange(len(pairs)), np.arange(len(pairs))] += 1e-9 * np.trace(h) / len(pairs)
+        # a line that is wrong in all fibres alike says nothing wrong of changes along the slit: its lesser weight must not make the prior stronger
+        h[np.arange(len(pairs)), np.arange(len(pairs))] += np.where(changes, float(np.mean(shared)), 1.0) * prior
         coefficient = np.linalg.solve(h, a.T @ (ww * value[used]))
         rest = np.where(known, value - basis @ coefficient, np.nan)
         off = np.array([np.median(r[k]) if k.any() else 0.0 for r, k in zip(rest, known, strict=True)])

@@ -128,5 +128,5 @@ def _hit(image: Image, amp: Amplifier) -> _Hit:
     from qa.kernels.tracks import count_groups
 
     ny, nx = amp.ccd.shape
-    pixels, tracks = count_groups(image.mask, int(PixelMask.COSMIC), amp.ccd.slices)
+    pixels, tracks, _ = count_groups(image.mask, int(PixelMask.COSMIC), amp.ccd.slices, int(PixelMask.NONFINITE))  # `unusable_pixels` asks too
     return _Hit(pixels=pixels, tracks=tracks, area=ny * nx)

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 from pydantic import Field
 
-from qa.fiberlight import bad_fibers, flat_levels, light_of_few, light_sums, matched
+from qa.fiberlight import bad_fibers, catalogue_light, flat_levels, light_of_few, light_sums, matched, of_expected
 from qa.values import numbered, scalar
 from quicklook.ccd.arrays import Float64, Raw
 from quicklook.ccd.exposure import Exposure
 from quicklook.ccd.spectra import FiberFlat, Frame, SkyModel
 from quicklook.core.errors import NotApplicable
-from quicklook.core.metrics import Measures, MetricDef
+from quicklook.core.metrics import Measured, Measures, MetricDef, not_applicable
 from quicklook.core.params import Params
 from quicklook.core.plots import Axis, FocalPlane, Line, Panel, Plot, Scatter
 from quicklook.core.plugin import MonitoringAlg
@@ -21,22 +21,26 @@ from quicklook.core.plugin import MonitoringAlg
 _LAMPS = ("arc", "flat")
 _DARK = ("zero", "dark")
 _LONG, _STEP = 2048, 8
-_CHUNK, _EVERY = 32, 1024
-"""Samples of each stretch of the spectrum that are summed: few stretches, for it is memory that takes the time."""
+_CHUNK, _CHUNKS = 16, 16
+"""Samples of each stretch of the spectrum that are summed, and stretches: a line of memory each, for it is memory that takes the time."""
 _STRETCHES, _AT_ONCE = 24, 4000
 _SOME = 64
 _DOUBTFUL = 0.9
-_KNOWN = 0.04
-"""Error of a throughput above which sky lines say nothing of it: where they are that faint, the noise of the model lowers it too."""
+_KNOWN, _APART = 0.04, 3.0
+"""Error of a throughput by sky lines below which they alone decide; errors by which they contradict the catalogue, if there is more sky than target:
+where a fibre misses its target, or the catalogue is wrong, the fibre has lost nothing."""
+_HALF, _NEARLY_ALL = 0.5, 0.9
 
 WEAK = MetricDef(
     "weak_fibers", "",
     doc="Number of fibres, not known to be bad and not dead, that have lost part of their light: in lamps against the fibre flat of the "
-    "calibrations, in science against the sky model.",
+    "calibrations, in science against the sky model and the magnitudes of the targets.",
 )  # fmt: skip
 LOWEST = MetricDef("fiber_throughput_lowest", "", doc="Lowest throughput, relative to the others, of a fibre that is not known to be bad, nor dead.")
 SCATTER = MetricDef("fiber_throughput_scatter", "", doc="Robust scatter over the fibres of their throughput relative to the fibre flat.")
 TOLD = MetricDef("fiber_throughput_told", "", doc="Part of the live fibres whose throughput is known well enough to see a quarter lost.")
+UNSEEN = MetricDef("unseen_fibers", "", doc="Number of live fibres in which the noise would hide the loss of half of their light.")
+FAINTEST = MetricDef("fiber_loss_told", "", doc="Least loss of light, a part of 1, that would be told in nine of ten of the live fibres; 1: none.")
 
 
 class FiberThroughputParams(Params):
@@ -60,20 +64,25 @@ class _Fibres:
 class FiberThroughput(MonitoringAlg[FiberThroughputParams]):
     """Finds fibres that give less light than the fibre flat makes of them.
 
-    In science after flat-fielding, where the sky is alike in all fibres. Fibres whose targets outshine the sky lines are left out.
+    In science after flat-fielding, where the sky is alike in all fibres.
     Formula: in flats and arcs: (mean flux of the fibre / its level in the fibre flat of the calibrations) / the same of the median fibre (without a
     flat, the flux alone); error from the variances of the samples. In science: (1) the factor r of a least-squares fit of r sky + straight
     continuum to stretches of 21 samples with structure of the sky lines, which no smooth target disturbs: weighted mean, the highest of those
-    without one of the stretches, so that no line of a target lowers it; error from the weights, enlarged where the stretches disagree; (2) sum of
-    the flux / sum of the sky, an upper limit whatever the target adds. weak_fibers = number of fibres with one of the two below `weak` and `sigma`
-    errors below 1; fiber_throughput_lowest = the least, fiber_throughput_scatter = 1.4826 MAD over the fibres, all relative to 1;
-    fiber_throughput_told = part of the live fibres that are weak, or known so well that `sigma` errors are less than 1 - `weak`.
+    without one of the stretches, so that no line of a target lowers it; divided by the part of the structure that is no noise of the sky model;
+    error from the weights, enlarged where the stretches disagree; (2) sum of the flux / sum of the sky, an upper limit whatever the target adds;
+    (3) sum of the flux / (sum of the sky + c catalogue), with the fibre fluxes of the fibre map in the band of the arm and c such that the median
+    target has 1; error from noise and the scatter of the targets about c. weak_fibers = number of fibres with one of the three below `weak` and
+    `sigma` errors below 1, where (3) counts only if (1) is known worse than to 0.04 and not higher by three errors, as where the fibre misses its
+    target. It does not apply where half of the light could be lost unseen in more than a tenth of the fibres, unless some are found.
+    fiber_throughput_lowest = the least, fiber_throughput_scatter = 1.4826 MAD over the fibres, all relative to 1; fiber_throughput_told = part of
+    the live fibres that are weak, or known so well that `sigma` errors are less than 1 - `weak`; unseen_fibers = number of those that are not weak
+    and whose `sigma` errors are not less than 0.5; fiber_loss_told = the `sigma` errors that nine of ten stay below, at least 1 - `weak`.
     Source: own definition: weighted linear least squares; a lamp or the sky, which all fibres see alike, is the reference.
     """
 
     name = "fiber_throughput"
     group = "Fibres"
-    metrics = (WEAK, LOWEST, SCATTER, TOLD)
+    metrics = (WEAK, LOWEST, SCATTER, TOLD, UNSEEN, FAINTEST)
 
     def measure(self, frame: Frame, exposure: Exposure, flat: FiberFlat | None = None, sky: SkyModel | None = None) -> Measures:
         """Of extracted spectra of lamps, or of flat-fielded spectra and their sky. Raises NotApplicable where there is neither lamp nor sky."""
@@ -88,17 +97,27 @@ class FiberThroughput(MonitoringAlg[FiberThroughputParams]):
         number, told = frame.fibermap.fiber, found.live & np.isfinite(found.value)
         if not told.any():
             raise NotApplicable("no live fibre has light enough to tell its throughput")
-        value = found.value[told]
+        of = "fibre flat" if exposure.flavor in _LAMPS else "sky model"
+        return Measures(self._metrics(number, found, told), plots=(self._plot(frame, found, of),), facts={"fibers": int(told.sum())})
+
+    def _metrics(self, number: Raw, found: _Fibres, told: Raw) -> tuple[Measured, ...]:
+        """Of the fibres `told` [nfibre], one at least, in the order of their declaration."""
+        value, n = found.value[told], int(found.live.sum())
         lowest = int(np.argmin(np.where(told, found.value, np.inf)))
-        sure = told & (self.params.sigma * found.error < 1.0 - self.params.weak)
-        metrics = (
-            scalar(WEAK, int(found.weak.sum()), _named(number, found)),
+        hidden = np.where(told, np.minimum(self.params.sigma * found.error, 1.0), 1.0)
+        unseen = found.live & ~found.weak & ~(hidden < _HALF)
+        if found.weak.any() or unseen.sum() <= (1.0 - _NEARLY_ALL) * n:
+            weak = scalar(WEAK, int(found.weak.sum()), _named(number, found))
+        else:
+            weak = not_applicable(WEAK.name, f"in {int(unseen.sum())} of {n} fibres the noise would hide the loss of half of their light")
+        return (
+            weak,
             scalar(LOWEST, float(found.value[lowest]), f"fibre {number[lowest]}, known to {found.error[lowest]:.2g}"),
             scalar(SCATTER, float(1.4826 * np.median(np.abs(value - np.median(value))))),
-            scalar(TOLD, float((sure | found.weak)[found.live].mean())),
+            scalar(TOLD, float(((hidden < 1.0 - self.params.weak) | found.weak)[found.live].mean())),
+            scalar(UNSEEN, int(unseen.sum()), numbered("fibre", number[unseen])),
+            scalar(FAINTEST, max(float(np.quantile(hidden[found.live], _NEARLY_ALL, method="higher")), 1.0 - self.params.weak)),
         )
-        of = "fibre flat" if exposure.flavor in _LAMPS else "sky model"
-        return Measures(metrics, plots=(self._plot(frame, found, of),), facts={"fibers": int(told.sum())})
 
     def _lamp(self, frame: Frame, flat: FiberFlat | None, step: int) -> _Fibres:
         count, total, noise = light_sums(frame, step if frame.flux.shape[1] >= _LONG else 1)
@@ -124,16 +143,25 @@ class FiberThroughput(MonitoringAlg[FiberThroughputParams]):
         live = ~bad_fibers(frame)
         row = _typical_row(frame, live)
         start = telling(sky.flux[row], frame.ivar[row], min(_STRETCHES, max(1, _AT_ONCE // len(live))))
-        whole, lines = (np.empty((len(live), 2)) for _ in range(2))
-        sky_parts(frame.flux, frame.ivar, frame.mask, frame.wave, sky.flux, start, row, _CHUNK, min(_EVERY, frame.flux.shape[1] // 4), whole, lines)
-        by_lines = lines[:, 1] < _KNOWN
-        limit = self._judged(live, *whole.T)
-        value, error = np.where(by_lines, lines.T, np.nan)
-        found = self._judged(live, value, error)
-        target = np.array([t != "SKY" for t in frame.fibermap.objtype])
-        use_limit = ~by_lines & (limit.weak | ~target)
-        weak = (found.weak | limit.weak) & ~(whole[:, 0] < self.params.dead)
-        return _Fibres(value=np.where(use_limit, whole[:, 0], value), error=np.where(use_limit, whole[:, 1], error), live=live, weak=weak)
+        whole, lines = np.empty((len(live), 3)), np.empty((len(live), 2))
+        every = max(_CHUNK, frame.flux.shape[1] // _CHUNKS)
+        sky_parts(frame.flux, frame.ivar, frame.mask, frame.wave, sky.flux, sky.ivar, start, row, _CHUNK, every, whole, lines)
+        light, level, noise = whole.T
+        lit = np.where(level > 0, level, np.nan)
+        by_lines, limit = self._judged(live, *lines.T), self._judged(live, light / lit, noise / lit)
+        by_catalogue = self._judged(live, *of_expected(light, level, noise, np.where(live, catalogue_light(frame), np.nan)))
+        return self._best(by_lines, by_catalogue, limit, np.array(frame.fibermap.objtype) == "SKY")
+
+    def _best(self, lines: _Fibres, expected: _Fibres, limit: _Fibres, sky: Raw) -> _Fibres:
+        """Of each fibre what tells most: good lines, the catalogue if the lines do not contradict it, too little light or that of sky, lines."""
+        missed = lines.value - expected.value > _APART * np.hypot(lines.error, expected.error)
+        choices = (lines.error < _KNOWN, np.isfinite(expected.error) & ~missed, limit.weak | sky)
+        value, error = (
+            np.select(choices, (lined, awaited, limited), lined)
+            for lined, limited, awaited in ((getattr(f, name) for f in (lines, limit, expected)) for name in ("value", "error"))
+        )
+        weak = limit.weak | lines.weak | (expected.weak & ~missed & ~(lines.error < _KNOWN))
+        return _Fibres(value=value, error=error, live=lines.live, weak=weak & ~(limit.value < self.params.dead))
 
     def _judged(self, live: Raw, value: Float64, error: Float64) -> _Fibres:
         low = (value < self.params.weak) & (value + self.params.sigma * error < 1.0) & (value >= self.params.dead)
@@ -142,7 +170,8 @@ class FiberThroughput(MonitoringAlg[FiberThroughputParams]):
     def _plot(self, frame: Frame, found: _Fibres, of: str) -> Plot:
         number = np.asarray(frame.fibermap.fiber, np.float64)
         seen = np.isfinite(found.value) & found.live
-        groups = (("sound", seen & ~found.weak), ("weak", seen & found.weak))
+        sure = found.weak | (self.params.sigma * found.error < _HALF)
+        groups = (("sound", seen & sure & ~found.weak), ("weak", seen & found.weak), ("half could be lost unseen", seen & ~sure))
         layers = tuple(Scatter(x=number[g], y=found.value[g], label=name) for name, g in groups if g.any())
         line = Line(x=number[[0, -1]], y=np.full(2, self.params.weak), label=f"weak: below {self.params.weak:g}")
         y = Axis(label="relative throughput", range=(0.0, None))

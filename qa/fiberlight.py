@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
+from qa.targets import band_of
 from quicklook.ccd.arrays import Float32, Float64, Raw
 from quicklook.ccd.fiberstatus import known_bad
 from quicklook.ccd.spectra import FiberFlat, Frame, SpecMask
@@ -12,6 +15,9 @@ _ENOUGH = 0.02
 _SAMPLES = 256
 _SOME = 64
 _NEIGHBOURS = 5
+_FEWEST, _STANDS_OUT = 8, 5.0
+_SKY_LEVEL, _LEAST_SCATTER = 0.02, 0.03
+"""Relative errors of the level of the sky in a fibre, and of the light of targets by the catalogue, that are allowed for at least."""
 _LARGEST = np.float32(1e30)
 
 
@@ -76,3 +82,48 @@ def light_of_few(frame: Frame, rows: Raw, light: Float64, sound: Raw) -> Float64
         if found:
             out[n] = float(np.median(found))
     return out
+
+
+def catalogue_light(frame: Frame) -> Float64:
+    """Flux of the target of each fibre by the fibre map, [nfibre], nanomaggies in the band of the arm; NaN where there is no target or no flux.
+
+    A column that is not one number a fibre is as absent.
+    Of FIBERFLUX, which is what a fibre catches of an extended target, where the fibre map has it for any target, else of FLUX.
+    """
+    columns, band = frame.fibermap.columns, band_of(frame.camera)
+    target = np.array(frame.fibermap.objtype) == "TGT"
+    for name in (f"FIBERFLUX_{band}", f"FLUX_{band}"):
+        given = np.asarray(columns.get(name, np.nan))
+        if given.shape != target.shape or given.dtype.kind not in "iuf":
+            continue
+        flux = given.astype(np.float64)
+        some = target & np.isfinite(flux) & (flux > 0)
+        if some.any():
+            return np.where(some, flux, np.nan)
+    return np.full(target.shape, np.nan)
+
+
+def of_expected(light: Float64, sky: Float64, noise: Float64, catalogue: Float64) -> tuple[Float64, Float64]:
+    """Light of fibres over what sky and targets should give, and its error: [nfibre], from mean flux, mean sky, error of the flux, and `catalogue`.
+
+    Formula: light / (sky + c catalogue), where c = median of (light - sky) / catalogue over the targets whose light stands out by five errors, which
+    the catalogue tells, not what is measured; error^2 = (noise^2 + (0.02 sky)^2 + (s c catalogue)^2) / (sky + c catalogue)^2, where s is the robust
+    relative scatter of those targets about c beyond that of their errors, at least 0.03. NaN where there is no catalogue, and where fewer than
+    eight targets tell.
+    """
+    nothing = np.full(light.shape, np.nan)
+    error = np.hypot(noise, _SKY_LEVEL * sky)
+    known = np.isfinite(light) & np.isfinite(error) & (sky > 0) & np.isfinite(catalogue)
+    if known.sum() < _FEWEST:
+        return nothing, nothing.copy()
+    ratio = np.divide(light - sky, catalogue, out=nothing.copy(), where=known)
+    bright = known & (catalogue >= np.median(catalogue[known]))
+    tells = known & (catalogue * float(np.median(ratio[bright])) > _STANDS_OUT * error)
+    scale = float(np.median(ratio[tells])) if tells.sum() >= _FEWEST else 0.0
+    if not scale > 0:
+        return nothing, nothing.copy()
+    seen = 1.4826 * float(np.median(np.abs(ratio[tells] / scale - 1.0)))
+    by_noise = float(np.median(error[tells] / (scale * catalogue[tells])))
+    scatter = max(math.sqrt(max(seen**2 - by_noise**2, 0.0)), _LEAST_SCATTER)
+    expected = np.where(known, sky + scale * catalogue, np.nan)
+    return light / expected, np.hypot(error, scatter * scale * catalogue) / expected

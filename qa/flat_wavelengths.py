@@ -44,7 +44,8 @@ class FlatWavelengths(MonitoringAlg[FlatWavelengthsParams]):
     The traces are not parallel to the columns, and lean differently at the ends of slit and spectrum: light that has moved by s along y lies
     -(dx/dy) s beside its trace. What all wavelengths of a fibre share, and what all fibres share at a wavelength, may be flexure across the
     dispersion, a rotation, a change of scale, or an error of a trace, and is taken out. It rests on the image moving as a whole: a camera whose
-    distortion changes by some thousandths of a pixel looks the same, and for both an arc is what helps.
+    distortion changes by some thousandths of a pixel looks the same, and for both an arc is what helps. How well it is known is a matter of
+    light and tilt; a shift of less than some three errors, near half a pixel where it is known to 0.15, is not told from none.
     Formula: flat_wavelength_shift = sum(d t) / sum(t^2), pixel, d = measured shift across and t = -dx/dy of the blocks of all fibres, both without
     their means over fibres and over blocks, with a cut at 5 sigma; flat_wavelength_error = sqrt(sum((d - s t)^2) / (blocks - free means) /
     sum(t^2)). d comes from fits A P + B P' + level to the profiles: sum B / sum A.

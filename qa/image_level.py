@@ -23,7 +23,8 @@ from quicklook.core.plugin import MonitoringAlg
 
 _TALL = 1024
 _ROW_STEP = 8
-_SAMPLE = 40_000
+_SAMPLE = 16_000
+_MASK_SAMPLE = 40_000
 _FAINT = 20.0  # an image whose brightest per cent stays within this many read noises is shown on a linear scale
 
 LEVEL = MetricDef("image_level", "electron", dims=("amp",), doc="Median of the good pixels of the preprocessed image.")
@@ -89,8 +90,9 @@ def _state(image: Image, amp: Amplifier) -> _State:
 
 def _reasons(image: Image, amp: Amplifier) -> str:
     """The bits that mask most, with their fractions, from a sample."""
-    mask = sample(image.mask[amp.ccd.slices], _SAMPLE)
-    fractions = {bit.name or str(bit.value): np.count_nonzero(mask & np.uint16(bit)) / mask.size for bit in PixelMask}
+    mask = sample(image.mask[amp.ccd.slices], _MASK_SAMPLE)
+    marked = mask[mask != 0]
+    fractions = {bit.name or str(bit.value): np.count_nonzero(marked & np.uint16(bit)) / mask.size for bit in PixelMask}
     most = sorted((k for k, f in fractions.items() if f > 0), key=lambda k: -fractions[k])[:3]
     return ", ".join(f"{k} {100 * fractions[k]:.4g} %" for k in most)
 

@@ -96,6 +96,8 @@ class LitFraction(MonitoringAlg[LitFractionParams]):
         return replace(lit, name=LIT_LONG.name)
 
     def _measure_amp(self, image: Image, amp: Amplifier) -> _Lit:
+        from qa.kernels.counts import count_above
+
         if amp.name in image.dead:
             return _Lit(why=cause(image.dead[amp.name]))
         noise = image.read_noise.get(amp.name, math.nan)
@@ -103,10 +105,7 @@ class LitFraction(MonitoringAlg[LitFractionParams]):
             return _Lit(why="its read noise is unknown")
         step = self.params.row_step if amp.ccd.shape[0] >= _TALL else 1
         rows, columns = slice(amp.ccd.y0, amp.ccd.y1, step), slice(amp.ccd.x0, amp.ccd.x1)
-        good = image.mask[rows, columns] == 0
-        above = image.pixels[rows, columns] > np.float32(self.params.nsigma * noise)
-        above &= good
-        n_good, n_lit = np.count_nonzero(good, axis=1), np.count_nonzero(above, axis=1)
+        n_good, n_lit = count_above(image.pixels[rows, columns], image.mask[rows, columns], self.params.nsigma * noise)
         if n_good.sum() == 0:
             return _Lit(why="all of its pixels are masked")
         return _Lit(int(n_lit.sum()), int(n_good.sum()), step, curve=_profile(n_lit, n_good, amp.ccd.y0, step))

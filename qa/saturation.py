@@ -30,11 +30,13 @@ COUNT = MetricDef("saturated_pixels", "pix", dims=("amp",), doc="Number of those
 
 def _count(pixels: Raw, level: float) -> tuple[int, int]:
     """Pixels at or above the level, and finite pixels."""
-    integer = pixels.dtype.kind in "iu"
-    edge = math.ceil(level) if integer else pixels.dtype.type(level)
     blocks = [pixels[i : i + _ROWS] for i in range(0, pixels.shape[0], _ROWS)]
-    high = sum(int(np.count_nonzero(b >= edge)) for b in blocks)
-    return high, pixels.size if integer else sum(int(np.count_nonzero(np.isfinite(b))) for b in blocks)
+    if pixels.dtype.kind in "iu":
+        edge = math.ceil(level)
+        # most blocks have none, and their highest pixel says so in less time than a comparison of all
+        return sum(int(np.count_nonzero(b >= edge)) for b in blocks if b.max(initial=0) >= edge), pixels.size
+    edge = pixels.dtype.type(level)
+    return sum(int(np.count_nonzero(b >= edge)) for b in blocks), sum(int(np.count_nonzero(np.isfinite(b))) for b in blocks)
 
 
 class Saturation(MonitoringAlg[NoParams]):

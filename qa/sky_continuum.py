@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Annotated
 
 import numpy as np
 from pydantic import Field
@@ -14,12 +15,16 @@ from quicklook.ccd.arrays import Float64, Raw
 from quicklook.ccd.exposure import Exposure
 from quicklook.ccd.spectra import Frame, SkyModel
 from quicklook.core.errors import NotApplicable
-from quicklook.core.metrics import Measures, MetricDef, measured
+from quicklook.core.metrics import Measured, Measures, MetricDef, measured, not_applicable
 from quicklook.core.params import Params
 from quicklook.core.plots import Axis, Panel, Plot, Scatter
 from quicklook.core.plugin import MonitoringAlg
+from quicklook.core.quantity import Unit
 
 _SAMPLES, _ENOUGH = 128, 16
+_SURE = 3.0
+"""Times what noise makes of the scatter of some ten fibres that is no chance."""
+_SEEN = 5.0
 _FEW = "too few samples can be used"
 _UNIT = "electron/(s Angstrom)"
 
@@ -38,6 +43,10 @@ class SkyContinuumParams(Params):
         ((4000, 4500), (5250, 5550), (5950, 6200), (6990, 7230), (8120, 8270), (9110, 9280)),
         description="windows of wavelengths with few lines of the sky, vacuum [Angstrom]",
     )
+    scatter_known: float = Field(0.03, gt=0, description="where noise alone makes a larger scatter, it is stated if it is thrice that")
+    known: Annotated[float, Unit(_UNIT)] = Field(
+        0.01, gt=0, description="a continuum that is known worse than this is stated where it stands five errors out of the noise"
+    )
     coverage: float = Field(0.5, gt=0, le=1, description="a window counts where the camera covers at least this part of it")
 
 
@@ -47,7 +56,9 @@ class SkyContinuum(MonitoringAlg[SkyContinuumParams]):
     A median, because few and faint lines of the sky lie in the windows.
     Formula: sky_continuum_fibers = median of the flat-fielded spectrum of a sky fibre over a window / exposure time, electron/(s Angstrom); its
     error is sqrt(pi/2 x mean variance / n) of n samples. sky_continuum = median over the sky fibres; sky_continuum_scatter = sqrt(max((1.4826 MAD
-    over the fibres)^2 - (median error)^2, 0)) / sky_continuum.
+    over the fibres)^2 - (median error)^2, 0)) / sky_continuum; where noise alone makes more than `scatter_known` of it, a window is judged if it
+    scatters by thrice that. The error of sky_continuum is 1.2533 x median error / sqrt(fibres); one that is larger than `known`, as in exposures of
+    some seconds, leaves a window out, unless its continuum is five times that.
     Source: it stands for SKYCONT (Sky_Continuum) of DESI's quick-look, whose windows these are; DESI's is not divided by the exposure time.
     """
 
@@ -69,13 +80,40 @@ class SkyContinuum(MonitoringAlg[SkyContinuumParams]):
         names = [f"{low:.0f}-{high:.0f}" for (low, high), _ in covered]
         fiber = [int(f) for f in frame.fibermap.fiber[rows]]
         middles, scatter = [_median(v) for v in level], [_scatter(v, e) for v, e in zip(level, noise, strict=True)]
+        relative = [_median(e) / m if m > 0 else math.nan for e, m in zip(noise, middles, strict=True)]
+        unseen = self._unseen(names, middles, noise)
         metrics = (
-            measured(LEVEL.name, middles, window=names, remarks=gaps(middles, names, why=_FEW)),
+            _middles(names, middles, unseen),
             measured(EACH.name, level, window=names, fiber=fiber, remarks=gaps(level, names, fiber, why=_FEW)),
-            measured(SCATTER.name, scatter, window=names, remarks=gaps(scatter, names, why="the continuum is not known, or not above zero")),
+            self._scatters(names, scatter, relative, unseen),
         )
         beyond = ", ".join(f"{low:.0f}-{high:.0f}" for low, high in self.params.windows if f"{low:.0f}-{high:.0f}" not in names)
         return Measures(metrics, plots=(_plot(frame, rows, names, level),), facts={"not_covered": beyond or "none", "fibers": int(rows.size)})
+
+    def _unseen(self, names: list[str], middles: list[float], noise: Float64) -> dict[str, float]:
+        """Windows whose continuum noise may have made alone, and its error there; `noise` [nwindow, nfibre] is that of each fibre."""
+        error = [1.2533 * _median(e) / math.sqrt(max(int(np.isfinite(e).sum()), 1)) for e in noise]
+        return {n: e for n, v, e in zip(names, middles, error, strict=True) if e > self.params.known and not abs(v) > _SEEN * e}
+
+    def _scatters(self, names: list[str], scatter: list[float], noise: list[float], unseen: dict[str, float]) -> Measured:
+        """By window, `noise` relative to the continuum too: those that noise may have made are not judged."""
+        made = {n: e for n, v, e in zip(names, scatter, noise, strict=True) if e > self.params.scatter_known and math.hypot(v, e) < _SURE * e}
+        dark = [n for n, v in zip(names, scatter, strict=True) if n in unseen and not math.isfinite(v)]
+        if len(made) + len(dark) == len(names):
+            why = f"the noise of so faint a sky alone makes {min(made.values()):.2g}" if made else "so short an exposure shows no continuum"
+            return not_applicable(SCATTER.name, why)
+        told = gaps(scatter, names, why="the continuum is not known, or not above zero")
+        told = {**told, **{n: f"noise alone makes {e:.2g}" for n, e in made.items()}}
+        return measured(SCATTER.name, scatter, window=names, remarks=told, left_out=[*made, *dark])
+
+
+def _middles(names: list[str], middles: list[float], unseen: dict[str, float]) -> Measured:
+    """By window; those that are `unseen`, with their errors, are not judged."""
+    if len(unseen) == len(names):
+        return not_applicable(LEVEL.name, f"so short an exposure tells it to {min(unseen.values()):.2g} alone")
+    told = gaps(middles, names, why=_FEW)
+    told = {**told, **{n: f"known to {e:.2g} alone" for n, e in unseen.items()}}
+    return measured(LEVEL.name, middles, window=names, remarks=told, left_out=list(unseen))
 
 
 def _levels(frame: Frame, rows: Raw, at: Raw) -> tuple[Float64, Float64]:
@@ -96,7 +134,7 @@ def _median(values: Float64) -> float:
 
 
 def _scatter(level: Float64, noise: Float64) -> float:
-    """Relative to the median; NaN where that is not above zero."""
+    """Beyond its noise, relative to the median; NaN where that is not above zero."""
     middle = _median(level)
     if not middle > 0:
         return math.nan

@@ -21,6 +21,8 @@ from quicklook.core.plugin import MonitoringAlg
 _EDGE = 8.0
 _MIN = 3
 _SEEN = 10.0
+_KNOWN, _SURE = 0.03, 3.0
+"""Where noise alone makes a larger scatter than the first, it is stated if it is so many times that: of some ten fibres it is known badly."""
 
 PEAKS = MetricDef("sky_peak", "electron/s", dims=("line",), doc="Light of an emission line of the sky in a sky fibre, median over the sky fibres.")
 EACH = MetricDef("sky_peak_fibers", "electron/s", dims=("line", "fiber"), doc="Light of an emission line of the sky in each sky fibre.")
@@ -45,7 +47,8 @@ class SkyPeaks(MonitoringAlg[SkyPeaksParams]):
     A level, a shift and an excess of width are fitted too, so that small errors of wavelength and focus do not change it.
     Formula: sky_peak_fibers = A / exposure time, electron/s, of the least-squares fit A G + B dG/dc + C dG/dv + level to the samples about the
     line, G the Gaussian of the line-spread function (centre c, variance v, area 1), with the error of A from the fit. sky_peak = median over the
-    sky fibres; sky_peak_scatter = sqrt(max((1.4826 MAD)^2 - (median error)^2, 0)) / sky_peak.
+    sky fibres; sky_peak_scatter = sqrt(max((1.4826 MAD)^2 - (median error)^2, 0)) / sky_peak, of lines that are seen in single fibres; where noise
+    alone makes more than 0.03 of it, of those that scatter by thrice that.
     Source: it stands for PEAKCOUNT (Sky_Peaks) of DESI's quick-look, whose lines these are: N2+ 3914.4 (aurora, none in quiet nights), [O I] 5578.9
     and 6301.9, OH 7342.8, 8432.4, 9378.5.
     """
@@ -93,7 +96,7 @@ def _median(values: Float64) -> float:
 
 
 def _scatters(names: list[float], area: Float64, error: Float64) -> tuple[dict[float, float], str]:
-    """Relative scatter beyond the noise of the lines that stand out of it, and in words which do not."""
+    """Relative scatter beyond the noise of the lines that stand out of it, and in words which do not, or scatter as noise may make them."""
     found, faint = {}, []
     for name, a, e in zip(names, area, error, strict=True):
         known = np.isfinite(a)
@@ -102,6 +105,9 @@ def _scatters(names: list[float], area: Float64, error: Float64) -> tuple[dict[f
             continue
         middle = float(np.median(a[known]))
         spread, noise = 1.4826 * float(np.median(np.abs(a[known] - middle))), float(np.median(e[known]))
+        if noise > _KNOWN * middle and spread < _SURE * noise:
+            faint.append(f"{name:.1f}")
+            continue
         found[name] = math.sqrt(max(spread**2 - noise**2, 0.0)) / middle
     return found, f"{', '.join(faint)} Angstrom: too faint in single fibres" if faint else ""
 

@@ -20,6 +20,8 @@ from quicklook.core.plugin import MonitoringAlg
 
 _STRETCHES, _EIGHTH = 128, 8
 _REACH, _BARS = 6.0, 60
+_HITS = 2
+"""Samples that cosmic rays may have hit where few tell anything."""
 _MIN = 20
 _SAMPLE = 32_768
 """Pulls of which the width is taken at most: it is then known to a per cent."""
@@ -28,6 +30,11 @@ _TELLING = 200
 """From so many samples a mean squared pull is known to 0.1; what fewer say within their own scatter is no evidence of anything."""
 _SURE, _WAVE_SURE = 3.0, 5.0
 """Sigma that is no chance: of a mean squared pull, and of the squared scatter of wavelengths, which rests on few bright samples."""
+_LEVEL_SURE, _SCATTER_SURE = 4.0, 3.0
+"""Errors of the left-over sky, and times what noise makes of the scatter of some ten fibres, that are no chance."""
+_LINE_SURE = 5.0
+"""Errors of a sample of the model above its median at which it is on a line and no noise."""
+_MEDIAN_ERROR = 1.2533
 
 CHI2 = MetricDef("sky_chi2", "", doc="Mean squared pull of the sky fibres that made the model, each left out of its own; 1 if the errors are right.")
 ON = MetricDef("sky_chi2_on_lines", "", doc="Mean squared pull of these fibres where sky lines are.")
@@ -49,13 +56,15 @@ class SkyResidualParams(Params):
     wave_known: float = Field(
         0.02, gt=0.0, description="where noise alone makes a larger scatter of wavelengths than this, what it may have made is taken off [Angstrom]"
     )
+    residual_known: float = Field(0.0025, gt=0.0, description="where noise tells `sky_residual` worse than this, it is stated if it is no noise")
+    scatter_known: float = Field(0.01, gt=0.0, description="where noise alone makes a larger scatter of the level, it is stated if it is no noise")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Sums:
     """Of the sky fibres: their rows, sums of squared pulls (each 6 at most) and numbers of samples [2, n, nstretch] (0 between lines, 1 on lines),
-    what larger pulls have beyond [2], sums of the residual and of the sky between lines [2, n], histogram of the pulls, some of the pulls, middles of
-    the stretches (Angstrom)."""
+    what larger pulls have beyond [2], sums of the residual, of the sky and of the variance between lines [3, n], histogram of the pulls, some of
+    the pulls, middles of the stretches (Angstrom)."""
 
     rows: Raw
     square: Float64
@@ -73,11 +82,13 @@ class SkyResidual(MonitoringAlg[SkyResidualParams]):
     The mean squared pull is 1 where model and errors are right. Each fibre is compared with the model of the others. By wavelength (sixteen
     stretches) and by fibre single pulls count as 6 at most: there one sample that a cosmic ray hit would outweigh the rest.
     Formula: pull = residual x sqrt(ivar); sky_chi2 = mean of pull^2 over the n usable samples, its error sqrt(2 / n), sky_chi2_on_lines,
-    sky_chi2_off_lines = that where the sky is above `line_level` x its median, and where it is not; sky_chi2_wave, sky_chi2_fiber = that by
-    wavelength and by fibre, of pulls cut at 6; sky_pull_width = 1.4826 MAD of the pulls. r = sum of the residual / sum of the sky between lines, of
-    a fibre: sky_residual = median of r, sky_level_scatter = 1.4826 MAD of r. sky_wave_error = scatter of the wavelengths among the fibres beyond
-    the noise, Angstrom, as `compute_sky` fits it; sky_fibers_used, sky_fibers_rejected = fibres that the model rests on, part of them that it
-    leaves out.
+    sky_chi2_off_lines = that where the sky is above `line_level` x its median and 5 errors of the model above it, and where it is not;
+    sky_chi2_wave, sky_chi2_fiber = that by wavelength and by fibre, of pulls cut at 6; sky_pull_width = 1.4826 MAD of the pulls. r = sum of the
+    residual / sum of the sky between lines, of a fibre: sky_residual = median of r, sky_level_scatter = 1.4826 MAD of r. A faint sky (a short
+    exposure) tells them badly: where the error of sky_residual, 1.2533 e / sqrt(fibres) with e the median error of r, exceeds `residual_known`, it
+    is stated if it is 4 errors; where e exceeds `scatter_known`, the scatter beyond e is stated if the scatter is 3 e; else they do not apply.
+    sky_wave_error = scatter of the wavelengths among the fibres beyond the noise, Angstrom, as `compute_sky` fits it; sky_fibers_used,
+    sky_fibers_rejected = fibres that the model rests on, part of them that it leaves out.
     Source: sky_residual stands for RESIDUAL (Sky_Residual) of DESI's quick-look; the mean squared pull is the reduced chi squared.
     """
 
@@ -91,23 +102,41 @@ class SkyResidual(MonitoringAlg[SkyResidualParams]):
         if not rows.size or sky.flux.shape != frame.flux.shape:
             raise NotApplicable("the sky model rests on no fibre of this exposure")
         s = self._sums(frame, sky, rows)
-        top, bottom = s.light
-        residual = np.divide(top, bottom, out=np.full(top.shape, np.nan), where=bottom > 0)
-        residual = residual[np.isfinite(residual)]
+        residual, noise = _relative(s)
         metrics = (
             _mean_square(CHI2, s.square.sum() + s.excess.sum(), s.count.sum(), s),
             _mean_square(ON, s.square[1].sum() + s.excess[1], s.count[1].sum(), s),
             _mean_square(OFF, s.square[0].sum() + s.excess[0], s.count[0].sum(), s),
             _by_wave(s),
             _by_fibre(frame, s),
-            _robust(BIAS, residual, width=False),
+            self._left_over(residual, noise),
             _robust(WIDTH, s.some, width=True),
             scalar(USED, len(sky.fibers)),
             _rejected(sky),
-            _robust(SCATTER, residual, width=True),
+            self._unlike(residual, noise),
             self._wave(sky),
         )
         return Measures(metrics, plots=(_plot(frame, s),), facts={"leave_one_out": sky.leave_one_out, "line_error": sky.line_error})
+
+    def _left_over(self, residual: Float64, noise: float) -> Measured:
+        """Median of the relative residuals, as far as their noise tells it."""
+        got = _robust(BIAS, residual, width=False)
+        value, error = float(got.values), _MEDIAN_ERROR * noise / math.sqrt(max(residual.size, 1))
+        if not error > self.params.residual_known:
+            return got
+        if abs(value) < _LEVEL_SURE * error:
+            return not_applicable(BIAS.name, f"so faint a sky tells it to {error:.2g} alone: {value:+.2g}")
+        return scalar(BIAS, value, f"known to {error:.2g}")
+
+    def _unlike(self, residual: Float64, noise: float) -> Measured:
+        """Scatter of the relative residuals over the fibres, as far as their noise tells it."""
+        got = _robust(SCATTER, residual, width=True)
+        value = float(got.values)
+        if not noise > self.params.scatter_known:
+            return got
+        if value < _SCATTER_SURE * noise:
+            return not_applicable(SCATTER.name, f"the noise of so faint a sky alone makes {noise:.2g}; seen: {value:.2g}")
+        return scalar(SCATTER, math.sqrt(value**2 - noise**2), f"beyond its noise, which alone makes {noise:.2g}")
 
     def _wave(self, sky: SkyModel) -> Measured:
         """Where noise makes more than `wave_known`, five sigma of what it makes beyond that are taken off; left out where nothing is left."""
@@ -125,19 +154,35 @@ class SkyResidual(MonitoringAlg[SkyResidualParams]):
         from qa.kernels.pulls import sum_pulls
 
         nwave = frame.flux.shape[1]
-        model = sky.flux[rows, ::_EVERY]
-        level = row_medians(model, np.isfinite(model) & (frame.ivar[rows, ::_EVERY] > 0))
-        cut = np.where(np.isfinite(level), self.params.line_level * level, np.inf)
+        cut = self._line_cut(frame, sky, rows)
         parts = min(_STRETCHES, nwave)
         stretch = np.arange(nwave) * parts // nwave
         square, count = np.zeros((2, rows.size, parts)), np.zeros((2, rows.size, parts))
-        excess, light, bars, some = np.zeros(2), np.zeros((2, rows.size)), np.zeros(_BARS), np.empty(_SAMPLE, np.float32)
+        excess, light, bars, some = np.zeros(2), np.zeros((3, rows.size)), np.zeros(_BARS), np.empty(_SAMPLE, np.float32)
         step = max(1, rows.size * nwave // _SAMPLE)
         arrays = (frame.flux, frame.ivar, frame.mask, sky.flux, rows, cut, stretch)
         n = sum_pulls(*arrays, square, count, excess, light, bars, _REACH, some, step)
         first = np.searchsorted(stretch, np.arange(parts))
         wave = frame.wave[rows[rows.size // 2]][(first + np.append(first[1:], nwave) - 1) // 2]
         return _Sums(rows=rows, square=square, count=count, excess=excess, light=light, bars=bars, some=some[:n], wave=wave)
+
+    def _line_cut(self, frame: Frame, sky: SkyModel, rows: Raw) -> Float64:
+        """From which light of the model on a sample is on a line [n]: above the median by a factor, and by more than the noise of the model makes."""
+        model, weight = sky.flux[rows, ::_EVERY], sky.ivar[rows, ::_EVERY]
+        good = np.isfinite(model) & (frame.ivar[rows, ::_EVERY] > 0)
+        level, typical = row_medians(model, good), row_medians(weight, good & (weight > 0))
+        with np.errstate(invalid="ignore"):  # NaN stays NaN
+            noise = np.where(typical > 0, 1.0 / np.sqrt(typical), 0.0)
+        return np.where(np.isfinite(level), np.maximum(self.params.line_level * level, level + _LINE_SURE * noise), np.inf)
+
+
+def _relative(s: _Sums) -> tuple[Float64, float]:
+    """Residual over sky between lines, of the fibres that have sky, and the median of what noise makes of it in one (0 where there is none)."""
+    top, bottom, variance = s.light
+    seen = (bottom > 0) & np.isfinite(top) & np.isfinite(variance)
+    if not seen.any():
+        return np.empty(0), 0.0
+    return top[seen] / bottom[seen], float(np.median(np.sqrt(variance[seen]) / bottom[seen]))
 
 
 def _mean_square(definition: MetricDef, total: float, count: float, s: _Sums) -> Measured:
@@ -147,7 +192,8 @@ def _mean_square(definition: MetricDef, total: float, count: float, s: _Sums) ->
         return scalar(definition, math.nan, f"{n} samples there, {_MIN} are needed")
     value = float(total / n) if n else 1.0
     error = math.sqrt(2.0 / max(n, 1))
-    if definition is ON and n < _TELLING and s.count.any() and abs(value - 1.0) < _SURE * error:
+    sure = _SURE * error + _HITS * _REACH**2 / max(n, 1)
+    if definition is ON and n < _TELLING and s.count.any() and abs(float(s.square[1].sum()) / max(n, 1) - 1.0) < sure:
         return not_applicable(definition.name, f"{n} samples of sky lines tell it to {error:.2g} alone")
     return scalar(definition, value if n else math.nan, "" if n else "no sample can be used")
 

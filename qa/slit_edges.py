@@ -232,7 +232,7 @@ def _plot(camera: str, found: list[_Edge]) -> Plot:
             layers.append(Scatter(x=edge.row[seen], y=edge.off[seen], label=f"{name} edge"))
         if math.isfinite(edge.shift):
             ends = np.array([edge.row[0], edge.row[-1]])
-            layers.append(Line(x=ends, y=np.full(2, edge.shift), label=f"{edge.shift:+.2f} +- {edge.error:.2f} pixel"))
+            layers.append(Line(x=ends, y=np.full(2, edge.shift), label=f"{name}: {edge.shift:+.2f} +- {edge.error:.2f} pixel"))
     x, y = Axis(label="row", unit="pixel"), Axis(label="shift along the slit", unit="pixel")
     panel = Panel(x=x, y=y, layers=tuple(layers), title="Edges of the slit against the traces", metric=EDGE.name)
     return Plot(name="slit_edges", title=f"Edges of the slit, camera {camera}", panels=(panel,))

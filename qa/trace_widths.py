@@ -29,10 +29,12 @@ from quicklook.core.quantity import Unit
 
 _DARK = ("zero", "dark")
 _CLOSE, _PASSES = 0.06, 3
-_LIT = 10.0
+_LIT, _LIGHT = 10.0, 5.0
 _FEW = 3
 _OFF = 0.25
 _TELLING = 0.1
+_SURE = 5.0
+"""Errors by which a width is off that is known badly, and stated all the same."""
 _UNSTATED = "the trace set states no widths"
 _NEAR, _SHARE = 6.0, 0.05
 _ROWS = (12, 48)
@@ -57,7 +59,7 @@ class TraceWidthsParams(Params):
     half_y: Annotated[int, Unit("pixel")] = Field(4, ge=3, le=20, description="half width of the window along the dispersion")
     sigma: Annotated[float, Unit("pixel")] = Field(1.1, gt=0.3, le=10, description="where the search starts if the trace set states no widths")
     known: float = Field(
-        0.02, gt=0, description="lines that tell the relative width no better leave an amplifier out; so do profiles, from twice this to five times"
+        0.02, gt=0, description="lines that tell the relative width no better leave an amplifier out; profiles from 1.4 times this on, if not far off"
     )
     broad: float = Field(1.15, gt=1, description="a fibre is called broad where its width is more than this times that of all")
 
@@ -173,7 +175,7 @@ class TraceWidths(MonitoringAlg[TraceWidthsParams]):
         else:
             wy, oy = self._by_amp((WIDTH_Y, RATIO_Y), image, y, lines=True)
             fy = _by_fibre(FIBRE_Y, fiber, lines)
-        metrics = (wx, ox, wy, oy, fx, fy, self._broad(fiber, each))
+        metrics = (wx, ox, wy, oy, fx, fy, self._broad(fiber, each, _light(x, x.amp >= 0)))
         both = (each, x), None if y is None or lines is None else (lines, y)
         facts = {"lit_fibers": int(np.isfinite(each.sigma).sum()), "lines": 0 if y is None else len(y.a)}
         return Measures(metrics, plots=(_plot(image.camera, fiber, metrics, both),), facts=facts)
@@ -206,17 +208,21 @@ class TraceWidths(MonitoringAlg[TraceWidthsParams]):
         known = np.isfinite(found.sigma)
         n = int(known.sum())
         error = 1.2533 * float(np.sqrt(np.mean(found.error[known] ** 2) / n)) if n else math.inf  # that of a median
-        if n >= _FEW and error < (1 if lines else 2) * self.params.known:
+        if n >= _FEW and (error < (1 if lines else 1.4) * self.params.known or (not lines and _far_off(found, error))):
             return float(np.median(found.sigma[known])), float(np.median(found.ratio[known])), "", True
         if lines:
             return *nothing, f"the lines there tell it to {100 * error:.2g} % alone" if n else "no line there is bright enough", False
-        # a short exposure is no broken one: to a tenth they would tell whether it is much out of focus
-        return *nothing, f"the fibres there tell it to {100 * error:.2g} % alone" if n else "no fibre there is lit", not error < 5 * self.params.known
+        # a short exposure is no broken one: light that is there, and too faint in each fibre, is no reason to doubt the amplifier
+        if n or _light(m, here):
+            return *nothing, f"the fibres there tell it to {100 * error:.2g} % alone" if n else "no fibre there is bright enough", False
+        return *nothing, "no fibre there is lit", True
 
-    def _broad(self, fiber: Raw, each: _Widths) -> Measured:
+    def _broad(self, fiber: Raw, each: _Widths, light: bool) -> Measured:
         known = np.isfinite(each.ratio)
         if not known.any():
-            return not_applicable(BROAD.name, _UNSTATED) if np.isfinite(each.sigma).any() else scalar(BROAD, math.nan, "no fibre is lit")
+            if np.isfinite(each.sigma).any():
+                return not_applicable(BROAD.name, _UNSTATED)
+            return not_applicable(BROAD.name, "no fibre is bright enough") if light else scalar(BROAD, math.nan, "no fibre is lit")
         relative = each.ratio / np.median(each.ratio[known])
         broad = known & (relative > self.params.broad) & (relative - 1.0 > 5.0 * each.error)
         return scalar(BROAD, float(broad.sum() / known.sum()), numbered("fibre", fiber[broad]))
@@ -263,6 +269,17 @@ def _of_fibres(m: _Moments, here: Raw | None = None) -> _Widths:
     sigma = np.sqrt(np.where(good, square, np.nan))
     ratio = sigma / np.sqrt(np.where(stated2 > 0, stated2 / count, np.nan))
     return _Widths(sigma=sigma, ratio=ratio, error=np.where(good, 0.5 * np.sqrt(vc) / safe / np.where(good, square, 1.0), np.nan))
+
+
+def _light(m: _Moments, here: Raw) -> bool:
+    """Whether there is light in these samples all together, though it may be too faint in each fibre."""
+    return bool(m.a[here].sum() > _LIGHT * math.sqrt(float(m.var_a[here].sum())))
+
+
+def _far_off(found: _Widths, error: float) -> bool:
+    """Whether the median width is off what is stated by more than its noise, `error` relative, makes."""
+    known = np.isfinite(found.ratio)
+    return bool(known.any() and error < _TELLING and abs(float(np.median(found.ratio[known])) - 1.0) > _SURE * error)
 
 
 def _by_fibre(definition: MetricDef, fiber: Raw, found: _Widths) -> Measured:

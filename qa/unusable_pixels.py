@@ -45,7 +45,9 @@ class UnusablePixels(MonitoringAlg[NoParams]):
 
 
 def _lost(image: Image, amp: Amplifier) -> float:
-    from qa.kernels.tracks import count_pixels
+    from qa.kernels.tracks import count_groups, count_pixels
 
     ny, nx = amp.ccd.shape
+    if "cosmics" in image.applied:  # `cosmic_rays` goes through the same mask
+        return count_groups(image.mask, int(PixelMask.COSMIC), amp.ccd.slices, int(PixelMask.NONFINITE))[2] / (ny * nx)
     return count_pixels(image.mask, int(PixelMask.NONFINITE), amp.ccd.slices) / (ny * nx)

@@ -64,7 +64,14 @@ class WavelengthSolution(MonitoringAlg[WavelengthSolutionParams]):
             scalar(LSF, _median(lines.sigma[np.isfinite(lines.sigma)]), "" if np.isfinite(lines.sigma).any() else "no line was measured"),
             scalar(WITHOUT, float(np.mean(~has))),
         )
-        facts = {"rms_angstrom": middle if has.any() else None, "dispersion": lines.dispersion, "degree": lines.degree, "found": len(lines.row)}
+        facts = {
+            "lamps_without_bright_lines": ", ".join(lines.faint_lamps) or None,
+            "lamps_not_described": ", ".join(lines.other_lamps) or None,
+            "rms_angstrom": middle if has.any() else None,
+            "dispersion": lines.dispersion,
+            "degree": lines.degree,
+            "found": len(lines.row),
+        }
         return Measures(metrics, plots=(_plot(lines),), facts=facts)
 
 
@@ -76,6 +83,10 @@ def _lamps(lines: LineIdentification) -> Measured:
     if not lines.by_lamp:
         return not_applicable(LAMPS.name, "no lamp has bright lines in the range of this camera")
     remarks: dict[Coord | tuple[Coord, ...], str] = {lamp: "none of its lines was found: is it on?" for lamp, n in lines.by_lamp.items() if n == 0}
+    faint = f"{', '.join(lines.faint_lamps)}: no bright line in the range of this camera, none was found" if lines.faint_lamps else ""
+    other = f"{', '.join(lines.other_lamps)}: lit, and not among the lamps of the description; add them (spectra.lamps)" if lines.other_lamps else ""
+    if faint or other:
+        remarks[()] = "; ".join(filter(None, (faint, other)))
     return measured(LAMPS.name, [float(n) for n in lines.by_lamp.values()], lamp=tuple(lines.by_lamp), remarks=remarks)
 
 

@@ -32,14 +32,14 @@ from quicklook.core.unitparts import PartSummary
 from quicklook.io.folders import exposure_folder
 from quicklook.io.reader import Peek
 from quicklook.io.revisions import next_revision
-from quicklook.service.building import Built
-from quicklook.service.processing import Processed, Processor
+from quicklook.service.calibrating.building import Built
 from quicklook.service.site import Site, load_site, site_path
+from quicklook.service.workers.processing import Processed, Processor
 
 if TYPE_CHECKING:
-    from quicklook.service.concluding import Conclusion
-    from quicklook.service.onlyqa import Remeasured
-    from quicklook.service.remeasured import Whole
+    from quicklook.service.rerun.onlyqa import Remeasured
+    from quicklook.service.rerun.remeasured import Whole
+    from quicklook.service.verdicts.concluding import Conclusion
 
 _DRAWN = (PlotsReady.kind, UnitDone.kind)
 """Events of which pictures are made."""
@@ -91,7 +91,7 @@ class Session:
 
         `builder` is a name or a file; what comes out is in ``built.products`` by kind, what was left out in ``built.members``. Raises BadConfig.
         """
-        from quicklook.service.building import Building, cameras_of
+        from quicklook.service.calibrating.building import Building, cameras_of
 
         building = Building.of(self.site)
         exposures = building.gather(map(Path, files))
@@ -102,7 +102,7 @@ class Session:
 
     def write_built(self, built: Built, folder: str | Path | None = None, *, add: bool = True) -> list[Path]:
         """Write what was built into `folder` (default: the calibrations of the site) and enter it into its index; returns the calibration files."""
-        from quicklook.service.builtfiles import write_built
+        from quicklook.service.calibrating.builtfiles import write_built
 
         target = folder or self.site.file.calib
         if not target:
@@ -136,9 +136,9 @@ class Session:
         cameras that it should have. Writes verdict, decision, plots and a latency
         receipt. Raises BadConfig for a goal that no rule knows.
         """
-        from quicklook.service.concluding import conclude, save_unit_plots
-        from quicklook.service.receipts import receipt_of_run
-        from quicklook.service.verdicts import row_of_run
+        from quicklook.service.verdicts.concluding import conclude, save_unit_plots
+        from quicklook.service.verdicts.receipts import receipt_of_run
+        from quicklook.service.verdicts.verdicts import row_of_run
 
         results = [d.outcome.result for d in done]
         row, states = row_of_run(peek, results, expected)
@@ -161,7 +161,7 @@ class Session:
 
     def _to_files(self, drafts: Sequence[Draft]) -> None:
         """What the daemon's sink for files writes, written here."""
-        from quicklook.service.sinks import make_sink
+        from quicklook.service.publishing.sinks import make_sink
 
         sink = make_sink("files", {})
         sink.open(SinkContext(out=str(self.site.out)))
@@ -171,7 +171,7 @@ class Session:
 
     def draw(self, written: Sequence[Draft]) -> Path:
         """Draw the plots among what `write` has written, and the contact sheet of a verdict; returns the folder of the exposure's files."""
-        from quicklook.service.sinks import make_sink
+        from quicklook.service.publishing.sinks import make_sink
 
         if any(fact.kind in _DRAWN for fact in written):
             sink = make_sink("render", self.site.file.sinks.get("render", {}))
@@ -192,8 +192,8 @@ class Session:
         """
         from quicklook.core.judge import Judge
         from quicklook.core.runner import ChainRunner
-        from quicklook.service.onlyqa import measure_stored, select
-        from quicklook.service.remeasured import stored_results
+        from quicklook.service.rerun.onlyqa import measure_stored, select
+        from quicklook.service.rerun.remeasured import stored_results
 
         peek, processor = self.peek(path), self._processor
         loaded = self.chain(chain or self.site.chain_name(peek.flavor))
@@ -210,8 +210,8 @@ class Session:
 
         Those QAs over all cameras that are in `names` are measured again too. With `write` it is all written: merged QA, plots, verdict, decision.
         """
-        from quicklook.service.onlyqa import select
-        from quicklook.service.remeasured import conclude_again, stored_results, write_part, write_whole
+        from quicklook.service.rerun.onlyqa import select
+        from quicklook.service.rerun.remeasured import conclude_again, stored_results, write_part, write_whole
 
         recipe, revision = self._processor.recipe, self.next_revision(unit)
         results = stored_results(recipe, unit)

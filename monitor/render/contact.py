@@ -176,8 +176,6 @@ def _draw_picture(figure: Figure, prepared: Prepared, box: Box, look: Look) -> N
     width, height = (box.width, box.width * ratio) if ratio <= 1 else (box.height / ratio, box.height)
     left, bottom = box.left + 0.5 * (box.width - width), box.bottom + 0.5 * (box.height - height)
     ax = add_axes(figure, Box(left=left, bottom=bottom, width=width, height=height))
-    ax.xaxis.set_visible(False)
-    ax.yaxis.set_visible(False)
     if prepared.message:
         ax.set_facecolor("#f2f2f2")
         ax.text(0.5, 0.5, prepared.message.splitlines()[0], transform=ax.transAxes, ha="center", va="center", color=GREY, fontsize=look.font)

@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Polygon, Rectangle
 
+from monitor.render.bare import bare_axes
 from monitor.render.colours import ColourScale
 from monitor.render.layout import BAR, BAR_GAP, TICK, Box, Cell, bar_label, bar_width
 from monitor.render.numeric import Interval, tick_texts
@@ -42,8 +43,6 @@ def draw_rulers(figure: Figure, ax: Axes, box: Box, x: Ruler, y: Ruler, look: Lo
         ax.set_yscale("log")
     ax.set_xlim(*x.limits)
     ax.set_ylim(*y.limits)
-    ax.xaxis.set_visible(False)
-    ax.yaxis.set_visible(False)
     _below(figure, box, x, look)
     _left(figure, box, y, look)
 
@@ -111,7 +110,7 @@ def _bar(figure: Figure, box: Box, scale: ColourScale, look: Look) -> None:
     high = box.top - (tip if scale.extend in ("max", "both") else 0.0)
     shades = scale.cmap(np.linspace(0.0, 1.0, _SHADES))[:, None, :]
     width, height = figure.get_size_inches()
-    ax = figure.add_axes((box.left / width, low / height, box.width / width, (high - low) / height))
+    ax = bare_axes(figure, box.left / width, low / height, box.width / width, (high - low) / height)
     ax.set_axis_off()
     ax.imshow(shades, extent=(0.0, 1.0, 0.0, 1.0), origin="lower", aspect="auto")
     middle, right = box.left + 0.5 * box.width, box.left + box.width

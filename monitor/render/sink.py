@@ -19,6 +19,7 @@ from quicklook.core.sink import Sink, SinkContext
 from quicklook.core.status import Status
 
 _LONGEST = 80
+_FIRST = (Status.ALARM, Status.WARNING, Status.UNKNOWN, Status.NORMAL)
 
 
 class RenderParams(Params):
@@ -111,7 +112,9 @@ class RenderSink(Sink[RenderParams]):
         plots = load_plots(source)
         status_of = dict(zip(ready.names, ready.statuses, strict=False))
         names = file_names(p.name for p in plots)
-        return [self._draw(event, p, status_of.get(p.name), source.parent / f"{n}{suffix}.png") for p, n in zip(plots, names, strict=True)]
+        # those that somebody should look at come first: of many cameras the last plots are late
+        order = sorted(zip(plots, names, strict=True), key=lambda both: _urgency(status_of.get(both[0].name)))
+        return [self._draw(event, p, status_of.get(p.name), source.parent / f"{n}{suffix}.png") for p, n in order]
 
     def _draw_figures(self, event: Event, result_file: Path) -> list[Draft]:
         """The configured figures of a result; none where it is not there (what was built from a group has none) or cannot be read."""
@@ -152,6 +155,11 @@ class RenderSink(Sink[RenderParams]):
         drawn = PlotDrawn(name=name, path=shown, sha256=hashlib.sha256(data).hexdigest(), size=len(data))
         unit = Unit.parse(event.unit) if event.unit else None
         return draft(drawn, unit=unit, part=part, tag=event.tag, revision=event.revision)
+
+
+def _urgency(status: Status | None) -> int:
+    """Rank of a plot in the order of drawing: alarms first, plots without a status last."""
+    return _FIRST.index(status) if status in _FIRST else len(_FIRST)
 
 
 def _suffix(part: str | None, unit: Unit | None) -> str:

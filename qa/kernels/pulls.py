@@ -24,7 +24,8 @@ def sum_pulls(
 
     `cut` [n]: a sample is on a line where its model is above; `stretch` [nwave]: which stretch of wavelengths it belongs to. To be filled, zero
     at first: square, count [2, n, nstretch] (0 between lines, 1 on lines): sum of squared pulls, each pull counted as `reach` at most, and number of
-    usable samples; excess [2]: what the squares of larger pulls have beyond; light [2, n]: sums of the residual and of the model between lines;
+    usable samples; excess [2]: what the squares of larger pulls have beyond; light [3, n]: sums of the residual, of the model and
+    of the variance between lines;
     counts [m]: histogram of the pulls over -reach ... reach; sample: every `step`-th pull. Gives how many there are in `sample`.
     """
     filled, seen = 0, 0
@@ -45,6 +46,7 @@ def sum_pulls(
             if on == 0:
                 light[0, i] += value
                 light[1, i] += sky
+                light[2, i] += 1.0 / weight
             if pull >= -reach and pull < reach:
                 counts[int((pull + reach) * scale)] += 1.0
             if seen % step == 0 and filled < sample.size:

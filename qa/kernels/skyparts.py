@@ -50,33 +50,51 @@ def _highest(values: Array, weight: Array) -> tuple[float, float]:
 
 @jit
 def sky_parts(
-    flux: Array, ivar: Array, mask: Array, wave: Array, sky: Array, start: Array, row: Any, chunk: Any, every: Any, whole: Array, lines: Array
+    flux: Array,
+    ivar: Array,
+    mask: Array,
+    wave: Array,
+    sky: Array,
+    sky_ivar: Array,
+    start: Array,
+    row: Any,
+    chunk: Any,
+    every: Any,
+    whole: Array,
+    lines: Array,
 ) -> None:
-    """Flux over sky, and its error, of each fibre: [nfibre, 2] `whole` of all light, `lines` of the structure of the sky. NaN: no usable sample.
+    """How much light of each fibre is sky, by all of its light (`whole`) and by the structure of the sky (`lines`). NaN: no usable sample.
 
-    `whole` is sum of flux over sum of sky in the first `chunk` of every `every` samples. `lines` is the weighted mean over stretches of `WINDOW`
-    samples, begun at the wavelengths of the samples `start` [n] of fibre `row`, of the factor r of a fit r sky + level + slope, by least squares
-    with ivar as weights; its error is made larger where the stretches disagree by more than their noise. It is the highest of the means that leave
-    one stretch out: a line of the target in one of them makes no fibre faint.
+    `whole` [nfibre, 3] are mean flux, mean sky, and error of the mean flux, in the first `chunk` of every `every` samples.
+
+    `lines` [nfibre, 2] is flux over sky and its error: the weighted mean over stretches of `WINDOW` samples, begun at the wavelengths of the samples
+    `start` [n] of fibre `row`, of the factor r of a fit r sky + level + slope, by least squares with ivar as weights; its error is made larger where
+    the stretches disagree by more than their noise. It is the highest of the means that leave one stretch out: a line of the target in one of them
+    makes no fibre faint. Noise of the sky makes r too low by the part that it has in the structure (regression dilution: Fuller 1987, Measurement
+    Error Models, section 1.1): mean and error are divided by what is left of it, 1 - sum(ivar / sky_ivar) (1 - 2 / WINDOW) / sum(ivar sky^2), the
+    sky there less its level and slope; a `sky_ivar` of 0 says that its noise is not known, and counts as none. NaN where less than half is left.
     """
     nfibre, nwave = flux.shape
     found, weight = np.empty(start.size), np.empty(start.size)
     for f in range(nfibre):
-        light, model, var = 0.0, 0.0, 0.0
+        light, model, var, used = 0.0, 0.0, 0.0, 0
+        structure, noise = 0.0, 0.0
         for a in range(0, nwave, every):
             for j in range(a, min(a + chunk, nwave)):
                 if mask[f, j] == 0 and ivar[f, j] > _SMALLEST and abs(flux[f, j]) < _LARGEST:
                     light += flux[f, j]
                     model += sky[f, j]
                     var += 1.0 / ivar[f, j]
-        whole[f, 0] = light / model if model > 0.0 else math.nan
-        whole[f, 1] = math.sqrt(var) / model if model > 0.0 else math.nan
+                    used += 1
+        whole[f, 0] = light / used if used > 0 else math.nan
+        whole[f, 1] = model / used if used > 0 else math.nan
+        whole[f, 2] = math.sqrt(var) / used if used > 0 else math.nan
         count = 0
         for i in range(start.size):
             k = start[i]
             dispersion = (wave[f, min(k + WINDOW, nwave - 1)] - wave[f, k]) / max(min(WINDOW, nwave - 1 - k), 1)
             a = max(k + round((wave[row, k] - wave[f, k]) / dispersion), 0) if dispersion != 0.0 else k
-            n = st = stt = ss = sts = sss = sf = stf = ssf = 0.0
+            n = st = stt = ss = sts = sss = sf = stf = ssf = own = 0.0
             for j in range(a, min(a + WINDOW, nwave)):
                 w = float(ivar[f, j])
                 if mask[f, j] == 0 and w > _SMALLEST and w < _LARGEST and abs(flux[f, j]) < _LARGEST:
@@ -90,6 +108,8 @@ def sky_parts(
                     sf += w * v
                     stf += w * t * v
                     ssf += w * s * v
+                    if sky_ivar[f, j] > _SMALLEST:
+                        own += w / float(sky_ivar[f, j])
             if not n > 0.0:
                 continue
             stt, sts, stf = stt - st * st / n, sts - st * ss / n, stf - st * sf / n
@@ -99,4 +119,9 @@ def sky_parts(
             if sss > 0.0:
                 found[count], weight[count] = ssf / sss, sss
                 count += 1
-        lines[f, 0], lines[f, 1] = _highest(found[:count], weight[:count])
+                structure += sss
+                noise += own * (1.0 - 2.0 / WINDOW)
+        mean, error = _highest(found[:count], weight[:count])
+        left = 1.0 - noise / structure if structure > 0.0 else 0.0
+        lines[f, 0] = mean / left if left > 0.5 else math.nan
+        lines[f, 1] = error / left if left > 0.5 else math.nan

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from quicklook.ccd.arrays import Float32, UInt16
+from quicklook.ccd.memo import remembered
 from quicklook.core.compiled import jit
 
 _CHUNK = 64  # pixels that are looked at together: most of them hold nothing
@@ -26,38 +27,60 @@ def _quads(below, above, first, last):  # type: ignore[no-untyped-def]
 
 
 @jit
-def _count(mask, bit, y0, y1, x0, x1):  # type: ignore[no-untyped-def]
-    """Pixels of a section that carry the bit, and four times the Euler number of the groups that they make."""
-    nx = x1 - x0
-    chunks = (nx + _CHUNK) // _CHUNK  # the last holds at least the place behind the last pixel
+def _held(line, out):  # type: ignore[no-untyped-def]
+    """All bits of each chunk of a line, of what is left behind the whole ones in the last."""
+    whole = line.size // _CHUNK
+    for k in range(whole):
+        part = line[k * _CHUNK : (k + 1) * _CHUNK]
+        held = np.uint16(0)
+        for j in range(_CHUNK):  # of known length: the compiler makes a few instructions of it
+            held |= part[j]
+        out[k] = held
+    held = np.uint16(0)
+    for j in range(whole * _CHUNK, line.size):
+        held |= line[j]
+    out[whole] = held
+
+
+@jit
+def _count(mask, bit, other, y0, y1, x0, x1):  # type: ignore[no-untyped-def]
+    """Pixels of a section that carry the bit, four times the Euler number of the groups that they make, and pixels that carry the other bit."""
+    chunks = (x1 - x0) // _CHUNK + 1  # the last holds at least the place behind the last pixel
+    held = np.zeros(chunks, np.uint16)
     lines = np.zeros((2, chunks * _CHUNK + 1), np.uint8)  # pixel x of the section stands at x + 1
     full = np.zeros((2, chunks), np.bool_)
     pixels = 0
     euler = 0
+    others = 0
     for y in range(y0, y1 + 1):
         new = (y - y0) % 2
         old = 1 - new
+        row = mask[min(y, y1 - 1), x0:x1]
+        if y < y1:
+            _held(row, held)
+        else:
+            held[:] = 0
         for k in range(chunks):
-            first = k * _CHUNK
-            part = mask[min(y, y1 - 1), x0 + first : min(x0 + first + _CHUNK, x1)]
-            held = np.uint16(0)
-            if y < y1:
-                for j in range(part.size):
-                    held |= part[j]
-            if (held & bit) != 0:
-                line = lines[new, first + 1 : first + 1 + part.size]
+            part = row[k * _CHUNK : (k + 1) * _CHUNK]
+            if (held[k] & bit) != 0:
+                line = lines[new, k * _CHUNK + 1 : (k + 1) * _CHUNK + 1]
                 for j in range(part.size):
                     line[j] = (part[j] & bit) != 0
                     pixels += line[j]
                 full[new, k] = True
             elif full[new, k]:
-                lines[new, first + 1 : first + 1 + _CHUNK] = 0
+                lines[new, k * _CHUNK + 1 : (k + 1) * _CHUNK + 1] = 0
                 full[new, k] = False
+            if (held[k] & other) != 0:
+                for j in range(part.size):
+                    others += (part[j] & other) != 0
+        before = False
         for k in range(chunks):
-            near = full[0, k] or full[1, k] or (k > 0 and (full[0, k - 1] or full[1, k - 1]))
-            if near:
+            here = full[0, k] or full[1, k]
+            if here or before:
                 euler += _quads(lines[old], lines[new], k * _CHUNK + 1, (k + 1) * _CHUNK + 1)
-    return pixels, euler
+            before = here
+    return pixels, euler, others
 
 
 @jit
@@ -101,12 +124,18 @@ def count_unusable(mask: UInt16, ivar: Float32, bit: int, section: tuple[slice, 
     return int(lost), int(marked), len(range(rows.start, rows.stop, step)) * (columns.stop - columns.start)
 
 
-def count_groups(mask: UInt16, bit: int, section: tuple[slice, slice]) -> tuple[int, int]:
-    """Pixels of a section of the mask [ny, nx] that carry `bit`, and the number of connected groups of them, less their holes.
+def count_groups(mask: UInt16, bit: int, section: tuple[slice, slice], other: int = 0) -> tuple[int, int, int]:
+    """Pixels of a section of the mask [ny, nx] that carry `bit`, the number of connected groups of them, less their holes, and pixels with `other`.
 
     Pixels that touch at a corner are connected; what lies outside of the section is not looked at. Source: the Euler number from counts
-    of 2 x 2 quads, (Q1 - Q3 - 2 QD) / 4 (Gray 1971, IEEE Trans. Comput. C-20, 551).
+    of 2 x 2 quads, (Q1 - Q3 - 2 QD) / 4 (Gray 1971, IEEE Trans. Comput. C-20, 551). What is asked of a mask that cannot change is found out once:
+    going through it takes longer than all that is done with it.
     """
     rows, columns = section
-    pixels, euler = _count(mask, np.uint16(bit), rows.start, rows.stop, columns.start, columns.stop)
-    return int(pixels), euler // 4
+    where = rows.start, rows.stop, columns.start, columns.stop
+
+    def count() -> tuple[int, int, int]:
+        pixels, euler, others = _count(mask, np.uint16(bit), np.uint16(other), *where)
+        return int(pixels), euler // 4, int(others)
+
+    return remembered(mask, ("groups", bit, other, where), count)

@@ -22,6 +22,7 @@ MIN_SIGMA = 0.5
 STRETCH = 64
 """So many pixels of a row at one value have no noise; of narrow amplifiers, the whole row."""
 _CHANCE = 1e-4
+_FIRST = 8
 _LINES = 256
 _SEEN = 1e-4
 _SAMPLE = 40_000
@@ -74,11 +75,15 @@ def _level(pixels: Raw, amp: Amplifier) -> tuple[float, float]:
     section = amp.overscan or amp.prescan
     if section is None:
         return float("nan"), float("nan")
-    values = sample_rows(pixels[trimmed(section, amp, TRIM).slices], _SAMPLE).astype(np.float64, copy=False)
-    values = values[np.isfinite(values)]
+    values = np.sort(sample_rows(pixels[trimmed(section, amp, TRIM).slices], _SAMPLE), axis=None)  # faster than a partition of float64
+    if values.dtype.kind == "f":
+        values = values[np.isfinite(values)]
     if values.size == 0:
         return float("nan"), float("nan")
-    low, middle, high = np.percentile(values, (15.866, 50.0, 84.134))
+    at = np.array((0.15866, 0.5, 0.84134)) * (values.size - 1)
+    below = at.astype(np.int64)
+    first, second = (values[np.minimum(i, values.size - 1)].astype(np.float64) for i in (below, below + 1))
+    low, middle, high = first + (at - below) * (second - first)
     return float(middle), max(float(0.5 * high - 0.5 * low), MIN_SIGMA)
 
 
@@ -109,7 +114,7 @@ def _quiet(lines: Raw, top: float) -> Flags:
     n = lines.shape[1]
     length = min(STRETCH, n)
     out = np.zeros(lines.shape, np.bool_)
-    if length < 2:
+    if length < 2 or not _may_be_quiet(lines, length):
         return out
     equal = lines[:, 1:] == lines[:, :-1]
     equal &= lines[:, 1:] < _own(lines, top)
@@ -118,6 +123,19 @@ def _quiet(lines: Raw, top: float) -> Flags:
         return out
     quiet = ~_all_of(~np.pad(whole, ((0, 0), (length - 1, length - 1))), length)
     return quiet if _is_rare(equal, quiet, length) else out
+
+
+def _may_be_quiet(lines: Raw, length: int) -> bool:
+    """False where no stretch can be of one value: one of this length holds a whole block of half of it, whose first pixels would be equal."""
+    block = length // 2
+    first = min(_FIRST, block)
+    if first < 2:
+        return True
+    blocks = lines[:, : lines.shape[1] // block * block : block]
+    alike = np.ones(blocks.shape, np.bool_)
+    for k in range(1, first):
+        alike &= blocks == lines[:, k : lines.shape[1] // block * block : block]
+    return bool(alike.any())
 
 
 def _all_of(flags: Flags, length: int) -> Flags:

@@ -18,6 +18,8 @@ class LineIdentification(Product):
     [nfibre]: `nlines` that went into the solution, `rms` of their residuals (Angstrom; NaN where there are none). [nline], found lines in order of
     rows: `row` in the reference fibre, `height` of the peak (electron), `wave` of the entry of the list (NaN: not identified), `residual` and
     `scatter` over the fibres (Angstrom), `sigma` of the line-spread function (pixel, median over the fibres). `by_lamp`: identified lines by element.
+    `faint_lamps`: elements of the lamps that have no bright lines in this range, and of which none was identified; `other_lamps`: those of
+    which lines were identified though they are not among the described ones.
     `bright_matched`: fraction of the bright lines that are identified. `chance`: log10 of the expected number of wavelength scales that
     meet as many lines by chance, `rival`: the same for the next best scale. `degree` in wavelength; `dispersion` at the middle, Angstrom per row.
     """
@@ -36,6 +38,8 @@ class LineIdentification(Product):
     sigma: Float64
     name: tuple[str, ...]
     by_lamp: Mapping[str, int] = field(default_factory=dict)
+    faint_lamps: tuple[str, ...] = ()
+    other_lamps: tuple[str, ...] = ()
     bright_matched: float
     chance: float
     rival: float

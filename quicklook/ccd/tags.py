@@ -11,6 +11,7 @@ TAGS = (
     "detector",
     "flavor",
     "program",
+    "exptime",
     "night",
     "expid",
     "test",

@@ -27,10 +27,10 @@ from quicklook.cli.options import (
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from quicklook.service.aimplan import Existing, Mode, Plan, PlanFile
-    from quicklook.service.choosing import Choice, Wanted
-    from quicklook.service.processing import Recipe
+    from quicklook.service.rerun.aimplan import Existing, Mode, Plan, PlanFile
+    from quicklook.service.rerun.choosing import Choice, Wanted
     from quicklook.service.site import Site
+    from quicklook.service.workers.processing import Recipe
 
 _SHOWN = 20
 
@@ -103,7 +103,7 @@ def aim(
 def _tag(live: Site, tag: str | None, *, resume: bool) -> str:
     """The tag of the new processing. Raises BadConfig for that of live work, and where there is nothing to resume."""
     from quicklook.core.errors import BadConfig
-    from quicklook.service.aimplan import unfinished
+    from quicklook.service.rerun.aimplan import unfinished
 
     if resume and tag is None:
         tag = next(iter(unfinished(live.out)), None)
@@ -118,7 +118,7 @@ def _tag(live: Site, tag: str | None, *, resume: bool) -> str:
 def _mode(site: Site, tag: str, from_step: str, only_qa: list[str], from_tag: str, *, pdb: bool) -> Mode:
     """What of the chains is done. Raises BadConfig for options that do not go together."""
     from quicklook.core.errors import BadConfig
-    from quicklook.service.aimplan import Mode
+    from quicklook.service.rerun.aimplan import Mode
 
     mode = Mode(from_step=from_step, only_qa=only_qa, source=_source(site, from_tag, tag) if from_step or only_qa else "")
     if mode.from_step and mode.only_qa:
@@ -140,7 +140,7 @@ def _outcome(run: _Run, plan: Plan, choice: Choice, *, dry: bool) -> int:
 
 def _source(site: Site, name: str, tag: str) -> str:
     from quicklook.core.errors import BadConfig
-    from quicklook.service.processings import tag_of
+    from quicklook.service.rerun.processings import tag_of
 
     source = tag_of(site.out, name)
     if source == tag:
@@ -154,8 +154,8 @@ def _wanted(
     from quicklook.core.errors import BadConfig
     from quicklook.core.selection import Numbers, Parts, parse_nights
     from quicklook.core.where import parse_where
-    from quicklook.service.choosing import Wanted, fact_names
-    from quicklook.service.found import found_of
+    from quicklook.service.rerun.choosing import Wanted, fact_names
+    from quicklook.service.rerun.found import found_of
 
     if night is None and expid is None and not tests:
         raise BadConfig("which exposures? give --night, --expid or --test")
@@ -173,22 +173,22 @@ def _wanted(
 
 def _choose(site: Site, wanted: Wanted) -> Choice:
     from quicklook.io.reader import open_reader
-    from quicklook.service.choosing import choose
+    from quicklook.service.rerun.choosing import choose
 
     return choose(site.raw, open_reader(site.instrument), wanted)
 
 
 def _recipe(site: Site, mode: Mode, plan: Plan) -> Recipe:
     """The recipe of a mode, with the chains that the plan needs. Raises BadConfig also where a stored product is lacking."""
-    from quicklook.service.aim import chains_of, recipe_for
+    from quicklook.service.rerun.aim import chains_of, recipe_for
 
     return recipe_for(site.recipe(chains_of(site, {u.flavor for u in plan.units})), mode)
 
 
 def _plan(site: Site, choice: Choice, tag: str, mode: Mode, *, skip_existing: bool) -> tuple[Plan, Existing]:
     from quicklook.core.errors import BadConfig
-    from quicklook.service.aim import chains_of, not_for
-    from quicklook.service.aimplan import Plan, configuration_of, plan_units
+    from quicklook.service.rerun.aim import chains_of, not_for
+    from quicklook.service.rerun.aimplan import Plan, configuration_of, plan_units
 
     recipe = site.recipe(chains_of(site, {e.flavor for e in choice.exposures}))
     why = {flavor: not_for(recipe.chain_for(flavor), mode) for flavor in {e.flavor for e in choice.exposures}}
@@ -249,7 +249,7 @@ def _list(console: Console, out: Path, choice: Choice) -> int:
     """The processings of each exposure, the last one first; 3 where no exposure is chosen."""
     from datetime import UTC, datetime
 
-    from quicklook.service.processings import processings
+    from quicklook.service.rerun.processings import processings
 
     say = _say(console)
     for exposure in choice.exposures:
@@ -263,7 +263,7 @@ def _list(console: Console, out: Path, choice: Choice) -> int:
 
 
 def _make_default(console: Console, out: Path, tag: str) -> int:
-    from quicklook.service.processings import make_default
+    from quicklook.service.rerun.processings import make_default
 
     make_default(out, tag)
     _say(console)(f"{tag} is the default of {out}")
@@ -302,8 +302,8 @@ class _Run:
     def resume(self, *, dry: bool) -> int:
         """Go on with the plan of the tag; the exit status."""
         from quicklook.core.errors import BadConfig
-        from quicklook.service.aim import chains_of
-        from quicklook.service.aimplan import configuration_of
+        from quicklook.service.rerun.aim import chains_of
+        from quicklook.service.rerun.aimplan import configuration_of
 
         file = self._file(there=True)
         try:
@@ -324,7 +324,7 @@ class _Run:
     def _file(self, *, there: bool = False) -> PlanFile:
         """The plan of the tag, locked. Raises BadConfig where another process has it; with `there` also where there is none."""
         from quicklook.core.errors import BadConfig
-        from quicklook.service.aimplan import PlanFile
+        from quicklook.service.rerun.aimplan import PlanFile
 
         file = PlanFile(self.site.out / self.site.file.tag)
         if there and not file.path.is_file():
@@ -335,7 +335,7 @@ class _Run:
     @staticmethod
     def _refuse_lacking(recipe: Recipe, plan: Plan) -> None:
         from quicklook.core.errors import BadData
-        from quicklook.service.aim import lacking
+        from quicklook.service.rerun.aim import lacking
 
         if found := lacking(recipe, plan):
             sentences = [f"{why} ({_n(len(keys), 'camera')}, such as {keys[0]})" for why, keys in found.items()]
@@ -345,8 +345,8 @@ class _Run:
         from quicklook.cli.aimview import Progress, show_summary
         from quicklook.core.errors import Transient
         from quicklook.core.status import exit_status
-        from quicklook.service.aim import AimRun, executor_for
-        from quicklook.service.fromstored import Debugging
+        from quicklook.service.rerun.aim import AimRun, executor_for
+        from quicklook.service.rerun.fromstored import Debugging
 
         if self.pdb:
             recipe = replace(recipe, runner=Debugging(look=_post_mortem, inner=recipe.runner))
@@ -370,7 +370,7 @@ class _Run:
     def _other(self, plan: Plan) -> str:
         """The tag to compare with: where products came from, else the default, where it has results."""
         from quicklook.io.history import FileHistory
-        from quicklook.service.processings import default_tag
+        from quicklook.service.rerun.processings import default_tag
 
         other = plan.mode.source or default_tag(self.site.out)
         return other if other in FileHistory(self.site.out).tags() else ""

@@ -17,8 +17,8 @@ from quicklook.core.status import Status
 if TYPE_CHECKING:
     from quicklook.core.keys import PartKey
     from quicklook.core.results import Failure, UnitVerdict
-    from quicklook.service.aim import Summary
-    from quicklook.service.aimplan import Plan
+    from quicklook.service.rerun.aim import Summary
+    from quicklook.service.rerun.aimplan import Plan
 
 _SHOWN = 10
 

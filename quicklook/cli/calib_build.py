@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from quicklook.core.builder import Builder
     from quicklook.core.status import Status
-    from quicklook.service.building import Building, Built, Exposures
+    from quicklook.service.calibrating.building import Building, Built, Exposures
     from quicklook.service.site import Site
 
 
@@ -52,7 +52,7 @@ def build(
 
     from quicklook.core.errors import BadConfig
     from quicklook.core.status import exit_status
-    from quicklook.service.building import Building, cameras_of, numbers
+    from quicklook.service.calibrating.building import Building, cameras_of, numbers
 
     described = site_of(site, sets, badamps, instrument=instrument, calib=calib, raw=raw, tag=tag or "calib")
     building, builder = Building.of(described), described.builder(kind)
@@ -110,7 +110,7 @@ def _write(console: Console, built: Built, folder: Path, add: bool, plots: bool)
 
     from quicklook.cli.view import reasons_block, show_verdict
     from quicklook.core.errors import BadData
-    from quicklook.service.builtfiles import left_out_words, write_built
+    from quicklook.service.calibrating.builtfiles import left_out_words, write_built
 
     show_verdict(console, built.group.outcome.result)
     if left_out := left_out_words(built.members):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from quicklook.service.cleaning import Removable
+    from quicklook.service.rerun.cleaning import Removable
 
 
 def register(app: typer.Typer) -> None:
@@ -34,7 +34,7 @@ def clean(
     """
     from quicklook.cli.past import counted
     from quicklook.core.errors import BadConfig
-    from quicklook.service.cleaning import removable, remove
+    from quicklook.service.rerun.cleaning import removable, remove
 
     found = removable(out, kind, tag or [], older_than)
     total = sum(r.size for r in found)

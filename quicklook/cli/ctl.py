@@ -55,7 +55,7 @@ def ctl(
     """
     from quicklook.client import Controller
     from quicklook.core.errors import BadConfig
-    from quicklook.service.commands import command_endpoint, token_of, who
+    from quicklook.service.publishing.commands import command_endpoint, token_of, who
     from quicklook.service.settings import CommandSettings
     from quicklook.service.site import load_site
 

@@ -46,7 +46,7 @@ def diff(
     from quicklook.core.diffing import compare
     from quicklook.core.errors import BadConfig
     from quicklook.io.history import FileHistory
-    from quicklook.service.processings import tag_of
+    from quicklook.service.rerun.processings import tag_of
 
     place = described(site, instrument, out)
     tags = [tag_of(place.out, name) for name in (first, second)]

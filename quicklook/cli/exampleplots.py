@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,10 +25,13 @@ from quicklook.io.calibadd import add_calibration
 from quicklook.io.calibentry import CalibEntry
 from quicklook.io.plotfiles import save_plots
 from quicklook.io.smallpng import palette_png
-from quicklook.service.redraw import redraw
+from quicklook.service.rerun.redraw import redraw
 from quicklook.sim import Flavor, SimInstrument, plan_exposure, sim_instruments, write_calibrations, write_exposure
+from quicklook.sim.bench import Bench, make_ccd
+from quicklook.sim.benchplan import BenchExposure, Mishaps
 from quicklook.sim.calibrations import spectral_grid
 from quicklook.sim.fitsfiles import empty_hdu, image_hdu, publish, write_hdus
+from quicklook.sim.slit import SlitExposure, SlitFlavor, write_slit
 from quicklook.sim.targets import target_continuum, targets_of
 
 log = logging.getLogger("quicklook.reference")
@@ -45,6 +51,8 @@ _BUILDERS: tuple[tuple[str, tuple[Flavor, ...]], ...] = (
     ("psf", ("arc",)), ("fiberflat", ("flat",)), ("refarc", ("arc",)), ("refflat", ("flat",)),
     ("fluxcal", ("science",)),
 )  # fmt: skip
+_SLIT_CAMERA, _BENCH_CAMERA = "blue", "ROE1_CCD1"
+_SLIT_BUILDERS: tuple[tuple[str, SlitFlavor, int], ...] = (("traces", "flat", 3), ("psf", "arc", 1), ("slit-fiberflat", "flat", 3))
 _ENTERED = ("traces", "refarc", "refflat")
 
 
@@ -77,6 +85,55 @@ def _measured(folder: Path, seed: int) -> Iterator[tuple[QAResult, Plot]]:
         yield from _of_exposure(session, files[flavor][0], flavor)
     for outcome in built:
         yield from outcome
+    yield from _of_slit(folder / "slit", seed)
+    yield from _of_bench(folder / "bench", seed)
+    yield from _of_book(folder / "book")
+
+
+def _of_book(folder: Path) -> Iterator[tuple[QAResult, Plot]]:
+    """Of an observation book of two streams in which one file is absent and one does not belong."""
+    name, streams = "obs_1660900000_satp1_0000011", ("ufm_mv9", "ufm_mv6")
+    index = {
+        "book_id": name, "type": "obs", "subtype": "cmb", "telescope": "satp1", "tube_slot": "st1", "tags": [], "wafer_slots": ["ws0", "ws1"],
+        "start_time": 1660900000.5, "stop_time": 1660900009.5, "n_samples": 300, "stream_ids": list(streams),
+        "detsets": ["mv9", "mv6"], "sample_ranges": [[0, 100], [100, 200], [200, 300]],
+    }  # fmt: skip
+    book = folder / "obs" / name[4:9] / name
+    book.mkdir(parents=True)
+    there = [*(f"D_{s}_{n:03d}.g3" for s in streams for n in range(3)), *(f"A_ancil_{n:03d}.g3" for n in range(3)), "M_book.yaml", "core.1234"]
+    for file in there:
+        if file != "D_ufm_mv6_002.g3":
+            (book / file).write_bytes(b"frames")
+    path = book / "M_index.yaml"
+    path.write_text(json.dumps(index), encoding="utf-8")
+    session = open_session(instrument="so_book", out=folder / "out")
+    peek = session.peek(path)
+    outcome = session.process(session.site.chain_name(peek.flavor), path, peek.cameras[0]).outcome
+    yield from _pairs(outcome.result.qas, outcome.plots)
+
+
+def _of_bench(folder: Path, seed: int) -> Iterator[tuple[QAResult, Plot]]:
+    """Of the groups of a test bench: zeros and flats of one CCD."""
+    ccd = make_ccd(_BENCH_CAMERA, "SIM-01", seed=seed, scale="small")
+    bench = Bench(folder=folder, ccds=[ccd], mishaps=Mishaps())
+    session = open_session(instrument="vis_bench", calib=folder / "calib", out=folder / "out")
+    for first, builder, exptime in ((1, "zeros", 0.0), (11, "flats", 20.0)):
+        flavor, start = "flat" if exptime else "zero", datetime(2016, 11, 25, 9, first, tzinfo=UTC)
+        same: dict[str, Any] = {"test": "TEST", "flavor": flavor, "exptime": exptime, "wavelength": 0.0}
+        taken = [BenchExposure(obsid=first + k, position=k + 1, start=start + timedelta(minutes=k), **same) for k in range(5)]
+        group = session.build(builder, [p for e in taken for p in bench.write(e)], _BENCH_CAMERA).group
+        yield from _pairs(group.outcome.result.qas, group.outcome.plots)
+
+
+def _of_slit(folder: Path, seed: int) -> Iterator[tuple[QAResult, Plot]]:
+    """Of a science exposure of a long slit; what its chain needs is built first."""
+    session = open_session(instrument="kast_blue", calib=folder / "calib", out=folder / "out")
+    for builder, flavor, number in _SLIT_BUILDERS:
+        made = session.build(builder, [write_slit(folder, SlitExposure(flavor=flavor, number=number, seed=seed))], _SLIT_CAMERA)
+        session.write_built(made)
+    science = SlitExposure(flavor="science", number=24, seed=seed, flexure=0.2, moved=0.4)
+    outcome = session.process("slit-science", write_slit(folder, science), _SLIT_CAMERA).outcome
+    yield from _pairs(outcome.result.qas, outcome.plots)
 
 
 def _write_stars(folder: Path, camera: SimInstrument) -> None:

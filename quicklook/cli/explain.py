@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from quicklook.core.calibration import CalibrationUsed
     from quicklook.core.results import LimitUsed
     from quicklook.core.status import Status
-    from quicklook.service.explain import Element, Explanation
+    from quicklook.service.verdicts.explain import Element, Explanation
 
 _SHOWN = 20
 """So many elements of a metric are shown; --json has them all."""
@@ -51,7 +51,7 @@ def explain_(
     from quicklook.core.status import EXIT_STATUS
     from quicklook.io.folders import exposure_folder
     from quicklook.io.history import FileHistory
-    from quicklook.service.explain import explain
+    from quicklook.service.verdicts.explain import explain
 
     if len(words) > 2:
         raise BadConfig(f"{' '.join(words)}: one camera and one metric, please")
@@ -73,8 +73,8 @@ def explain_(
 def _draw(out: Path, folder: Path, told: Explanation) -> None:
     """Draw the plots of a part from its data, unless those of this QA are there."""
     from quicklook.core.errors import BadData
-    from quicklook.service.explain import picture, plot_data
-    from quicklook.service.redraw import redraw
+    from quicklook.service.rerun.redraw import redraw
+    from quicklook.service.verdicts.explain import picture, plot_data
 
     data = plot_data(folder, told.key)
     if all(picture(folder, name, told.key).is_file() for name in told.qa.plots):
@@ -297,7 +297,7 @@ def age_words(used: CalibrationUsed) -> str:
 
 
 def _plots(told: Explanation, folder: Path) -> Iterator[RenderableType]:
-    from quicklook.service.explain import picture, plot_data
+    from quicklook.service.verdicts.explain import picture, plot_data
 
     if not told.qa.plots:
         return
@@ -315,7 +315,7 @@ def _plots(told: Explanation, folder: Path) -> Iterator[RenderableType]:
 def _json(told: Explanation, folder: Path) -> str:
     import json
 
-    from quicklook.service.explain import picture
+    from quicklook.service.verdicts.explain import picture
 
     def finite(value: float) -> float | None:
         return value if math.isfinite(value) else None

@@ -69,7 +69,7 @@ def export_qa(
     from quicklook.io.atomic import write_json
     from quicklook.io.desiqa import desi_name, to_desi
     from quicklook.io.history import FileHistory
-    from quicklook.service.explain import find_unit
+    from quicklook.service.verdicts.explain import find_unit
 
     place = described(site, instrument, out, tag)
     history = FileHistory(place.out)

@@ -52,6 +52,7 @@ def show(
     Exit status: 0, 2 if a limits file cannot be used.
     """
     from quicklook.core.errors import BadConfig
+    from quicklook.core.numericwhen import meets
 
     place = described(site, instrument)
     limits = place.limits()
@@ -63,7 +64,7 @@ def show(
     for name in [metric] if metric else metrics:
         found = limits.of(name)
         if labels:
-            found = tuple(one for one in found if one.applies(labels) and all(labels[k] in v for k, v in one.when.items() if k in labels))
+            found = tuple(one for one in found if one.applies(labels) and all(meets(labels[k], v) for k, v in one.when.items() if k in labels))
         for number, limit in enumerate(found):
             open_ = [k for k in limit.when if k not in labels]
             first = all(any(k not in labels for k in before.when) for before in found[:number])

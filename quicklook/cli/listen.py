@@ -36,7 +36,7 @@ def listen(
     """
     from quicklook.client import Subscriber
 
-    topics = topic or ["verdict/", "unit_verdict/", "decision/", "override/", "command/", "refused/", "failed/"]
+    topics = topic or ["verdict/", "unit_verdict/", "decision/", "override/", "test/", "command/", "refused/", "failed/"]
     start = int(since) if since.isdecimal() else since
     with Subscriber(endpoint, topics, timeout, replay=replay, since=start, keys=keys_of(keys), attachments=save is not None) as messages:
         for number, message in enumerate(messages, start=1):

@@ -23,6 +23,9 @@ class What(StrEnum):
     plots = "plots"
     metrics = "metrics"
     faults = "faults"
+    sessions = "sessions"
+    analyses = "analyses"
+    flags = "flags"
 
 
 _KINDS = {"algorithms": ("algorithm",), "qas": ("qa",), "readers": ("reader",), "sinks": ("sink",), "plugins": ("algorithm", "qa", "reader", "sink")}
@@ -37,13 +40,15 @@ def show(
     what: Annotated[What, typer.Argument(help="What to list.")] = What.plugins,
     long: Annotated[bool, typer.Option("--long", "-l", help="With parameters, defaults and descriptions (loads the plugins).")] = False,
 ) -> None:
-    """List plugins, instruments, chains, builders of calibrations, limits, metrics, or the faults of the simulator."""
+    """List plugins, instruments, chains, builders of calibrations, limits, metrics, sessions, their analyses and flags, or the simulator's faults."""
     if what.value in _KINDS:
         _plugins(_KINDS[what.value], long)
     elif what is What.metrics:
         _metrics()
     elif what is What.limits:
         _limits()
+    elif what is What.flags:
+        _flags()
     elif what is What.faults:
         from quicklook.sim.faults import FAULTS
 
@@ -80,6 +85,18 @@ def _metrics() -> None:
     for metric in declared_metrics().values():
         over = f" over {', '.join(metric.dims)}" if metric.dims else ""
         typer.echo(f"{metric.name:22s} {'[' + metric.unit + ']' if metric.unit else '':14s}{metric.doc}{over}")
+
+
+def _flags() -> None:
+    """Every flag of every file of flags that is installed, with what it says, under the name of its file."""
+    from quicklook.core.flags import load_flags
+    from quicklook.io.configfiles import find_config, list_configs
+    from quicklook.service.site import declared_metrics
+
+    for name in list_configs("flags"):
+        typer.echo(name)
+        for flag in load_flags([find_config("flags", name)], declared_metrics(), ("*",)).flags:
+            typer.echo(f"  {flag.name:17s} {flag.doc}")
 
 
 def _limits() -> None:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from quicklook.api import Session
     from quicklook.core.keys import Unit
     from quicklook.core.results import MetricResult, PartResult
-    from quicklook.service.onlyqa import Remeasured
+    from quicklook.service.rerun.onlyqa import Remeasured
 
 
 def run_only(console: Console, session: Session, names: Sequence[str], paths: Sequence[Path], camera: str | None, chain: str, *, dry: bool) -> int:
@@ -24,7 +24,7 @@ def run_only(console: Console, session: Session, names: Sequence[str], paths: Se
     from quicklook.cli.run import cameras_of
     from quicklook.cli.view import status_text
     from quicklook.core.status import exit_status
-    from quicklook.service.onlyqa import select
+    from quicklook.service.rerun.onlyqa import select
 
     done: dict[Unit, list[Remeasured]] = {}
     judged = []

@@ -40,9 +40,9 @@ def override(
     from quicklook.cli.card import show_card
     from quicklook.cli.view import reasons_block, status_text
     from quicklook.core.status import exit_status
-    from quicklook.service.journal import journal_path
-    from quicklook.service.overriding import Place
-    from quicklook.service.overriding import override as overrule
+    from quicklook.service.journal.journal import journal_path
+    from quicklook.service.verdicts.overriding import Place
+    from quicklook.service.verdicts.overriding import override as overrule
 
     unit, change = _unit(exposure), _change(camera or "", status, by, reason)
     described = site_of(site, instrument=instrument, out=out, tag=tag)

@@ -61,7 +61,7 @@ def selected(
     """What the options select. Raises BadConfig for a night that is none or nights inside out, BadData where there is nothing under the tag."""
     from quicklook.core.errors import BadConfig
     from quicklook.core.history import Selection, first_night_since
-    from quicklook.service.explain import nothing_under
+    from quicklook.service.verdicts.explain import nothing_under
 
     if since is not None and night is not None:
         raise BadConfig("give --since or --night, not both")

@@ -69,7 +69,7 @@ def _results(site: Site, exposure: str, camera: str | None) -> list[PartResult]:
     from quicklook.core.history import Selection
     from quicklook.core.keys import Unit
     from quicklook.io.history import FileHistory
-    from quicklook.service.explain import nothing_under
+    from quicklook.service.verdicts.explain import nothing_under
 
     try:
         unit = Unit.parse(exposure)
@@ -93,7 +93,7 @@ def _draw(site: Site, result: PartResult, config: list[Path], figures: list[str]
     from quicklook.core.keys import Unit
     from quicklook.core.sink import SinkContext
     from quicklook.io.folders import exposure_folder
-    from quicklook.service.sinks import make_sink
+    from quicklook.service.publishing.sinks import make_sink
 
     params = {**site.file.sinks.get("render", {}), "only": figures, "folder": str(to.absolute()) if to else ""}
     if config:

@@ -31,7 +31,7 @@ def reference(
 
 def _draw(out: Path) -> None:
     from quicklook.cli.exampleplots import draw_examples
-    from quicklook.service.qapages import pictures
+    from quicklook.service.proofs.qapages import pictures
 
     for name, drawn in draw_examples(pictures(out)):
         typer.echo(str(drawn) if drawn is not None else f"{name}: these exposures give no plot of it")
@@ -43,12 +43,16 @@ def pages() -> dict[str, str]:
     from quicklook.core.chain import ChainFile
     from quicklook.core.decision import DecisionCard, DecisionsFile
     from quicklook.core.events import PAYLOADS, Event
+    from quicklook.core.flags import FlagsFile
     from quicklook.core.limits import LimitsFile
     from quicklook.core.results import PartResult, UnitVerdict
+    from quicklook.core.series import AnalysisFile
+    from quicklook.core.session import SessionFile
     from quicklook.io.desiqa import names_page
     from quicklook.io.instrument import Instrument
-    from quicklook.service.builtfiles import BuildRecord
-    from quicklook.service.qapages import qa_pages
+    from quicklook.service.calibrating.builtfiles import BuildRecord
+    from quicklook.service.proofs.qapages import qa_pages
+    from quicklook.service.sessions.testruns import TestedRecord
     from quicklook.service.settings import SiteFile
 
     models: dict[str, Any] = {
@@ -63,6 +67,10 @@ def pages() -> dict[str, str]:
         "verdict": UnitVerdict,
         "decision": DecisionCard,
         "calib-build": BuildRecord,
+        "session": SessionFile,
+        "flags": FlagsFile,
+        "analysis": AnalysisFile,
+        "test": TestedRecord,
     }
     models |= {f"event-{kind}": payload for kind, payload in PAYLOADS.items()}
     out = {f"schemas/{name}.schema.json": json.dumps(model.model_json_schema(), indent=1) + "\n" for name, model in models.items()}

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from quicklook.core.keys import Unit
     from quicklook.core.status import Status
     from quicklook.io.reader import Peek
-    from quicklook.service.processing import Processed
+    from quicklook.service.workers.processing import Processed
 
 
 CHAIN_SUFFIXES = (".yaml", ".yml")

@@ -10,6 +10,7 @@ import typer
 
 from quicklook.cli.ctl import KeysOption, keys_of
 from quicklook.cli.options import OutOption, SiteOption, TagOption
+from quicklook.cli.sessionview import session_line, session_table, span
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -67,8 +68,8 @@ def _folder(site: Path | None, out: Path | None) -> Path:
 def _read(folder: Path, tag: str | None, units: int) -> tuple[State, bool]:
     """The state as the journal of a folder has it, and whether a daemon works in it."""
     from quicklook.core.errors import BadConfig
-    from quicklook.service.journal import Journal, daemon_lives, journal_path
-    from quicklook.service.snapshot import state_of
+    from quicklook.service.journal.journal import Journal, daemon_lives, journal_path
+    from quicklook.service.publishing.snapshot import state_of
 
     path = journal_path(folder)
     if not path.is_file():
@@ -92,6 +93,9 @@ def show(state: State, *, lives: bool = True) -> None:
     console = Console()
     for line in (_life(state, lives), _work(state), _night(state)):
         console.print(line, markup=False, highlight=False)
+    if state.session is not None:
+        console.print(session_line(state.session), markup=False, highlight=False)
+        console.print(session_table(state.session))
     if state.units:
         console.print(_table(state))
 
@@ -100,7 +104,7 @@ def _life(state: State, lives: bool) -> str:
     age, beat = _age_s(state), state.heartbeat
     if age is None or beat is None:
         return "No daemon has ever given a sign of life here."
-    word = f"The daemon lives (sign of life {age:.0f} s ago)" if lives else f"THE DAEMON DOES NOT RUN: its last sign of life is {_span(age)} old"
+    word = f"The daemon lives (sign of life {age:.0f} s ago)" if lives else f"THE DAEMON DOES NOT RUN: its last sign of life is {span(age)} old"
     facts = [f"{beat.workers} workers"]
     facts += [f"{name} {value:.0f} MB" for name, value in beat.memory_mb.items()]
     if beat.disk_free_gb is not None:
@@ -115,7 +119,7 @@ def _work(state: State) -> str:
     words = [f"{queue.get(key, 0)} {name}" for key, name in (("open", "waiting"), ("running", "running"), ("done", "done"), ("failed", "failed"))]
     line = f"Cameras under tag {state.tag}: {', '.join(words)}"
     if state.remaining_s:
-        line += f"; about {_span(state.remaining_s)} remain"
+        line += f"; about {span(state.remaining_s)} remain"
     if state.heartbeat is not None and (latency := state.heartbeat.latency_s):
         last = f"(last {latency['n']:.0f} exposures)"
         line += f". From last byte to verdict: median {latency['median']:.1f} s, 95 % within {latency['p95']:.1f} s {last}"
@@ -149,9 +153,3 @@ def _table(state: State) -> RenderableType:
         verdict = status_text(unit.status) if unit.status else "not yet"
         table.add_row(unit.unit, str(unit.revision), unit.flavor, verdict, (unit.decision or "").replace("_", " "), words)
     return table
-
-
-def _span(seconds: float) -> str:
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

@@ -23,9 +23,10 @@ def validate(
     calib: CalibOption = None,
     sets: SetOption = None,
     badamps: BadAmpsOption = None,
+    session_file: Annotated[str | None, typer.Option("--session", help="Session: a name or a file, in place of that of the site.")] = None,
     expand: Annotated[bool, typer.Option("--expand", help="Write out the chain with every default.")] = False,
 ) -> None:
-    """Check a site: instrument, chains with every branch of conditional parameters, builders, limits, sinks, calibrations.
+    """Check a site: instrument, chains with every branch of conditional parameters, builders, limits, sinks, calibrations, the session.
 
     Exit status 0 if all of it can be used, else 2 with file, path and line of what cannot.
     """
@@ -34,11 +35,12 @@ def validate(
     from quicklook.core.errors import BadConfig
     from quicklook.io.calib import INDEX, open_index
     from quicklook.io.calibwrite import check_writable
-    from quicklook.service.sinks import make_sink
+    from quicklook.service.publishing.sinks import make_sink
+    from quicklook.service.sessions.sessionplan import plan_session
 
     if site is None and instrument is None:
         instrument = "desi"
-    described = site_of(site, sets, badamps, instrument=instrument, raw=raw, calib=calib)
+    described = site_of(site, sets, badamps, instrument=instrument, raw=raw, calib=calib, session={"file": session_file} if session_file else None)
     described.check()
     chains = {"": described.chain(chain)} if chain else described.chains()
     limits, decisions = described.limits(), described.decisions()
@@ -55,6 +57,7 @@ def validate(
         raise BadConfig(f"{described.document.where(('adopt', 'kinds'))}: {error}") from error
     builders = {name: described.builder(name) for name in described.file.build}
     described.build_plans(builders)
+    session = plan_session(described).session if described.file.session.file else None
     if expand:
         each = {c.name: c.expand() for c in chains.values()} | {f"builder {b.name}": b.expand() for b in builders.values()}
         typer.echo(yaml.safe_dump_all(each.values(), sort_keys=False, allow_unicode=True), nl=False)
@@ -67,6 +70,9 @@ def validate(
     for builder in builders.values():
         steps = ", ".join(s.name for s in builder.group.steps[1:])
         typer.echo(f"builder {builder.name} from {' or '.join(builder.flavors)}: steps {steps}")
+    if session is not None:
+        named = ", ".join(f"{t.name} ({t.expected})" for t in session.tests)
+        typer.echo(f"session {session.session}: {len(session.tests)} tests (exposures): {named}")
     if decisions is not None:
         typer.echo(f"decisions {decisions.decisions}: {len(decisions.rules)} rules, goals {', '.join(decisions.goals) or 'none'}")
     typer.echo("good")

@@ -48,6 +48,9 @@ class LiveTable:
         self.title = title
         self._rows: list[tuple[str, str, str, Text]] = []
 
+    def begins(self, step: str, qa: str = "") -> None:
+        """Nothing is shown before it has ended."""
+
     def step(self, result: StepResult) -> None:
         """A step has ended."""
         note = Text(result.failure.message, style=STYLE[Status.UNKNOWN]) if result.failure else Text("")

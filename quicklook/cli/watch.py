@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-import signal
-import time
+from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,7 +11,15 @@ import typer
 from quicklook.cli.options import BadAmpsOption, CalibOption, InstrumentOption, OutOption, RawOption, SetOption, SiteOption, TagOption, site_of
 
 if TYPE_CHECKING:
+    from quicklook.service.running.runlog import LogFormat
     from quicklook.service.site import Site
+
+
+class LogForm(StrEnum):
+    """Forms of the log."""
+
+    CONSOLE = "console"
+    JSON = "json"
 
 
 def register(app: typer.Typer) -> None:
@@ -31,34 +38,37 @@ def watch(
     badamps: BadAmpsOption = None,
     endpoint: Annotated[str | None, typer.Option(help="Where events are published, tcp://127.0.0.1:PORT.")] = None,
     idle: Annotated[float | None, typer.Option(help="End when nothing has arrived or run for so many seconds.")] = None,
+    label: Annotated[str, typer.Option(help="Name of this run, beside its id, in OUT/runs.")] = "",
+    log_format: Annotated[LogForm, typer.Option("--log-format", help="Logs for people, or as a JSON object a line.")] = LogForm.CONSOLE,
+    session: Annotated[str | None, typer.Option("--session", help="Wait for the tests of this session: a name or a file.")] = None,
+    start_expid: Annotated[int | None, typer.Option("--start-expid", help="With --session: exposures before are of an aborted sequence.")] = None,
+    todo: Annotated[
+        list[str] | None, typer.Option("--todo", metavar="TEST:SUBTASK=no", help="With --session: switch a sub-task, as in BIAS01:prep=no.")
+    ] = None,
+    check_only: Annotated[bool, typer.Option("--check-only", help="With --session: of every test only init and check are done.")] = False,
+    fresh: Annotated[bool, typer.Option("--fresh", help="With --session: begin a new run, though the last one is not over.")] = False,
+    until_done: Annotated[bool, typer.Option("--until-done", help="With --session: end when all tests are over.")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log more.")] = False,
 ) -> None:
-    """Watch a folder, process every exposure that arrives, publish its verdict within seconds. Ends at Ctrl-C or SIGTERM."""
-    logging.basicConfig(level=logging.DEBUG if verbose else logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    from quicklook.service.daemon import Daemon
+    """Watch a folder, process every exposure that arrives, publish its verdict within seconds. Ends at Ctrl-C or SIGTERM.
 
-    def described() -> Site:
+    Each run has a folder, OUT/runs/ID-LABEL, with its log, a copy of its configuration and the versions of everything. SIGHUP: the configuration
+    is read again; a bad one is refused, and the old one goes on.
+    """
+    from quicklook.service.daemon import Daemon
+    from quicklook.service.journal.journal import take_lock
+    from quicklook.service.running.runfolder import begin_run
+    from quicklook.service.running.runlog import set_up
+    from quicklook.service.running.running import Running
+
+    def described(anew: bool = False) -> Site:
         made = site_of(site, sets, badamps, instrument=instrument, raw=raw, calib=calib, out=out, tag=tag)
+        made = made.with_session(session, start_expid, todo or (), check_only=check_only, until_done=until_done, fresh=anew, label=label)
         return made.with_sink_param("zmq", "endpoint", endpoint) if endpoint else made
 
-    daemon = Daemon(described())
-    daemon.reloading.reread = described
-    stopped = False
-
-    def stop(_number: int, _frame: object) -> None:
-        nonlocal stopped
-        stopped = True
-
-    signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGINT, stop)
-    last_busy = time.monotonic()
-
-    def until() -> bool:
-        nonlocal last_busy
-        if idle is None:
-            return stopped
-        if not daemon.idle:
-            last_busy = time.monotonic()
-        return stopped or time.monotonic() - last_busy > idle
-
-    daemon.run(until)
+    first = described(fresh)
+    take_lock(first.out).close()  # a second daemon is refused before it has a folder
+    run = begin_run(first.out, label)
+    form: LogFormat = "json" if log_format is LogForm.JSON else "console"
+    set_up(form, logging.DEBUG if verbose else logging.INFO, run.log_file(form))
+    Running(Daemon(first), described, run, idle_s=idle).go()

@@ -13,12 +13,12 @@ import zmq.asyncio
 
 from quicklook.client.asking import AsyncAsker
 from quicklook.client.messages import DEFAULT_ENDPOINT, Message, prepare
-from quicklook.client.ordering import Act, Ask, Following, Listen, Order, replay_of, subscriptions
+from quicklook.client.ordering import Act, Ask, Following, Listen, Order, Progress, replay_of, subscriptions
 from quicklook.core.wire import State, StateRequest
 from quicklook.io.curvekeys import ClientKeys
 
 
-class AsyncSubscriber:
+class AsyncSubscriber(Progress):
     """As `Subscriber`, for asyncio: ``async with``, ``async for``, ``await receive()``. A `receive` that is cancelled loses nothing."""
 
     def __init__(
@@ -43,21 +43,6 @@ class AsyncSubscriber:
             self._socket.setsockopt_string(zmq.SUBSCRIBE, topic)
         prepare(self._socket, endpoint, keys)
         self._asker = AsyncAsker(asked_at, keys)
-
-    @property
-    def gaps(self) -> int:
-        """Events that were missed for good: at most so many."""
-        return self._order.gaps
-
-    @property
-    def position(self) -> tuple[str | None, int]:
-        """Epoch and number up to which everything has been given out: what `epoch` and `since` go on from."""
-        return self._order.epoch, self._order.seq or 0
-
-    @property
-    def state(self) -> State | None:
-        """The state that a subscriber since "snapshot" has begun with."""
-        return self._order.state
 
     async def snapshot(self, timeout_s: float = 10.0) -> State | None:
         """For a subscriber since "snapshot": the state that it begins with, before any message; None when the time is over."""

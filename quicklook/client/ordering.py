@@ -126,6 +126,27 @@ class Rest:
 Act = Listen | Ask | Rest
 
 
+class Progress:
+    """What a subscriber knows of itself, whichever way it waits."""
+
+    _order: Order
+
+    @property
+    def gaps(self) -> int:
+        """Events that were missed for good: at most so many."""
+        return self._order.gaps
+
+    @property
+    def position(self) -> tuple[str | None, int]:
+        """Epoch and number up to which everything has been given out: what `epoch` and `since` go on from."""
+        return self._order.epoch, self._order.seq or 0
+
+    @property
+    def state(self) -> State | None:
+        """The state that a subscriber since "snapshot" has begun with."""
+        return self._order.state
+
+
 class Following:
     """What both subscribers do, as a generator of acts: those who have sockets do them, each in its way."""
 

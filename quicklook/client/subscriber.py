@@ -11,12 +11,12 @@ import zmq
 
 from quicklook.client.asking import Asker
 from quicklook.client.messages import DEFAULT_ENDPOINT, Message, prepare
-from quicklook.client.ordering import Act, Ask, Following, Listen, Order, replay_of, subscriptions
+from quicklook.client.ordering import Act, Ask, Following, Listen, Order, Progress, replay_of, subscriptions
 from quicklook.core.wire import State, StateRequest
 from quicklook.io.curvekeys import ClientKeys
 
 
-class Subscriber:
+class Subscriber(Progress):
     """Receives events in the order of their numbers, each once; raises BadConfig where `endpoint` is no address.
 
     What is missed (it came late, was too slow, lost its connection) is asked for at the `replay` socket: by default at the port after that of
@@ -48,21 +48,6 @@ class Subscriber:
             self._socket.setsockopt_string(zmq.SUBSCRIBE, topic)
         prepare(self._socket, endpoint, keys)
         self._asker = Asker(asked_at, keys)
-
-    @property
-    def gaps(self) -> int:
-        """Events that were missed for good: at most so many."""
-        return self._order.gaps
-
-    @property
-    def position(self) -> tuple[str | None, int]:
-        """Epoch and number up to which everything has been given out: what `epoch` and `since` go on from."""
-        return self._order.epoch, self._order.seq or 0
-
-    @property
-    def state(self) -> State | None:
-        """The state that a subscriber since "snapshot" has begun with."""
-        return self._order.state
 
     def snapshot(self, timeout_s: float = 10.0) -> State | None:
         """For a subscriber since "snapshot": the state that it begins with, before any message; None when the time is over."""

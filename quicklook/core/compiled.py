@@ -74,6 +74,11 @@ import numba  # noqa: E402
 from numba.core import caching  # noqa: E402
 from numba.core.dispatcher import Dispatcher  # noqa: E402
 
+# who has imported numba before this module has had it read an environment without them
+_config: Any = numba.config
+_config.CACHE_DIR = os.environ["NUMBA_CACHE_DIR"]
+_config.THREADING_LAYER_PRIORITY = os.environ["NUMBA_THREADING_LAYER_PRIORITY"].split()
+
 _CacheFile: Any = caching.IndexDataCacheFile
 
 

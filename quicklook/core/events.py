@@ -171,6 +171,17 @@ class RawFolder(Payload):
     there: bool
 
 
+class DiskRoom(Payload):
+    """Room on the disk of the output folder has become little (WARNING), less than is kept free (ALARM), or enough again. Units: 1e9 bytes."""
+
+    kind = "disk"
+    path: str
+    free_gb: float
+    total_gb: float
+    status: Status
+    what_next: str
+
+
 class CommandGiven(Payload):
     """Somebody gave the daemon a command: what, who (`via`: known by a token or a key), whether it was done, what came of it."""
 
@@ -181,6 +192,53 @@ class CommandGiven(Payload):
     via: str
     done: bool
     said: str
+
+
+class SessionTestNow(Record):
+    """A test of a session as it stands: `state` is waiting, receiving, complete, running (`subtask`), done, or closed (at its time-out).
+
+    `expected`, `seen` and `judged` count its exposures; `closes` is when it is closed at the latest (UTC, ns); `minutes` by sub-task.
+    """
+
+    name: str
+    state: str
+    subtask: str = ""
+    expected: int
+    seen: int = 0
+    judged: int = 0
+    exposures: str = ""
+    aborted: str = ""
+    status: Status | None = None
+    flags: list[str] = Field(default_factory=list)
+    minutes: dict[str, float] = Field(default_factory=dict)
+    closes: int | None = None
+
+
+class SessionNow(Payload):
+    """The state of wait mode: the run of a session, and each of its tests. `exposure_s` is the time that exposures which are still expected take."""
+
+    kind = "session"
+    run: str
+    label: str = ""
+    name: str
+    over: bool = False
+    tests: list[SessionTestNow]
+    exposure_s: float | None = None
+
+
+class TestDone(Payload):
+    """A test of a session is over: its verdict with the reasons, the flags it has raised, its exposures, and where its outcome is written."""
+
+    __test__: ClassVar[bool] = False
+    kind = "test"
+    run: str
+    name: str
+    status: Status
+    reasons: list[str]
+    complete: bool
+    exposures: list[str]
+    flags: list[str]
+    path: str
 
 
 class Heartbeat(Payload):

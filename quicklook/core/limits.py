@@ -18,6 +18,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstr
 from quicklook.core.document import Document
 from quicklook.core.errors import BadConfig
 from quicklook.core.metrics import Coord, MetricDef, label_of
+from quicklook.core.numericwhen import meets, parse_comparison
 from quicklook.core.results import LimitUsed
 from quicklook.core.status import Status
 from quicklook.core.validation import validate
@@ -29,7 +30,9 @@ def _strings(value: Any) -> Any:
     items = value if isinstance(value, list | tuple) else [value]
     if not items or any(v is None or not str(v).strip() for v in items):
         raise ValueError("a condition without a value never holds; leave it out, or write what it is on")
-    return tuple(label_of(v) for v in items)
+    for text in (texts := tuple(label_of(v) for v in items)):
+        parse_comparison(text)
+    return texts
 
 
 Sentence = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
@@ -53,6 +56,7 @@ class Validity(BaseModel):
 class Limit(BaseModel):
     """One limit, as written in a limits file. `normal` and `warning` are [low, high], null for an open end.
 
+    A condition of `when` is a text, a list of which one must hold, or a comparison of a number ("<300", ">=60 <300").
     A value within `normal` is NORMAL, within `warning` WARNING, else ALARM. Without `warning`, outside of `normal` is ALARM.
     """
 
@@ -105,7 +109,7 @@ class Limit(BaseModel):
         night = tags.get("night", "")
         if (self.valid.start or self.valid.end) and not self._valid_on(night):
             return False
-        return all(tags[k] in v for k, v in self.when.items() if k in tags)
+        return all(meets(tags[k], v) for k, v in self.when.items() if k in tags)
 
     def _valid_on(self, night: str) -> bool:
         try:
@@ -116,7 +120,7 @@ class Limit(BaseModel):
 
     def applies_at(self, tags: Mapping[str, str], coords: Mapping[str, Coord]) -> bool:
         """Whether the conditions on dimensions hold too; a condition that is neither tag nor dimension here does not hold."""
-        return all((label_of(coords[k]) in v) if k in coords else k in tags for k, v in self.when.items())
+        return all(meets(label_of(coords[k]), v) if k in coords else k in tags for k, v in self.when.items())
 
     def could_apply(self, tags: Mapping[str, str], dims: Collection[str]) -> bool:
         """Whether it holds for some element of a metric over `dims`: a condition on neither a known tag nor a dimension never does."""
@@ -188,8 +192,8 @@ class LimitSet:
 def load_limits(documents: Iterable[Document], metrics: Mapping[str, MetricDef], tag_names: Collection[str]) -> LimitSet:
     """Limits from files, checked against the declared metrics.
 
-    Raises BadConfig, with file and line, for an unknown metric, a wrong unit, a range or nights that are inside out, a condition without a value or
-    on something that is neither a tag nor a dimension of the metric.
+    Raises BadConfig, with file and line, for an unknown metric, a wrong unit, a range or nights that are inside out, a condition without a value,
+    with a comparison that is none, or on something that is neither a tag nor a dimension of the metric.
     """
     out: list[Limit] = []
     for doc in documents:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from quicklook.core.judge import number
 from quicklook.core.learn import Learned, LearnSettings, Lesson, refused_words
 from quicklook.core.limits import Limit, LimitSet, Range
+from quicklook.core.numericwhen import meets
 
 ACTION = "Compare with the same metric in the exposures before; if it stays, find out what has changed since the nights that the limit rests on."
 
@@ -36,7 +37,7 @@ def in_force(learned: Learned, known: LimitSet | None) -> Limit | None:
     """The most specific limit of the same metric that is in force there, as far as the labels of what was learned say."""
     tags = dict(learned.when)
     each = known.of(learned.metric) if known is not None else ()
-    return next((limit for limit in each if all(tags[k] in v for k, v in limit.when.items() if k in tags)), None)
+    return next((limit for limit in each if all(meets(tags[k], v) for k, v in limit.when.items() if k in tags)), None)
 
 
 def to_limit(learned: Learned, known: LimitSet | None = None) -> Limit:

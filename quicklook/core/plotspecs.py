@@ -194,7 +194,9 @@ def _check_axis(axis: AxisSpec, where: str, dims: Sequence[str], first: AxisSpec
     if own is None:
         known = [*dims, *(sorted(metrics) if whole else [])]
         what = "neither a metric nor " if whole else "not "
-        raise BadConfig(f"{where}: {axis.name!r} is {what}a dimension of {first.name}{suggest(axis.name, known, noun='names')}")
+        over = f" ({', '.join(dims)})" if whole and dims else ""
+        hint = suggest(axis.name, known, noun="metrics" if whole else "names")
+        raise BadConfig(f"{where}: {axis.name!r} is {what}a dimension of {first.name}{over}{hint}")
     if own != tuple(dims):
         raise BadConfig(f"{where}: {axis.name} is over {', '.join(own) or 'nothing'}, {first.name} over {', '.join(dims)}; they cannot be paired")
 

@@ -31,7 +31,10 @@ from quicklook.core.status import Status, total
 
 
 class Observer(Protocol):
-    """Is told of every step and QA as soon as it ends."""
+    """Is told of every step and QA when it begins, and as soon as it ends."""
+
+    def begins(self, step: str, qa: str = "") -> None:
+        """A step begins, or a QA of it."""
 
     def step(self, result: StepResult) -> None:
         """A step has ended."""
@@ -42,6 +45,9 @@ class Observer(Protocol):
 
 class Silent:
     """An observer that does nothing."""
+
+    def begins(self, step: str, qa: str = "") -> None:
+        """Nothing."""
 
     def step(self, result: StepResult) -> None:
         """Nothing."""
@@ -167,6 +173,7 @@ class ChainRunner:
 
     def _step(self, state: _State, step: Step, read: Read | None, watch: Observer) -> None:
         start, failure, left_out = self.clock(), None, None
+        watch.begins(step.name)
         try:
             if read is not None:
                 self._read(state, read)
@@ -231,6 +238,7 @@ class ChainRunner:
 
     def _qa(self, state: _State, step: Step, use: QaUse, before: _Before, watch: Observer) -> None:
         start = self.clock()
+        watch.begins(step.name, use.name)
         result = self._unknown(state, step, use, state.cause) if state.cause else self._measure(state, step, use, before)
         result = result.model_copy(update={"seconds": self.clock() - start})
         state.qas.append(result)

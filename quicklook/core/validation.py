@@ -58,7 +58,12 @@ _WORDS = {
     "union_tag_invalid": "{discriminator} must be one of {expected_tags}",
     "union_tag_not_found": "{discriminator} is required: it says which kind this is",
 }
+_SHORT = ("too_short", "string_too_short")
 _NO_VALUE = {"missing", "union_tag_not_found", "quantity"}  # nothing was given, or the message shows it already
+
+
+_MANY, _NEAR = 30, 5
+_LISTED = {"metrics": "quicklook list metrics"}
 
 
 def validate(model: type[M], doc: Document, path: Path = (), data: Any = None) -> M:
@@ -90,10 +95,20 @@ def raise_problems(problems: Iterable[str]) -> None:
 
 
 def suggest(word: str, valid: Sequence[str], *, noun: str) -> str:
-    """`; did you mean 'width'? valid keys: a, b`: the end of a message about a word that is not one of `valid`."""
+    """`; did you mean 'width'? valid keys: a, b`: the end of a message about a word that is not one of `valid`.
+
+    Of many valid words the nearest are named, and where all are listed.
+    """
     close = difflib.get_close_matches(word, valid, n=1, cutoff=0.6)
     meant = f"; did you mean '{close[0]}'?" if close else ";"
-    return f"{meant} valid {noun}: {', '.join(valid)}" if valid else f"{meant} there are no valid {noun} here"
+    if not valid:
+        return f"{meant} there are no valid {noun} here"
+    if len(valid) <= _MANY:
+        return f"{meant} valid {noun}: {', '.join(valid)}"
+    near = [n for n in difflib.get_close_matches(word, valid, n=_NEAR + 1, cutoff=0.4) if n not in close][:_NEAR]
+    listed = f"`{_LISTED[noun]}` shows them" if noun in _LISTED else f"as {', '.join(valid[:_NEAR])}"
+    others = f"near it: {', '.join(near)}; " if near else ""
+    return f"{meant} {others}there are {len(valid)} valid {noun}, {listed}"
 
 
 def shorten(value: Any, width: int = 40) -> str:
@@ -105,8 +120,15 @@ def shorten(value: Any, width: int = 40) -> str:
 def _problems(model: type[BaseModel], data: Any, errors: list[ErrorDetails], where: Callable[[Path], str]) -> list[str]:
     grouped: dict[Path, list[ErrorDetails]] = {}
     for error in errors:
-        grouped.setdefault(_real_path(data, error), []).append(error)
+        if not _follows(error):
+            grouped.setdefault(_real_path(data, error), []).append(error)
     return [f"{where(path)}: {_message(model, data, path, group)}" for path, group in grouped.items()]
+
+
+def _follows(error: ErrorDetails) -> bool:
+    """Whether a list is called too short for the items in it that are wrong: those are told by themselves."""
+    context, given = error.get("ctx") or {}, error["input"]
+    return error["type"] == "too_short" and isinstance(given, Sequence) and len(given) >= int(context.get("min_length", 0))
 
 
 def _real_path(data: Any, error: ErrorDetails) -> Path:
@@ -140,6 +162,8 @@ def _text(model: type[BaseModel], data: Any, path: Path, error: ErrorDetails) ->
         return _unknown(model, data, path)
     if error["type"] in ("value_error", "assertion_error"):
         text = " ".join(str(context.get("error", error["msg"])).split())
+    elif error["type"] in _SHORT and context.get("min_length") == 1:
+        text = "must not be empty" if error["type"] == "too_short" else "must have at least one character"
     elif template := _WORDS.get(error["type"]):
         text = template.format(**context)
     else:

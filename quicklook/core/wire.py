@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, TypeAdapter
 
 from quicklook.core.errors import BadConfig
-from quicklook.core.events import Event, Heartbeat
+from quicklook.core.events import Event, Heartbeat, SessionNow
 from quicklook.core.results import Record
 from quicklook.core.status import Status
 
@@ -129,6 +129,7 @@ class State(Record):
     units: list[UnitNow] = Field(default_factory=list)
     heartbeat: Heartbeat | None = None
     heartbeat_time: int | None = None
+    session: SessionNow | None = None
 
 
 class CommandRequest(Record):

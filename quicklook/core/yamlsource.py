@@ -36,6 +36,8 @@ _INT = re.compile(r"(?:[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+)\Z")
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?\Z")
 _INFINITE = re.compile(r"([-+]?)\.(?:inf|Inf|INF)\Z")
 _NAN = re.compile(r"\.(?:nan|NaN|NAN)\Z")
+_UNQUOTED = re.compile(r"(?:[:,\[-]\s+|\[)([>@%`][^\"',}\]#]*)")
+"""A value that begins with a sign that means something else in YAML: > begins a folded text."""
 _TAG = "tag:yaml.org,2002:"
 _TYPES = {_TAG + "str": str, _TAG + "int": int, _TAG + "float": float, _TAG + "bool": bool, _TAG + "null": type(None)}
 
@@ -94,6 +96,8 @@ def _syntax_error(error: yaml.MarkedYAMLError, text: str, source: str) -> BadCon
         words += "; indent with spaces, not with tabs"
     elif "mapping values are not allowed" in words:
         words += "; is the indentation right, and is text with a colon in quotes?"
+    elif found := _UNQUOTED.search(at_fault):
+        words += f"; put text that begins with {found[1][0]} in quotes: \"{found[1].strip()}\""
     return BadConfig(f"{source}{line}: not valid YAML: {words}")
 
 

@@ -9,7 +9,8 @@ from quicklook.core.errors import BadData, MissingCalibration, QuicklookError
 from quicklook.core.product import Calibration
 from quicklook.io.calibbefore import compare_image
 from quicklook.io.calibentry import CalibEntry
-from quicklook.io.calibfile import checksum, damaged, loadable_kinds, misfit, read_kind
+from quicklook.io.calibfibers import compare_fibres
+from quicklook.io.calibfile import checksum, damaged, follows, loadable_kinds, misfit, read_kind
 from quicklook.io.calibheader import contradiction
 from quicklook.io.calibreview import review
 from quicklook.io.calibsize import CameraFacts, check_size
@@ -44,12 +45,12 @@ def add_calibration(
     path, tags = store.locate(entry), tags or {}
     try:
         sha256 = checksum(path)
-        calibration = examine(path, entry.of_kind, tags, sha256=sha256).calibration
+        examined = examine(path, entry.of_kind, tags, sha256=sha256)
     except OSError as error:
         raise _refused(entry, f"it cannot be read: {error.strerror or error}", shown=str(path)) from error
     except QuicklookError as error:
         raise _refused(entry, str(error)) from error
-    other = contradiction(path, entry)
+    calibration, other = examined.calibration, contradiction(path, entry)
     if other and not (unchecked or entry.quality == "bad"):
         raise _refused(entry, other, what_next=OF_ANOTHER)
     size = check_size(store, entry, calibration, tags, facts)
@@ -63,8 +64,9 @@ def add_calibration(
     image = compare_image(store, entry, calibration)
     if image.wrong:
         raise _refused(entry, image.wrong)
+    fibres = compare_fibres(store, entry, calibration)
     added = entry.model_copy(update={"sha256": sha256, "shapes": dict(size.shapes), "size_unchecked": not size.known})
-    added = _doubted(added, "; ".join(filter(None, (spectra.doubt, image.doubt, other))))
+    added = _doubted(added, "; ".join(filter(None, (*examined.found.doubts, spectra.doubt, image.doubt, fibres.doubt, other))))
     store.add(added)
     return added
 
@@ -94,7 +96,7 @@ def examine(path: Path, kind: str, tags: Mapping[str, str], *, sha256: str = "")
     """Load a calibration and look at it. Raises BadData (unreadable, not what it should be, or not fit for the tags), MissingCalibration."""
     try:
         calibration = read_kind(path, kind, sha256=sha256)
-        damage = damaged(path)
+        damage = damaged(path) or follows(path)
     except OSError as error:
         raise BadData(f"it cannot be read: {error.strerror or error}") from error
     found = review(calibration)

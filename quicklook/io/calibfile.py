@@ -29,10 +29,11 @@ from quicklook.core.yamlsource import validate
 from quicklook.io.calibreview import glance, review
 from quicklook.io.calibtables import read_pixeltraces, read_ptc, read_refarc, read_refflat
 from quicklook.io.configfiles import read_config
-from quicklook.io.fitsfile import FitsFile, open_fits
+from quicklook.io.fitsfile import FitsFile, inspect, open_fits
 from quicklook.io.fitssum import WRITE_AGAIN, wrong_sums
 from quicklook.io.flatfile import read_fiberflat, read_fluxcalib
 from quicklook.io.hdu import HduInfo
+from quicklook.io.prepared import Ready, is_mapped, ready_folder
 from quicklook.io.spectrafile import read_sky
 from quicklook.io.starfile import read_extinction, read_stdstars
 from quicklook.io.tracefile import read_traces
@@ -53,6 +54,8 @@ MAX_LOST = 0.5
 MAX_HIGH_BITS = 1e-4
 """Fraction of the pixels of a mask that may have bits above 15: masks in use have fewer than sixteen kinds of bad pixels."""
 _FEW_PIXELS = 8
+MOST_KEPT = 600
+"""Thirty cameras have some three hundred calibrations."""
 DARK_MATTERS = 0.3e-3
 """Error of a pixel of a dark, electron/s, below which it adds less than 1 % to the variance of a read noise of 3 electron in 1000 s."""
 _REVIEWED = ("psf", "pixeltraces", "fiberflat", "sky")
@@ -86,7 +89,15 @@ def read_kind(path: Path, kind: str, *, sha256: str = "") -> Calibration:
     if not stat.S_ISREG(status.st_mode):
         raise BadData("it is no regular file")
     key = (kind, str(path.resolve()), status.st_mtime_ns, status.st_size, sha256)
-    return _CACHE.get(key, lambda: _checked(path, loader, sha256))
+    return _CACHE.get(key, lambda: _ready(key, lambda: _checked(path, loader, sha256)))
+
+
+def _ready(key: tuple[object, ...], load: Callable[[], Calibration]) -> Calibration:
+    """From what is kept ready for all processes, where that is wanted; what is not there is loaded, and kept."""
+    if _READY is None:
+        return load()
+    found = _READY.find(key)
+    return found if found is not None else _READY.keep(key, load())
 
 
 def misfit(calibration: Calibration, tags: Mapping[str, str]) -> str:
@@ -113,6 +124,15 @@ def damaged(path: Path) -> str:
     except BadData:  # lists of lines and fibres are text
         return ""
     return f"{wrong}. {WRITE_AGAIN}" if wrong else ""
+
+
+def follows(path: Path) -> str:
+    """What stands behind the last HDU of a FITS file and belongs to none, and what to do; empty where nothing does, and for other files."""
+    try:
+        odd = [p for p in inspect(path).problems if "belong to no HDU" in p]
+    except BadData:  # lists of lines and fibres are text
+        return ""
+    return f"{odd[0]}: two files were run together, or it was not written to its end. {WRITE_AGAIN}" if odd else ""
 
 
 def checksum(path: Path) -> str:
@@ -163,7 +183,7 @@ class CalibrationCache:
         made = load()
         with self._lock:
             self._kept[key] = (made, _nbytes(made))
-            while len(self._kept) > 1 and sum(n for _, n in self._kept.values()) > self.max_bytes:
+            while len(self._kept) > 1 and (sum(n for _, n in self._kept.values()) > self.max_bytes or len(self._kept) > MOST_KEPT):
                 self._kept.popitem(last=False)
         return made
 
@@ -174,12 +194,22 @@ class CalibrationCache:
 
 
 def _nbytes(calibration: Calibration) -> int:
+    """Memory of this process alone: what is mapped is not."""
     values = (getattr(calibration, name) for cls in type(calibration).__mro__ for name in getattr(cls, "__slots__", ()))
-    return sum(v.nbytes for v in values if isinstance(v, np.ndarray))
+    return sum(v.nbytes for v in values if isinstance(v, np.ndarray) and not is_mapped(v))
 
 
 _CACHE = CalibrationCache(max_bytes=640 << 20)
 """Two full cameras with bias, dark, pixel flat and mask take 490 MB."""
+
+
+_READY: Ready | None = None
+
+
+def keep_ready(max_bytes: int) -> None:
+    """Keep what is loaded ready for all processes from now on, in the cache folder, up to so many bytes; 0: no longer."""
+    global _READY  # noqa: PLW0603
+    _READY = Ready(folder=ready_folder(), max_bytes=max_bytes) if max_bytes else None
 
 
 def set_cache_bytes(max_bytes: int) -> None:

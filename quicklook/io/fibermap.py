@@ -25,11 +25,15 @@ def slit_fibermap(apertures: Apertures) -> FiberMap:
     return FiberMap(fiber=np.arange(apertures.count, dtype=np.int32), objtype=objtype, source="apertures of the slit")
 
 
-def read_fibermap(path: Path, hdu: str, select: Mapping[str, int]) -> tuple[FiberMap, Header]:
-    """Fibre map in the HDU `hdu` of a file, rows in the order of FIBER, and the header of the HDU.
+_NUMBERS = re.compile(r"(FIBER|FIBERTOT)?FLUX_[A-Z0-9]+|(FIBERASSIGN|FIBER)_[XY]|DESI_TARGET")
+"""Columns that QAs read as one number a fibre. (FIBERSTATUS as text is understood where it is read: what is no number is a bad fibre.)"""
 
-    `select` gives, by column, the number that the rows of this camera have. Raises BadData (no such table, no FIBER column, no rows), and
-    as `quicklook.io.fitsfile.inspect` where the file is broken or not complete.
+
+def read_fibermap(path: Path, hdu: str, select: Mapping[str, int]) -> tuple[FiberMap, Header, tuple[str, ...]]:
+    """Fibre map in the HDU `hdu` of a file, rows in the order of FIBER, the header of the HDU, and a sentence for each column that is left out.
+
+    `select` gives, by column, the number that the rows of this camera have. Raises BadData (no such table, no column FIBER of one number a row, no
+    rows, OBJTYPE or FIBERSTATUS of several values a row), and as `quicklook.io.fitsfile.inspect` where the file is broken or not complete.
     """
     structure = inspect(path)
     info = structure.find(hdu) or next((h for h in structure.hdus if h.kind == "table"), None)
@@ -38,6 +42,7 @@ def read_fibermap(path: Path, hdu: str, select: Mapping[str, int]) -> tuple[Fibe
     table = read_table(path, info.index)
     if "FIBER" not in table:
         raise BadData(f"{path.name}, {info.label}: has no column FIBER")
+    _check_columns(table, f"{path.name}, {info.label}")
     keep = np.ones(len(table["FIBER"]), dtype=bool)
     for column, wanted in select.items():
         if column in table:
@@ -47,7 +52,28 @@ def read_fibermap(path: Path, hdu: str, select: Mapping[str, int]) -> tuple[Fibe
         chosen = ", ".join(f"{k} = {v}" for k, v in select.items())
         raise BadData(f"{path.name}, {info.label}: has no rows" + (f" with {chosen}" if chosen else ""))
     rows = rows[np.argsort(table["FIBER"][rows], kind="stable")]
-    return make_fibermap({name: column[rows] for name, column in table.items()}, path.name, info.header), info.header
+    left_out = tuple(f"column {name} of {path.name} {why}; it is not used" for name, why in useless_columns(table).items())
+    return make_fibermap({name: column[rows] for name, column in table.items()}, path.name, info.header), info.header, left_out
+
+
+def _check_columns(table: Mapping[str, Raw], where: str) -> None:
+    """Raises BadData where a column is not what fibres can be told by."""
+    if why := _no_number(table["FIBER"]):
+        raise BadData(f"{where}: column FIBER {why}; it must be the number of the fibre")
+    for name in ("OBJTYPE", "FIBERSTATUS"):
+        if name in table and table[name].ndim > 1:
+            raise BadData(f"{where}: column {name} has {table[name][0].size} values a fibre, not one")
+
+
+def useless_columns(table: Mapping[str, Raw]) -> dict[str, str]:
+    """What is wrong with columns that must be one number a fibre and are not, by name."""
+    return {name: why for name, column in table.items() if _NUMBERS.fullmatch(name) and (why := _no_number(column))}
+
+
+def _no_number(column: Raw) -> str:
+    if column.ndim > 1:
+        return f"has {column[0].size} values a fibre, not one"
+    return "" if column.dtype.kind in "iuf" else "is text" if column.dtype.kind in "SU" else "is no number"
 
 
 _STRUCTURE = re.compile(
@@ -60,9 +86,11 @@ _STRUCTURE = re.compile(
 def make_fibermap(table: Mapping[str, Raw], source: str, header: Header | None = None) -> FiberMap:
     """Fibre map of the columns of a table, of which FIBER must be there; without OBJTYPE all fibres are on targets.
 
+    Columns of `useless_columns` are left out: who needs one says that it is absent, who can do without goes on.
     From the `header` of the table the units of its columns are taken, and the cards that do not say how it is stored.
     """
-    columns = dict(table)
+    useless = useless_columns(table)
+    columns = {name: column for name, column in table.items() if name not in useless}
     fiber = columns.pop("FIBER").astype(np.int32)
     objtype = columns.pop("OBJTYPE", None)
     names = tuple(str(t).strip().upper() for t in objtype) if objtype is not None else ("TGT",) * len(fiber)

@@ -302,7 +302,7 @@ class Instrument(Part):
     cameras: Cameras = Field(default_factory=Cameras, description="its cameras")
     expected_hdus: tuple[str, ...] = Field((), description="HDUs that every file has, beside those of the cameras")
     header: HeaderMap = Field(default_factory=HeaderMap, description="what the header says")
-    layouts: tuple[AmplifierLayout, ...] = Field(min_length=1, description="ways in which a detector is read out")
+    layouts: tuple[AmplifierLayout, ...] = Field((), min_length=1, description="ways in which a detector is read out; `reader: fits` needs one")
     orientation: OrientationSpec = Field(default_factory=OrientationSpec, description="how wavelength comes to run along y")
     bad_amplifiers: Annotated[tuple[str, ...], BeforeValidator(split_words)] = Field(
         (), description="amplifiers known to be bad: masked, and never judged; camera and amplifier in one word, as in b7D, or CCD1:E"
@@ -342,6 +342,8 @@ class Instrument(Part):
 
     @model_validator(mode="after")
     def _amplifiers_there_are(self) -> Instrument:
+        if self.reader == "fits" and not self.layouts:
+            raise ValueError("layouts: at least one is needed, with its amplifiers")
         if wrong := complaints(self, self.bad_amplifiers):
             raise ValueError(f"bad_amplifiers: {'; '.join(wrong)}")
         if wrong := contradictions(self.hardware):

@@ -236,7 +236,7 @@ class FitsReader(Reader):
             return None
         select = {column: int(tags[tag]) for column, tag in spec.select.items() if tags.get(tag, "").isdigit()}
         try:
-            fibermap, header = read_fibermap(path, hdu or "FIBERMAP", select)
+            fibermap, header, left_out = read_fibermap(path, hdu or "FIBERMAP", select)
         except QuicklookError as error:
             examined.problems.add("companions", f"the fibre map cannot be used: {error}")
             return None
@@ -244,6 +244,8 @@ class FitsReader(Reader):
         if stated is not None and stated != examined.unit.expid:
             examined.problems.add("companions", f"the fibre map {path.name} is of exposure {stated}, not of {examined.unit.expid}; it is not used")
             return None
+        for sentence in left_out:
+            examined.problems.add("companions", sentence)
         return fibermap
 
 

@@ -27,10 +27,11 @@ SAMPLE = 1 << 19
 
 @dataclass(slots=True)
 class Review:
-    """Statistics of a calibration by name, and in sentences what is wrong with it."""
+    """Statistics of a calibration by name, and in sentences what is wrong with it, and what may be."""
 
     facts: dict[str, float | int | str] = field(default_factory=dict)
     wrong: list[str] = field(default_factory=list)
+    doubts: list[str] = field(default_factory=list)
 
     def demand(self, holds: bool | np.bool_, otherwise: str) -> None:
         """Note what is wrong where it does not hold."""

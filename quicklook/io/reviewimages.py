@@ -27,6 +27,8 @@ MAX_EVEN_ROWS = 0.1
 """Fraction of the rows of a bias or dark that may hold one value all along: strips that are not read have that, and so has a file that was cut."""
 MAX_MASKED = 0.5
 """A mask of more than half of the detector has its bits the wrong way round, or is no mask."""
+EMPTY_PART, LEAST_DEFECTS = 0.3, 100
+"""A mask that has so many defects, and none in so large a part of its rows in one piece, was cut and filled up, or made of a part of the detector."""
 MAX_BIAS_ADU = 33_000.0
 """Half of what a 16 bit converter gives: above, less than half of it were left for light."""
 DARK_RANGE = (-1.0, 100.0)
@@ -133,3 +135,19 @@ def look_mask(mask: BadPixelMask, out: Review) -> None:
     share = float(np.count_nonzero(mask.pixels)) / mask.pixels.size
     out.facts |= {"shape": f"{mask.pixels.shape[1]} x {mask.pixels.shape[0]}", "masked_fraction": share}
     out.demand(share <= MAX_MASKED, f"it masks {100 * share:.3g} % of the pixels; 0 is good")
+    _empty_part(mask.pixels, out)
+
+
+def _empty_part(pixels: Raw, out: Review) -> None:
+    """Whether there are no defects in many rows on end, where those of the others are many. A bad column counts once: it may end anywhere."""
+    bad = pixels != 0
+    begins = bad.copy()
+    begins[1:] &= ~bad[:-1]
+    rows = np.flatnonzero(begins.any(axis=1))
+    count, ny = int(np.count_nonzero(begins)), len(pixels)
+    edges = np.concatenate([[-1], np.flatnonzero(bad.any(axis=1)), [ny]])
+    gap = int(np.argmax(np.diff(edges)))
+    first, last = int(edges[gap]) + 1, int(edges[gap + 1]) - 1
+    if rows.size >= LEAST_DEFECTS and last - first + 1 > EMPTY_PART * ny:
+        where = f"it has {count} defects, and none in rows {first} to {last}"
+        out.doubts.append(f"{where}: it was cut and filled with zeros, or made of a part of the detector")

@@ -8,7 +8,6 @@ the journal now (a full disk) is kept and written when it can be.
 from __future__ import annotations
 
 import logging
-import os
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -22,30 +21,32 @@ from quicklook.core.events import JobFailed, Payload, RawFolder, Receipt, Starte
 from quicklook.core.results import Failure
 from quicklook.core.status import Status
 from quicklook.io.reader import camera_tags, open_reader
-from quicklook.service import jobs
-from quicklook.service.again import Again
-from quicklook.service.arrivals import Arrivals
-from quicklook.service.attendants import attendants
-from quicklook.service.attending import Attendant, Surroundings
-from quicklook.service.buildqueue import BuildQueue
-from quicklook.service.builds import BuildJob
-from quicklook.service.commands import Commander, Hooks
-from quicklook.service.concluding import Conclusion, conclude, overrides_in_journal, save_unit_plots, summaries_in_journal
-from quicklook.service.executors import Executor, InlineExecutor, ProcessExecutor
-from quicklook.service.jobs import Job, UnitRow
-from quicklook.service.journal import EVENTS, Journal, journal_path, take_lock
-from quicklook.service.processing import Recipe
-from quicklook.service.receipts import receipt_of
-from quicklook.service.reloading import Reloading
-from quicklook.service.sinkset import SinkSet
+from quicklook.service.arrival.arrivals import Arrivals
+from quicklook.service.arrival.watcher import Arrived, Rejected, Watcher
+from quicklook.service.calibrating.again import Again
+from quicklook.service.calibrating.buildqueue import BuildQueue
+from quicklook.service.calibrating.builds import BuildJob
+from quicklook.service.journal import jobs
+from quicklook.service.journal.jobs import Job, UnitRow
+from quicklook.service.journal.journal import EVENTS, Journal, journal_path, take_lock
+from quicklook.service.publishing.commands import Commander, Hooks
+from quicklook.service.publishing.sinkset import SinkSet
+from quicklook.service.publishing.vitals import Vitals
+from quicklook.service.running.attendants import attendants
+from quicklook.service.running.attending import Attendant, Surroundings
+from quicklook.service.running.reloading import Reloading
 from quicklook.service.site import Site
-from quicklook.service.vitals import Vitals
-from quicklook.service.watcher import Arrived, Rejected, Watcher
-from quicklook.service.worker import Broken, Judged, Message, Ready, Written
+from quicklook.service.verdicts.concluding import Conclusion, after_verdict, conclude, overrides_in_journal, save_unit_plots, summaries_in_journal
+from quicklook.service.verdicts.receipts import receipt_of
+from quicklook.service.workers.executors import Executor, executor_of
+from quicklook.service.workers.processing import Recipe
+from quicklook.service.workers.worker import Broken, Judged, Message, Ready, Written
 
 log = logging.getLogger("quicklook.daemon")
 
 HEARTBEAT_S = 5.0
+STOP_S, END_S = 4.0, 20.0
+"""So long sinks may still take what there is: where somebody wants the daemon to stop, and where it ends by itself."""
 RETRY_PAUSES_S = (1.0, 5.0, 20.0)
 FULL_DISK_PAUSE_S = 30.0
 """A job whose files found no room is tried again after so long, for ever."""
@@ -66,6 +67,7 @@ class Daemon:
         self._plans = site.build_plans(self.recipe.builders)
         self.reader = open_reader(site.instrument)
         self._tag = self.recipe.tag
+        self._claim = jobs.own_claim(site.file.work.priorities)
         self._bell, self._ring = Pipe(duplex=False)
         self._life = ExitStack()
         self._inbox: deque[Message | Arrived | Rejected] = deque()
@@ -103,7 +105,7 @@ class Daemon:
         self._life.callback(self._sinks.stop)
         self._sinks.start(self.journal, out)
         self._life.callback(lambda: self._sinks.drain(self._drain_s))
-        self._vitals = Vitals(self.journal, self._tag, out)
+        self._vitals = Vitals(self.journal, self._tag, out, self._claim)
         self._life.callback(Commander.start(self.site, Hooks(wake=self._wake, stop=self.ask_to_stop, reload=self.reload)).close)
         with self.journal.transaction() as connection:
             again = jobs.release_running(connection, self._tag) + self._builds.release(connection)
@@ -137,16 +139,7 @@ class Daemon:
         log.info("watching %s (%s), writing to %s", self.site.raw, self.watcher.mode, self.site.out)
 
     def _executor(self) -> Executor:
-        work = self.site.file.work
-        if work.executor == "inline":
-            return InlineExecutor(self.recipe)
-        cores = len(os.sched_getaffinity(0))
-        workers = work.workers or max(1, cores // work.threads)
-        if workers * work.threads > cores:
-            fitting = max(1, cores // work.threads)
-            log.warning("%d workers x %d threads are more than the %d cores; using %d workers", workers, work.threads, cores, fitting)
-            workers = fitting
-        return ProcessExecutor(self.recipe, workers=workers, threads=work.threads, deadline_s=work.deadline_s)
+        return executor_of(self.recipe, self.site.file.work, raw=self.site.raw)
 
     def _wake(self) -> None:
         if not self._bell.poll():
@@ -159,9 +152,9 @@ class Daemon:
             while not (self.stopping or until()):
                 self.step()
         finally:
-            self.stop()
+            self.stop(STOP_S if self.stopping else END_S)
 
-    def stop(self, timeout_s: float = 8.0) -> None:
+    def stop(self, timeout_s: float = STOP_S) -> None:
         """Stop in good order: the watcher, the workers, then the sinks once they have taken what there is."""
         self._drain_s = timeout_s
         self._life.close()
@@ -254,7 +247,7 @@ class Daemon:
     def _hand_out(self) -> None:
         while self.executor.free() > 0 and self.reloading.site is None:
             with self.journal.transaction() as connection:
-                job = jobs.take_next(connection, self._tag, time.time_ns())
+                job = jobs.take_next(connection, self._tag, time.time_ns(), self._claim)
                 begun = job is not None and self._begin(connection, job)
             if job is None:
                 self._builds.hand_out(self.executor)
@@ -300,6 +293,7 @@ class Daemon:
         elif not job.announced:
             self.journal.append(message.events, connection)
             jobs.set_verdict(connection, job.id, message.status, message.reasons)
+            after_verdict(connection, job, self.site.out, self.site.file.watch.unit_s)
             self._builds.note(connection, job)
             log.info("%s %s: %s", job.unit, job.part, message.status)
 
@@ -322,14 +316,15 @@ class Daemon:
         self._say(JobFailed(attempts=job.attempts, failure=failure), job, connection)
         if not job.announced:
             jobs.set_verdict(connection, job.id, Status.UNKNOWN, [f"UNKNOWN: processing failed: {failure.message}"])
+            after_verdict(connection, job, self.site.out, self.site.file.watch.unit_s)
 
     # ---- verdicts of units
 
     def _close_due(self) -> None:
-        """Conclude what is complete or past its deadline. What the parts have given is read and measured first: nobody waits for that."""
+        """Conclude what is complete, or past its deadline with no work left. What its parts have given is read and measured before it is closed."""
         now = time.time_ns()
         with self.journal.reading() as connection:
-            due = [row for row in jobs.open_units(connection, self._tag) if self._is_due(connection, row, now)]
+            due = [row for row in jobs.perhaps_due(connection, self._tag) if self._is_due(connection, row, now)]
         for row in sorted(due, key=lambda r: (r.unit, r.revision), reverse=True):
             with self.journal.reading() as connection:
                 states = jobs.part_states(connection, row)
@@ -353,7 +348,8 @@ class Daemon:
     def _close(self, done: Conclusion) -> None:
         row = done.row
         with self.journal.transaction() as connection:
-            jobs.close_unit(connection, row, time.time_ns())
+            if not jobs.close_unit(connection, row, time.time_ns()):
+                return  # somebody has had it opened again meanwhile: the new revision gets the verdict
             self._tell(row, (*done.facts, self._receipt(connection, row)), connection)
             for attendant in self._attendants:
                 attendant.closed(connection, done)

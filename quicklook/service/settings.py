@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from quicklook.io.badamps import split_words
-from quicklook.service.adopting import AdoptSettings, BuildSettings
+from quicklook.service.calibrating.adopting import AdoptSettings, BuildSettings
 
 
 class WatchSettings(BaseModel):
@@ -22,7 +22,7 @@ class WatchSettings(BaseModel):
     poll_s: float = Field(1.0, gt=0, description="period of polling")
     companion_s: float = Field(5.0, ge=0, description="companions are waited for so long; then the work goes on without them, marked as degraded")
     gather_s: float = Field(5.0, ge=0, description="where cameras come in files of their own and none is expected by name: wait so long for more")
-    unit_s: float = Field(600.0, gt=0, description="an exposure gets its verdict after so long, even if cameras have none")
+    unit_s: float = Field(600.0, gt=0, description="cameras that have not come are waited for so long; work that waits its turn, for ever")
 
 
 class WorkSettings(BaseModel):
@@ -30,11 +30,40 @@ class WorkSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    executor: Literal["processes", "inline"] = Field("processes", description="worker processes, or in the daemon itself")
+    executor: Literal["processes", "inline", "dask"] = Field(
+        "processes", description="worker processes here, or in the daemon itself, or on the workers of a Dask scheduler"
+    )
+    address: str = Field("", description="dask: the scheduler, as in tcp://host:8786; its workers see the same folders")
     workers: int = Field(0, ge=0, description="number of worker processes; 0: one a core")
     threads: int = Field(1, ge=1, description="threads of each worker; workers x threads never exceeds the cores")
     deadline_s: float = Field(120.0, gt=0, description="a worker that takes longer for a camera is killed and replaced")
+    step_deadline_s: float = Field(60.0, gt=0, description="so is one that takes longer for a single step or QA of it")
+    memory_limit_mb: float = Field(
+        2500.0, ge=0, description="a worker with more memory after a camera is renewed, with twice as much during one killed; 0: not watched"
+    )
+    calibrations_gb: float = Field(
+        10.0, ge=0, description="room in the cache folder for calibrations kept ready for all worker processes, 240 MB a DESI camera; 0: none"
+    )
+    recycle_jobs: int = Field(0, ge=0, description="a worker is renewed after so many cameras; 0: never")
     attempts: int = Field(3, ge=1, description="so often is tried what fails for a reason that may pass")
+    priorities: dict[str, int] = Field(
+        {}, description="flavors that go before others, as in {science: 10, _default: 0}: higher numbers first, newest first among equals"
+    )
+
+
+class SessionSettings(BaseModel):
+    """Wait mode: the tests that are expected. Without a session every exposure is processed by its flavor, and that is all."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    file: str = Field("", description="session: a name or a file, relative to the site file; empty: none")
+    start_expid: int | None = Field(None, ge=0, description="exposures with lower numbers are of an aborted sequence, and of no test")
+    todo: tuple[str, ...] = Field((), description="sub-tasks switched by hand, as in BIAS01:prep=no")
+    check_only: bool = Field(False, description="of every test only init and check are done")
+    label: str = Field("", pattern=r"^[A-Za-z0-9_.-]*$", description="a word in the name of the log of the run")
+    until_done: bool = Field(False, description="the daemon ends when all tests are over")
+    fresh: bool = Field(False, description="begin a new run, though the last one of the session is not over; else that one goes on")
+    write_found: bool = Field(True, description="exposure numbers that were found are written back into the session file")
 
 
 class CommandSettings(BaseModel):
@@ -45,6 +74,25 @@ class CommandSettings(BaseModel):
     endpoint: str = Field("auto", description="where commands are taken; auto: a socket in the output folder; empty: nowhere")
     keys: str = Field("", description="folder of keys, made by `quicklook keys new`: its commanders alone may give commands; needed off the loopback")
     token: str = Field("", description="without keys: file of the token, made where it is not there; default: command.token in the output folder")
+
+
+class DiskSettings(BaseModel):
+    """Room on the disk of the output folder, 1e9 bytes. On a small disk a tenth of it warns, and a fiftieth is kept free, where that is less."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    warn_gb: float = Field(10.0, ge=0, description="it is said, once, when less than so much is free")
+    keep_gb: float = Field(1.0, ge=0, description="so much is kept free: products wait until there is more; verdicts are given all the same")
+    look_s: float = Field(5.0, gt=0, description="it is looked so often, s")
+
+
+class RetentionSettings(BaseModel):
+    """How long events stay in the journal, days; 0: for ever."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    details_days: float = Field(30.0, ge=0, description="what steps, QAs, plots and files said; the files themselves stay")
+    facts_days: float = Field(0.0, ge=0, description="verdicts, decisions, receipts, commands, failures")
 
 
 def _default_sinks() -> dict[str, dict[str, Any]]:
@@ -77,6 +125,9 @@ class SiteFile(BaseModel):
     watch: WatchSettings = WatchSettings()
     work: WorkSettings = WorkSettings()
     commands: CommandSettings = CommandSettings()
+    session: SessionSettings = SessionSettings()
+    disk: DiskSettings = DiskSettings()
+    retention: RetentionSettings = RetentionSettings()
     sinks: dict[str, dict[str, Any]] = Field(
         default_factory=_default_sinks, description="where events go: sinks and their parameters"
     )

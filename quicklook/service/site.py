@@ -30,12 +30,17 @@ from quicklook.io.instrument import Instrument, load_instrument
 from quicklook.io.limitvalues import doubtful_values, shadowed
 from quicklook.io.products import can_write
 from quicklook.io.reader import open_reader
-from quicklook.service.adopting import Adoption
-from quicklook.service.buildmembers import BuildPlan
-from quicklook.service.processing import Recipe
-from quicklook.service.settings import SiteFile
+from quicklook.service.calibrating.adopting import Adoption
+from quicklook.service.calibrating.buildmembers import BuildPlan
+from quicklook.service.settings import SessionSettings, SiteFile
+from quicklook.service.workers.processing import Recipe
 
 log = logging.getLogger("quicklook.config")
+
+
+_SINK_FOLDERS = {"render": ("folder",), "zmq": ("keys",)}
+_SINK_CONFIGS = {"render": ("figures",)}
+"""Parameters of sinks that are paths, and that are names or paths of configurations: they are relative to the site file, as all others there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +70,18 @@ class Site:
         sinks = {**self.file.sinks, sink: {**self.file.sinks.get(sink, {}), name: value}}
         document = self.document.with_value(("sinks", sink, name), value, f"option for {sink}.{name}")
         return replace(self, file=self.file.model_copy(update={"sinks": sinks}), document=document)
+
+    def with_session(
+        self, file: str | None, start_expid: int | None, todo: Sequence[str], *, check_only: bool = False, until_done: bool = False,
+        fresh: bool = False, label: str = "",
+    ) -> Site:
+        """A copy with what is given of wait mode in place of what the site file says. Raises BadConfig for options without a session."""
+        given = {"file": file, "start_expid": start_expid, "todo": tuple(todo) or None, "check_only": check_only or None}
+        given |= {"until_done": until_done or None, "fresh": fresh or None, "label": label or None}
+        session = self.file.session.model_copy(update={k: v for k, v in given.items() if v is not None})
+        if not session.file and session != SessionSettings(label=session.label):
+            raise BadConfig("--start-expid, --todo, --check-only, --fresh and --until-done go with a session", what_next="Name it: --session FILE.")
+        return replace(self, file=self.file.model_copy(update={"session": session}))
 
     @property
     def raw(self) -> Path:
@@ -145,6 +162,10 @@ class Site:
             if flavor not in flavors:
                 where = self.document.where(("chains", flavor))
                 raise BadConfig(f"{where}: {self.instrument.name} has no flavor {flavor!r}{suggest(flavor, flavors, noun='flavors')}")
+        for flavor in self.file.work.priorities:
+            if flavor not in flavors:
+                where = self.document.where(("work", "priorities", flavor))
+                raise BadConfig(f"{where}: {self.instrument.name} has no flavor {flavor!r}{suggest(flavor, flavors, noun='flavors')}")
         pattern = self.instrument.cameras.tags
         for i, camera in enumerate(self.file.cameras or ()):
             if pattern and not re.fullmatch(pattern, self.instrument.camera_name(camera)):
@@ -161,7 +182,8 @@ class Site:
             if not self.file.calib:
                 raise BadConfig(f"{where}: calibrations can only be adopted into a folder; name it under `calib`")
             adoption = Adoption(settings=self.file.adopt, folder=Path(self.file.calib))
-        return replace(self.recipe(), adoption=adoption, builders={name: self.builder(name) for name in self.file.build})
+        builders = {name: self.builder(name) for name in self.file.build}
+        return replace(self.recipe(), keep_gb=self.file.disk.keep_gb, adoption=adoption, builders=builders)
 
     def build_plans(self, builders: Mapping[str, Builder]) -> tuple[BuildPlan, ...]:
         """When which of these builders is started. Raises BadConfig where a group would be smaller than its builder needs."""
@@ -241,6 +263,8 @@ def load_site(path: Path | None, *, options: Mapping[str, Any] | None = None, ov
     here: dict[str, Any] = {k: _resolved(Path() if k in given else base, getattr(file, k)) for k in ("raw", "calib", "out")}
     own = {k: _resolved(base, str(Path(v).expanduser())) for k in ("keys", "token") if (v := getattr(file.commands, k))}
     here["commands"] = file.commands.model_copy(update=own)
+    here["session"] = file.session.model_copy(update={"file": _beside(base, file.session.file)})
+    here["sinks"] = {name: _sink_beside(base, name, params) for name, params in file.sinks.items()}
     if "chains" not in given:
         here["chains"] = {flavor: _beside(base, n) for flavor, n in file.chains.items()}
     if "limits" not in given:
@@ -263,6 +287,18 @@ def load_site(path: Path | None, *, options: Mapping[str, Any] | None = None, ov
 
 def _resolved(base: Path, text: str) -> str:
     return str((base / text).absolute()) if text else ""
+
+
+def _sink_beside(base: Path, name: str, params: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters of a sink, those that are paths relative to the site file. What is no text is refused by the sink itself."""
+    found = dict(params)
+    for key in _SINK_FOLDERS.get(name, ()):
+        if isinstance(text := found.get(key), str):
+            found[key] = _resolved(base, str(Path(text).expanduser()) if text else "")
+    for key in _SINK_CONFIGS.get(name, ()):
+        if isinstance(names := found.get(key), list | tuple):
+            found[key] = [_beside(base, n) if isinstance(n, str) else n for n in names]
+    return found
 
 
 def _beside(base: Path, name: str) -> str:

@@ -9,6 +9,8 @@ are no photometric standard.
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -36,6 +38,9 @@ _LAMP: dict[str, tuple[tuple[float, int], ...]] = {
     "Kr": (
         (5570.289, 40), (5870.914, 60), (7587.413, 130), (7601.546, 240), (7694.540, 70), (7854.823, 70), (8059.505, 60),
         (8190.057, 80), (8298.110, 90), (8508.873, 70), (8776.750, 90), (8928.693, 110), (9751.761, 35),
+    ),
+    "Xe": (
+        (8231.634, 230), (8280.116, 170), (8346.822, 70), (8819.410, 190), (8952.251, 80), (9045.446, 110), (9162.652, 120), (9799.697, 60),
     ),
 }  # fmt: skip
 
@@ -67,9 +72,9 @@ def vacuum(air: Floats) -> Floats:
     return air * index
 
 
-def lamp_lines(first: float, last: float) -> tuple[Floats, Floats]:
-    """Wavelengths (vacuum Angstrom, rising) and electrons per second of an average fibre between two wavelengths."""
-    table = np.array(sorted(line for lamp in _LAMP.values() for line in lamp))
+def lamp_lines(first: float, last: float, lamps: Collection[str] | None = None) -> tuple[Floats, Floats]:
+    """Wavelengths (vacuum Angstrom, rising) and electrons per second of an average fibre between two wavelengths, of all lamps or of these."""
+    table = np.array(sorted(line for name, lamp in _LAMP.items() if lamps is None or name in lamps for line in lamp))
     return _between(table, first, last, 100.0 / 5.0)
 
 

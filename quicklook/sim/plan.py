@@ -24,6 +24,7 @@ _POSSIBLE = {
     "noise_factor": (0.0, 1e4, ""),
 }  # fmt: skip
 """What conditions can be: the horizon is at airmass 40."""
+_DIMMEST = 10.0
 _OVERHEAD_S = 60.0
 _AFTERNOON, _EVENING = timedelta(hours=22, minutes=30), timedelta(days=1, hours=2)
 """UTC of the first calibration and of the first science exposure, from midnight UTC of the date of the night."""
@@ -36,7 +37,9 @@ class PlannedExposure:
     `night`: YYYYMMDD, the date of its evening; `exptime` s; `start`: opening of the shutter, UTC; `seeing` arcsec;
     `sky_factor`: brightness of the sky relative to a dark one; `transparency`: part of the light of stars that the atmosphere lets through relative
     to a clear night, which dims targets and not the sky; `noise_factor`: on the read noise of all amplifiers, the header keeps the nominal one;
-    `flexure`: mean shift of the traces along x and y, pixel, in place of one that is drawn. Raises BadConfig.
+    `flexure`: mean shift of the traces along x and y, pixel, in place of one that is drawn; `field_pattern`: magnitudes by which targets are fainter
+    at the edge of the field than at its centre: on the side of +x (brighter on the other), all around, and along x (brighter
+    along y). Raises BadConfig.
     """
 
     expid: int
@@ -51,6 +54,7 @@ class PlannedExposure:
     transparency: float = 1.0
     noise_factor: float = 1.0
     flexure: tuple[float, float] | None = None
+    field_pattern: tuple[float, float, float] = (0.0, 0.0, 0.0)
     tileid: int = 1000
     faults: tuple[Fault, ...] = ()
 
@@ -66,6 +70,8 @@ class PlannedExposure:
         for name, (low, high, unit) in _POSSIBLE.items():
             if not low <= (value := float(getattr(self, name))) <= high:
                 raise BadConfig(f"exposure {self.expid}: {name} {value:g} is not between {low:g} and {high:g}{unit}")
+        if not all(abs(mag) <= _DIMMEST for mag in self.field_pattern):
+            raise BadConfig(f"exposure {self.expid}: field_pattern {self.field_pattern} is beyond {_DIMMEST:g} mag")
         if self.start.tzinfo is None:
             raise BadConfig(f"exposure {self.expid}: its start {self.start} has no time zone; give UTC")
         night_start(self.night)

@@ -92,8 +92,15 @@ def _science(instrument: SimInstrument, planned: PlannedExposure, path: LightPat
     flux = _flux(instrument, planned, path, target)  # as it would be measured with the light that should have come
     dim = find_fault(planned.faults, "low_throughput", instrument.camera)
     factor = dim.value if dim else 1.0
-    sky, target = factor * sky, factor * planned.transparency * target
+    sky, target = factor * sky, factor * planned.transparency * _over_field(instrument, planned) * target
     return Spectra(counts=sky + target, sky=sky, target=target, flux=flux)
+
+
+def _over_field(instrument: SimInstrument, planned: PlannedExposure) -> Floats:
+    """Part of the light of its target that each fibre gets, by its place on the focal plane, [nfibre, 1]."""
+    x, y = (v / FOCAL_RADIUS_MM for v in focal_plane(instrument.spectrograph, instrument.layout))
+    side, around, along = planned.field_pattern
+    return np.asarray(10.0 ** (-0.4 * (side * x + around * (x**2 + y**2) + along * (x**2 - y**2))))[:, np.newaxis]
 
 
 def _sky(instrument: SimInstrument, planned: PlannedExposure, path: LightPath) -> Floats:

@@ -14,6 +14,7 @@ from qa.zero_point import ZeroPoint, ab_zero_point
 from quicklook.ccd.exposure import Exposure, FiberMap
 from quicklook.ccd.spectra import FiberFlat, Frame
 from quicklook.ccd.stars import CLIPPED, HELD_OUT, MASKED, Extinction, StdStars
+from quicklook.ccd.tags import TAGS
 from quicklook.core.errors import BadData, MissingCalibration
 from quicklook.core.judge import Judge
 from quicklook.core.keys import Unit
@@ -198,7 +199,7 @@ def test_a_reference_of_another_star_is_an_alarm() -> None:
 
 def judged(measures: Measures, *instruments: str) -> dict[str, MetricResult]:
     documents = [find_config("limits", name) for name in ("default", *instruments)]
-    limits = load_limits(documents, declared_metrics(), {"flavor", "camera", "arm"})
+    limits = load_limits(documents, declared_metrics(), TAGS)
     return {m.name: m for m in Judge(limits).measures(ZeroPoint.metrics, measures, {"flavor": "science"})}
 
 

@@ -79,6 +79,21 @@ def test_a_missing_lamp_saturated_and_unknown_lines_do_no_harm(traces: PixelTrac
     assert lines.chance < -3
 
 
+@pytest.mark.parametrize(("lamps", "other"), [("He,Zn,Xe", ()), ("Ne,Ar", ("He", "Zn"))])
+def test_a_handful_of_lines_and_a_lamp_that_nobody_wrote_down(traces: PixelTraces, lamps: str, other: tuple[str, ...]) -> None:
+    """Five lines of helium, two of zinc, and a dispersion that is 5 % wrong: a cubic through them. Lamps that are not lit are named."""
+    wave, light, own = af.lamp(("He", "Zn"))
+    got, lines = run(af.arc(wave, light, af.Bench(dark=(4,))), traces, lamps=lamps)
+    assert np.isfinite(lines.wave).sum() == len(wave) == 7
+    inner = np.linspace(wave.min(), wave.max(), 40)
+    error = np.delete((got.evaluate(got.y, inner) - af.y_true(inner)) * af.DISPERSION, 4, axis=0)
+    assert rms(error) < 0.05  # 0.035 pixel; blends of zinc and the degree beyond the third are in it
+    assert lines.other_lamps == other
+    assert {e for e, n in lines.by_lamp.items() if n} == {"He", "Zn"}
+    assert ("Xe" in (*lines.faint_lamps, *lines.by_lamp)) == ("Xe" in lamps)
+    assert len(own) == 7
+
+
 def test_fibres_of_their_own_are_followed(traces: PixelTraces) -> None:
     wave, light, _ = af.lamp(LAMPS)
     bench = af.Bench(own=0.1)

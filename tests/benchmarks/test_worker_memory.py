@@ -26,10 +26,10 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 from quicklook.api import open_session
-from quicklook.service.processing import Processor
+from quicklook.service.workers.processing import Processor
 from quicklook.core.keys import PartKey
 from quicklook.core.memory import give_back
-from quicklook.service.worker import LARGE
+from quicklook.service.workers.worker import LARGE
 
 folder, path = Path(sys.argv[1]), Path(sys.argv[2])
 session = open_session(instrument="desi", calib=folder / "calib", out=folder / "out")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from quicklook.ccd.deadarea import NOTHING, dead_area
+from quicklook.ccd.deadarea import NOTHING, _may_be_quiet, dead_area
 from quicklook.ccd.geometry import Amplifier, Section
 from quicklook.ccd.health import health, percent
 from quicklook.ccd.strips import sample_lines, saturation_level, trimmed
@@ -144,3 +144,14 @@ def test_tiny_amplifiers(shape: tuple[int, int]) -> None:
 @pytest.mark.parametrize(("fraction", "words"), [(1.0, "100 %"), (0.999999, "99.99 %"), (0.4857142, "48.57 %"), (0.0009, "0.09 %")])
 def test_percent_is_never_all_of_what_is_not(fraction: float, words: str) -> None:
     assert percent(fraction) == words
+
+
+@pytest.mark.parametrize("length", [2, 5, 16, 64])
+def test_a_quiet_stretch_is_never_overlooked(length: int) -> None:
+    """The quick look ahead sees every stretch of one value, wherever it begins; noise alone is mostly told from one."""
+    noise = np.random.default_rng(2).integers(0, 1 << 30, (3, 200)).astype(np.int32)
+    assert length < 4 or not _may_be_quiet(noise, length)
+    for first in range(200 - length + 1):
+        lines = noise.copy()
+        lines[1, first : first + length] = 7
+        assert _may_be_quiet(lines, length), first

@@ -11,8 +11,8 @@ from quicklook.cli.main import app
 from quicklook.core.errors import BadConfig, Transient
 from quicklook.core.events import Heartbeat, draft
 from quicklook.core.wire import State
-from quicklook.service.commands import Commander, Hooks
-from quicklook.service.journal import Journal, journal_path, take_lock
+from quicklook.service.journal.journal import Journal, journal_path, take_lock
+from quicklook.service.publishing.commands import Commander, Hooks
 from quicklook.service.site import load_site
 
 

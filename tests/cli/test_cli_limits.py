@@ -197,6 +197,8 @@ def test_show(tmp_path: Path) -> None:
         "metric: read_noise, unit: electron, normal: [0, 1], when: {camera: r0, amp: B}",
         "metric: read_noise, unit: electron, normal: [0, 2], when: {arm: r}",
         "metric: read_noise, unit: electron, normal: [0, 3], when: {arm: b}, valid: {from: 2022-01-01}",
+        "metric: read_noise_image, unit: electron, normal: [0, 5], when: {flavor: science}",
+        "metric: read_noise_image, unit: electron, normal: [0, 4], when: {flavor: science, exptime: '>=60 <120'}",
     )
     site.write_text("instrument: desi\nlimits: [default, ./new.yaml]\n")
     _, said = quicklook("limits", "show", "--site", site, "--metric", "read_noise", "--camera", "r0")
@@ -206,6 +208,10 @@ def test_show(tmp_path: Path) -> None:
     assert said.splitlines()[0].startswith("wins  read_noise: normal 0 to 1 electron [camera r0; amp B]")
     _, said = quicklook("limits", "show", "--site", site, "-m", "read_noise", "--at", "camera=b3", "--at", "night=20220105")
     assert said.splitlines()[0].startswith("wins  read_noise: normal 0 to 3 electron [arm b; 2022-01-01 to ]")
+    _, said = quicklook("limits", "show", "--site", site, "-m", "read_noise_image", "--flavor", "science", "--at", "exptime=90")
+    assert said.splitlines()[0].startswith("wins  read_noise_image: normal 0 to 4 electron [flavor science; exptime >=60 <120]")
+    _, said = quicklook("limits", "show", "--site", site, "-m", "read_noise_image", "--flavor", "science", "--at", "exptime=120")
+    assert said.splitlines()[0].startswith("wins  read_noise_image: normal 0 to 5 electron [flavor science]")
     _, said = quicklook("limits", "show", "--site", site)
     assert len(said.splitlines()) == len(open_session(site).site.limits().limits)
     with pytest.raises(BadConfig, match="nothing has no limit, so it is never judged"):

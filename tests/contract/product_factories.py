@@ -19,6 +19,7 @@ import spectra_factories
 import trace_factories
 import unit_factories
 
+from quicklook.ccd.book import Book
 from quicklook.ccd.calibs import BadPixelMask, Bias, Dark, KnownFibers, PixelFlat
 from quicklook.ccd.exposure import Arrival, Companion, Exposure, FiberMap
 from quicklook.ccd.geometry import Amplifier, Section
@@ -192,6 +193,16 @@ def calibrations_used(case: Case, number: int) -> CalibrationsUsed:
     return CalibrationsUsed(used=used, absent={"dark": Absence(why="none holds on that night", what_next="make one", expected=True)})
 
 
+def book(case: Case, number: int) -> Book:
+    """A whole one; of a science exposure one with an absent file and a stray one."""
+    files = dict.fromkeys(("M_index.yaml", "M_book.yaml", "D_ufm_mv9_000.g3", "A_ancil_000.g3", "D_ufm_mv9_001.g3", "A_ancil_001.g3"), 1000)
+    if case.flavor == "science":
+        files.pop("A_ancil_001.g3")
+        files["notes.txt"] = 10
+    index = {"type": "obs", "stream_ids": ["ufm_mv9"], "detsets": ["mv9"], "sample_ranges": [[0, 10], [10, 20]], "start_time": 2.0, "stop_time": 3.0}
+    return Book(name="obs_1660900000_satp1_0000001", index=index, files=files)
+
+
 FACTORIES: dict[type[Product], Callable[[Case, int], Product]] = {
     RawImage: raw_image,
     Image: image,
@@ -204,6 +215,7 @@ FACTORIES: dict[type[Product], Callable[[Case, int], Product]] = {
     BadPixelMask: lambda case, n: BadPixelMask(pixels=INSTRUMENT.hardware.mask.astype(np.uint16)),
     KnownFibers: lambda case, n: KnownFibers(broken=(3,), low=(5,)),
     CalibrationsUsed: calibrations_used,
+    Book: book,
     **lamp_factories.FACTORIES,
     **shift_factories.FACTORIES,
     **slit_factories.FACTORIES,

@@ -40,7 +40,7 @@ def load() -> LoadChain:
 def limits_of(text: str) -> LimitSet:
     """Limits of a text, for the metrics of the toys."""
     metrics = {m.name: m for qa in core_toys.QAS for m in qa.metrics}
-    return load_limits([parse_yaml(text, "limits.yaml")], metrics, ("camera", "arm", "flavor", "program", "night"))
+    return load_limits([parse_yaml(text, "limits.yaml")], metrics, ("camera", "arm", "flavor", "program", "exptime", "night"))
 
 
 @pytest.fixture

@@ -292,7 +292,7 @@ def test_the_checksum_covers_the_steps_of_the_exposures() -> None:
 
 
 def test_threads_may_be_used_for_both_passes() -> None:
-    from quicklook.service.building import Prefetched
+    from quicklook.service.calibrating.building import Prefetched
 
     def each(function: Callable[[Any], Any], items: Any) -> Any:
         return map(function, items)

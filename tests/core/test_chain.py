@@ -98,7 +98,7 @@ def test_all_problems_of_a_file_are_told_at_once(load: Load) -> None:
             r"toy.yaml:4 .*step_qa needs Level \(before\), and nothing gives one before this step",
         ),
         ("chain: a\nsteps:\n  - name: read\n  - name: average\n", r"toy.yaml:4 \(steps\[1\]\): average works on a group of exposures"),
-        ("chain: a\nsteps: []\n", r"toy.yaml:2 \(steps\): must have at least 1 items"),
+        ("chain: a\nsteps: []\n", r"toy.yaml:2 \(steps\): must not be empty"),
     ],
 )
 def test_a_contract_that_cannot_be_met_is_refused(load: Load, text: str, message: str) -> None:

@@ -114,6 +114,15 @@ def test_a_change_of_a_constant_two_files_away_is_noticed(tmp_path: Path) -> Non
     assert run_module(tmp_path)[0] == "2100"
 
 
+def test_the_cache_is_in_its_folder_though_somebody_has_imported_numba_before(tmp_path: Path) -> None:
+    write_module(tmp_path)
+    module = (tmp_path / "m.py").read_text()
+    (tmp_path / "m.py").write_text(f"import numba\n{module}")
+    assert run_module(tmp_path)[0] == "42"
+    assert not list((tmp_path / "__pycache__").glob("*.nb?"))
+    assert any("double" in path.name for path in tmp_path.glob("cache/**/*.nbi"))
+
+
 def test_numba_cache_dir_wins_and_an_unwritable_folder_does_no_harm(tmp_path: Path) -> None:
     write_module(tmp_path)
     assert run_module(tmp_path, NUMBA_CACHE_DIR=str(tmp_path / "own"))[1].startswith(str(tmp_path / "own"))

@@ -84,7 +84,19 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "failed": {"attempts": 3, "failure": FAILURE},
     "sink_gave_up": {"name": "db", "seq": 4, "failure": FAILURE},
     "raw_folder": {"path": "raw", "there": False},
+    "disk": {"path": "out", "free_gb": 0.5, "total_gb": 1000.0, "status": Status.ALARM, "what_next": "make room"},
     "heartbeat": {"waiting": 0, "running": 1, "done": 2, "failed": 0, "sinks": {"zmq": 4}, "latency_s": {"median": 1.5, "p95": 2.0, "n": 20.0}},
+    "session": {"run": "20220101T000000-0a1b", "name": "bench", "tests": [{"name": "BIAS01", "state": "waiting", "expected": 10}], "exposure_s": 5.0},
+    "test": {
+        "run": "20220101T000000-0a1b",
+        "name": "BIAS01",
+        "status": Status.NORMAL,
+        "reasons": [],
+        "complete": True,
+        "exposures": ["20220101/00000007"],
+        "flags": ["MISSDATA"],
+        "path": "tests/BIAS01.json",
+    },
     "command": {"name": "rerun", "args": {"unit": "20220101/7"}, "by": "somebody", "via": "token", "done": True, "said": "it is"},
 }
 

@@ -103,6 +103,9 @@ def test_the_line_is_that_of_the_wrong_one(limits: Limits) -> None:
         ({"when": "{amp: []}"}, "a condition without a value never holds"),
         ({"when": "{amp: null}"}, "a condition without a value never holds"),
         ({"when": "{amp: ['']}"}, "a condition without a value never holds"),
+        ({"when": "{exptime: '<abc'}"}, "'<abc' is no comparison with a number"),
+        ({"when": "{exptime: ['30', '300>']}"}, "'300>' is no comparison with a number"),
+        ({"when": "{exptime: '<60 >300'}"}, "no number is '<60 >300'"),
         ({"reason": "' '"}, "reason"),
         ({"action": "' '"}, "action"),
     ],
@@ -124,6 +127,20 @@ def test_a_condition_on_a_number_holds_for_that_number(limits: Limits) -> None:
     for written in ("3", "3.0", "[3, 5]", "'3'"):
         limit = limits(file(entry(when=f"{{amp: {written}}}"))).limits[0]
         assert [limit.applies_at({}, {"amp": at}) for at in (3, 3.0, "3", 3.5, 4)] == [True, True, True, False, False]
+
+
+def test_a_condition_on_the_exposure_time_holds_for_a_range_of_it(limits: Limits) -> None:
+    short = entry(when="{flavor: science, exptime: '>=60 <300'}", normal="[1, 2]", warning="")
+    found = limits(file(entry(normal="[1, 9]", warning="", when="{flavor: science}"), short))
+    at = {t: chosen(found, flavor="science", exptime=t) for t in ("59.9", "60", "120.5", "300", "900")}
+    assert at == {"59.9": 9, "60": 2, "120.5": 2, "300": 9, "900": 9}
+    assert chosen(found, flavor="science") == 9, "the time is not known: the special limit does not hold"
+    assert chosen(found, flavor="arc", exptime="120") is None
+
+
+def test_a_comparison_holds_at_coordinates_too(limits: Limits) -> None:
+    limit = limits(file(entry(when="{amp: '>=3'}"))).limits[0]
+    assert [limit.applies_at({}, {"amp": at}) for at in (2, 3, 3.0, "4", "A")] == [False, True, True, True, False]
 
 
 def chosen(found: LimitSet, amp: str = "A", **tags: str) -> float | None:

@@ -175,6 +175,27 @@ def test_what_cannot_be_drawn_is_refused_with_its_line(panel: str, figure: str, 
     assert "mine.yaml:" in str(refused.value)
 
 
+def test_of_many_metrics_the_nearest_are_named() -> None:
+    many = {f"metric_{i:03d}": next(iter(METRICS.values())) for i in range(300)} | METRICS
+    text = "plots: p\nfigures:\n  - {name: one, panels: [{kind: 2d, x: amp, y: metric_212x}]}\n"
+    with pytest.raises(BadConfig) as refused:
+        load_plot_specs([parse_yaml(text, "mine.yaml")], many)
+    said = str(refused.value)
+    assert "did you mean 'metric_212'" in said
+    assert f"there are {len(many)} valid metrics, `quicklook list metrics` shows them" in said
+    assert len(said) < 300
+
+
+def test_a_list_is_not_called_too_short_for_what_is_wrong_in_it() -> None:
+    text = "plots: p\nfigures:\n  - {name: one, panels: [{kind: 2d, x: amp, y: noise, colour: red}]}\n  - {name: two, panels: []}\n"
+    with pytest.raises(BadConfig) as refused:
+        load_plot_specs([parse_yaml(text, "mine.yaml")], METRICS)
+    lines = str(refused.value).splitlines()
+    assert len(lines) == 2, lines
+    assert "unknown key 'colour'" in lines[0]
+    assert "(figures[1].panels): must not be empty; given []" in lines[1]
+
+
 def test_a_name_is_used_once_in_a_file() -> None:
     text = "plots: p\nfigures:\n" + 2 * "  - {name: one, panels: [{kind: 2d, x: amp, y: noise}]}\n"
     with pytest.raises(BadConfig, match=r"twice\.yaml:4.*used twice"):

@@ -239,14 +239,17 @@ def test_the_observer_hears_of_everything_in_order(run: Run) -> None:
     heard: list[str] = []
 
     class Observer:
+        def begins(self, step: str, qa: str = "") -> None:
+            heard.append(f"({qa or step}")
+
         def step(self, result: StepResult) -> None:
-            heard.append(result.name)
+            heard.append(f"{result.name})")
 
         def qa(self, result: QAResult) -> None:
-            heard.append(result.name)
+            heard.append(f"{result.name})")
 
     run(CHAIN, observer=Observer())
-    assert heard == ["read", "level_qa", "scale", "step_qa", "sum", "total_qa"]
+    assert heard == [word for name in ("read", "level_qa", "scale", "step_qa", "sum", "total_qa") for word in (f"({name}", f"{name})")]
 
 
 def test_plots_get_the_limits_of_their_metrics(run: Run) -> None:

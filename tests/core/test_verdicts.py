@@ -8,8 +8,8 @@ import pytest
 
 from quicklook.core.keys import Unit
 from quicklook.core.status import Status
-from quicklook.service.jobs import PartState, UnitRow
-from quicklook.service.verdicts import unit_verdict
+from quicklook.service.journal.jobs import PartState, UnitRow
+from quicklook.service.verdicts.verdicts import unit_verdict
 
 N, W, A, U = Status.NORMAL, Status.WARNING, Status.ALARM, Status.UNKNOWN
 

@@ -379,3 +379,9 @@ def test_any_data_is_validated_or_refused(data: dict[str, Any]) -> None:
         assert all(line.startswith("d ") or line.startswith("d:") for line in str(error).splitlines())  # noqa: PT017
     else:
         assert isinstance(result, Chain)
+
+
+@pytest.mark.parametrize("text", ["a: 1\nwhen: {exptime: >300}\n", "a: 1\nexptime: >300\n", "a: 1\nexptime: [>300, 900]\n"])
+def test_a_comparison_without_quotes_is_told_to_be_quoted(text: str) -> None:
+    with pytest.raises(BadConfig, match=r'f.yaml:2: not valid YAML: .*; put text that begins with > in quotes: ">300"$'):
+        parse_yaml(text, "f.yaml")

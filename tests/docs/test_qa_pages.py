@@ -10,7 +10,7 @@ import pytest
 
 from quicklook.cli.exampleplots import MAX_BYTES, _write_stars
 from quicklook.io.starfile import read_stdstars
-from quicklook.service.qapages import FOLDER, SAID, WITHOUT_EXAMPLE, clauses, own_configs, own_qas, pictures, qa_pages, said, shipped
+from quicklook.service.proofs.qapages import FOLDER, SAID, clauses, own_configs, own_qas, pictures, qa_pages, said, shipped
 from quicklook.sim import FAULTS, plan_exposure, sim_instruments, write_calibrations
 from quicklook.sim.targets import targets_of
 
@@ -99,8 +99,3 @@ def test_the_stars_of_the_examples_are_those_of_the_exposures(tmp_path: Path) ->
     wave = float(np.median(stars.wave))
     flux = 10 ** (-0.4 * (targets.mag[targets.kind == "STD"] + 48.6)) * 2.99792458e18 / wave**2 / 1e-17
     np.testing.assert_allclose(np.median(stars.flux, axis=1), flux, rtol=0.1)
-
-
-def test_those_without_one_are_ours_and_say_why(pages: dict[str, str]) -> None:
-    for name, why in WITHOUT_EXAMPLE.items():
-        assert why in pages[f"{FOLDER}/{name}.md"]

@@ -14,7 +14,7 @@ from corpus import GOOD_FILE, HostileFile, fits, hostile_files
 from quicklook.core.errors import BadConfig
 from quicklook.core.events import Event
 from quicklook.service.daemon import Daemon, journal_path
-from quicklook.service.journal import Journal
+from quicklook.service.journal.journal import Journal
 from quicklook.service.site import load_site
 
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")

@@ -105,7 +105,8 @@ def test_what_else_is_known_of_the_camera_is_asked_last(tmp_path: Path) -> None:
 
 def test_sizes_that_instruments_declare() -> None:
     bench = declared_sizes(load_instrument("vis_bench"))
-    assert bench == [{"image_shape": "4132,4096", "raw_shape": f"{ny},4238"} for ny in (4172, 4132)]
+    small, whole = {"image_shape": "1024,256", "raw_shape": "1064,398"}, {"image_shape": "4132,4096"}
+    assert sorted(bench, key=str) == sorted([small, *({**whole, "raw_shape": f"{ny},4238"} for ny in (4172, 4132))], key=str)
     assert declared_sizes(load_instrument("desi")) == []  # its headers say them
     assert declared_sizes(load_instrument("kast_blue")) == []  # its frames are as long as the slit that is read
 

@@ -237,7 +237,7 @@ def test_all_types_of_pixels_become_those_of_the_kernels(tmp_path: Path) -> None
     ("text", "words"),
     [
         ("name: x\nfiles: {patterns: [a]}\nlayouts: [{amplifiers: {a: {gian: 1}}}]", r"bad\.yaml:3 .*unknown key 'gian'; did you mean 'gain'"),
-        ("name: x\nfiles: {patterns: [a]}\nlayouts: []", r"bad\.yaml:3 \(layouts\): must have at least 1"),
+        ("name: x\nfiles: {patterns: [a]}\nlayouts: []", r"bad\.yaml:3 \(layouts\): must not be empty"),
         ("name: x\nfiles:\n  patterns: []\nlayouts: [{amplifiers: {a: {}}}]", r"bad\.yaml:3"),
         ("name: x\nfiles: {patterns: [a]}\ncameras: {tags: '(?P<arm'}\nlayouts: [{amplifiers: {a: {}}}]", r"bad\.yaml:3 .*no regular expression"),
         ("name: x\nfiles: {patterns: [a]}\nlayouts: [{amplifiers: {a: {hdu: 1}, b: {}}}]", r"bad\.yaml:3 .*have an `hdu` and others have none"),

@@ -37,12 +37,42 @@ def limit(**when: str) -> Limit:
         ({"night": "20220231"}, "which is no night (YYYYMMDD)"),
         ({"amp": "Z"}, "holds for amp 'Z', which desi has not (it has A, B, C, D)"),
         ({"program": "anything", "amp": "D", "test": "BIAS01"}, ""),
+        ({"exptime": "=300"}, "for exptime '=300', which is neither a number nor a comparison (write 300); there it never applies"),
+        ({"exptime": "!=300"}, "(write two limits, one without the condition and one for 300)"),
+        ({"exptime": "\u226560"}, "(write '>=60')"),
+        ({"exptime": "60-300"}, "(write '>=60 <=300')"),
+        ({"exptime": "long"}, "(write 300, '<300', or '>=60 <300')"),
+        ({"exptime": "900.0"}, "which is compared as text (write 900)"),
+        ({"exptime": "900"}, ""),
+        ({"exptime": "0.5"}, ""),
+        ({"exptime": "<0"}, "which no exptime can be"),
+        ({"exptime": "-5"}, "which no exptime can be"),
+        ({"exptime": ">=60 <300"}, ""),
+        ({"night": ">20260101"}, ""),
+        ({"night": "<300"}, "which no night can be"),
+        ({"expid": ">3 <4"}, "which no expid can be"),
+        ({"fiber": "3-20"}, "(write '>=3 <=20')"),
+        ({"axis": "<1"}, "which compares numbers, and axis is a name"),
+        ({"axis": "z"}, "for axis 'z', which is none (it has x, y)"),
+        ({"axis": "y"}, ""),
+        ({"program": ">3"}, "which compares numbers, and program is a name"),
+        ({"arm": "<5"}, "which no camera of desi has"),
+        ({"spectrograph": ">9"}, "which no camera of desi has"),
+        ({"spectrograph": ">=5"}, ""),
     ],
 )
 def test_values_that_the_instrument_has_not(when: dict[str, str], said: str) -> None:
     found = list(doubtful_values([limit(**when)], load_instrument("desi")))
     assert len(found) == bool(said)
     assert said in "".join(found)
+
+
+@pytest.mark.parametrize(("name", "values", "said"), [("exptime", (60, 300), True), ("exptime", (300, 60), False), ("fiber", (3, 20), False)])
+def test_two_numbers_that_read_as_a_range(name: str, values: tuple[int, int], said: bool) -> None:
+    one = Limit.model_validate(limit().model_dump() | {"when": {name: list(values)}})
+    found = list(doubtful_values([one], load_instrument("desi")))
+    exactly = "f.yaml:3: the limit of m holds for exptime 60 and 300 exactly, not between; if a range is meant, write '>=60 <=300'"
+    assert found == ([exactly] if said else [])
 
 
 def test_the_same_conditions_twice_in_a_file() -> None:

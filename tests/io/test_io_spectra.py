@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import spectra_made as made
 from astropy.io import fits
+from astropy.table import Table
 
 from quicklook.ccd.image import Image
 from quicklook.ccd.spectra import Scores
@@ -117,7 +118,8 @@ def test_a_fibre_map_keeps_units_widths_and_cards(tmp_path: Path) -> None:
     table = fits.BinTableHDU.from_columns(columns, name="FIBERMAP")
     table.header.update(TILEID=1000, TILERA=180.5, FLAVOR="science")
     fits.HDUList([fits.PrimaryHDU(), table]).writeto(tmp_path / "fibermap.fits", checksum=True)
-    given, _ = read_fibermap(tmp_path / "fibermap.fits", "FIBERMAP", {})
+    given, _, left_out = read_fibermap(tmp_path / "fibermap.fits", "FIBERMAP", {})
+    assert left_out == ()
     image = Image(
         camera="r0", pixels=np.zeros((4, 5), np.float32), ivar=np.ones((4, 5), np.float32), mask=np.zeros((4, 5), np.uint16), read_noise={"A": 3.0},
         amplifiers=(),
@@ -265,3 +267,32 @@ def test_tables_that_cannot_be(tmp_path: Path) -> None:
             write_table_hdu(f, {"A": np.zeros(2), "B": np.zeros(3)}, name="T")
         with pytest.raises(BadData, match="column A of complex128"):
             write_table_hdu(f, {"A": np.zeros(2, complex)}, name="T")
+
+
+@pytest.mark.parametrize(("flux", "why"), [(np.array(["n/a"] * 5), "is text"), (np.ones((5, 2)), "has 2 values a fibre, not one")])
+def test_a_column_that_is_not_one_number_a_fibre_is_as_absent(tmp_path: Path, flux: np.ndarray, why: str) -> None:
+    columns = {"FIBER": np.arange(5, dtype=np.int32), "FLUX_R": flux, "FIBERASSIGN_X": np.ones(5), "MORPHTYPE": np.array(["PSF"] * 5)}
+    table_file(tmp_path / "fibermap.fits", columns)
+    fibermap, _, left_out = read_fibermap(tmp_path / "fibermap.fits", "FIBERMAP", {})
+    assert left_out == (f"column FLUX_R of fibermap.fits {why}; it is not used",)
+    assert sorted(fibermap.columns) == ["FIBERASSIGN_X", "MORPHTYPE"]
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "why"),
+    [
+        ("FIBER", np.array(["a"] * 5), "column FIBER is text; it must be the number of the fibre"),
+        ("OBJTYPE", np.array([["TGT", "SKY"]] * 5), "column OBJTYPE has 2 values a fibre, not one"),
+        ("FIBERSTATUS", np.zeros((5, 2), np.int32), "column FIBERSTATUS has 2 values a fibre, not one"),
+    ],
+)
+def test_a_fibre_map_whose_fibres_cannot_be_told_is_refused(tmp_path: Path, column: str, values: np.ndarray, why: str) -> None:
+    table_file(tmp_path / "fibermap.fits", {"FIBER": np.arange(5, dtype=np.int32)} | {column: values})
+    with pytest.raises(BadData, match=f"^fibermap.fits, .*: {why}"):
+        read_fibermap(tmp_path / "fibermap.fits", "FIBERMAP", {})
+
+
+def table_file(path: Path, columns: dict[str, np.ndarray]) -> None:
+    """A file with the table FIBERMAP of these columns."""
+    table = fits.BinTableHDU(Table(columns), name="FIBERMAP")
+    fits.HDUList([fits.PrimaryHDU(), table]).writeto(path)

@@ -13,7 +13,13 @@ from quicklook.ccd.arcareas import ArcAreas
 from quicklook.ccd.calibs import ReferenceArc
 from quicklook.ccd.linelist import ArcLines
 from quicklook.ccd.spectra import TraceSet
+from quicklook.ccd.tags import TAGS
 from quicklook.ccd.traceshift import ArcFit
+from quicklook.core.judge import Judge
+from quicklook.core.limits import load_limits
+from quicklook.core.status import Status
+from quicklook.io.configfiles import find_config
+from quicklook.service.site import declared_metrics
 
 N = 40
 WAVE = np.array([6000.0, 6100.0, 6200.0, 6300.0, 6400.0])
@@ -37,6 +43,13 @@ def test_resolving_power() -> None:
     np.testing.assert_allclose(got["fiber_resolution"].values, 4000)
     np.testing.assert_allclose(got["fiber_resolution_ratio"].values, 1.0)
     assert got["blurred_fibers"].values == 0
+
+
+@pytest.mark.parametrize(("power", "status"), [(4800, Status.NORMAL), (2900, Status.WARNING), (2000, Status.ALARM), (9000, Status.ALARM)])
+def test_the_resolving_power_of_desi_is_judged_without_a_reference_arc_too(power: float, status: Status) -> None:
+    limits = load_limits([find_config("limits", n) for n in ("default", "desi")], declared_metrics(), TAGS)
+    got = Judge(limits).measures(ArcResolution.metrics, ArcResolution().measure(arc(4000 / power), None), {"flavor": "arc", "arm": "r"})
+    assert {m.name: m.status for m in got if m.status is not None} == {"resolution": status}
 
 
 def test_a_fibre_that_is_blurred_is_named_and_one_that_is_lost_is_not_measured() -> None:

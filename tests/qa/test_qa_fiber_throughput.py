@@ -9,12 +9,14 @@ import pytest
 import qa_spectra as s
 
 from qa.fiber_throughput import FiberThroughput
+from qa.fiberlight import of_expected
 from qa.kernels.skyparts import WINDOW, sky_parts, telling
 from quicklook.ccd.exposure import Exposure
 from quicklook.ccd.spectra import FiberFlat, Frame, SkyModel
 from quicklook.core.errors import NotApplicable
 from quicklook.core.keys import Unit
 from quicklook.core.metrics import Measures
+from quicklook.core.plots import Scatter
 
 WEAK = (4, 9, 31)
 LOST = np.where(np.isin(np.arange(s.NFIBRE), WEAK), 0.5, 1.0)
@@ -85,6 +87,73 @@ def test_it_does_not_apply_without_sky_or_light() -> None:
         FiberThroughput().measure(s.frame(np.random.default_rng(1).normal(0, s.SIGMA, frame.flux.shape)), exposure("flat"), None, None)
 
 
+# ---- by the catalogue, where the sky has no lines
+
+TARGET = np.array([i not in s.SKY for i in range(s.NFIBRE)])
+
+
+def faint_lines(lost: np.ndarray, height: float = 0.0, missed: tuple[int, ...] = (), seed: int = 3, **columns: np.ndarray) -> tuple[Frame, SkyModel]:
+    """Spectra of a sky with lines that tell little, and of targets from half to four times as bright as it, with the magnitudes of these."""
+    catalogue = np.where(TARGET, np.geomspace(0.5, 4.0, s.NFIBRE), 0.0)
+    catalogue[12] = 7.0  # a sky fibre: what the fibre map says of its target does not count
+    seen = np.where(TARGET & ~np.isin(np.arange(s.NFIBRE), missed), 1.2 * s.LEVEL * catalogue, 0.0)
+    sky = np.tile(s.LEVEL + height * (lines() - s.LEVEL), (s.NFIBRE, 1))
+    noise = np.random.default_rng(seed).normal(0.0, s.SIGMA, sky.shape)
+    frame = s.frame(lost[:, None] * (sky + seen[:, None]) + noise, stage="fframe", fibermap=s.fibermap(**({"FIBERFLUX_R": catalogue} | columns)))
+    return frame, replace(science()[1], flux=sky.astype(np.float32))
+
+
+def test_by_the_catalogue_fibres_are_found_whose_targets_are_as_bright_as_the_sky() -> None:
+    got = measured(*faint_lines(LOST))
+    assert got["weak_fibers"].remarks[()].startswith("fibre 504, 509, 531 (0.")
+    assert float(got["fiber_throughput_lowest"].values) == pytest.approx(0.5, abs=0.03)
+    assert float(got["unseen_fibers"].values) == 0
+    assert float(got["fiber_loss_told"].values) == 0.25
+    assert float(measured(*faint_lines(np.ones(s.NFIBRE)))["weak_fibers"].values) == 0
+
+
+def test_the_light_of_fibres_over_what_is_expected() -> None:
+    light, sky, noise = (np.full(12, v) for v in (300.0, 100.0, 1.0))
+    catalogue = np.full(12, 40.0)
+    light[3], catalogue[5], light[6] = 150.0, np.nan, np.nan
+    value, error = of_expected(light, sky, noise, catalogue)
+    # c = 200 / 40 = 5: 300 expected; the scatter is the least, 0.03 of 200, and 0.02 of the sky
+    assert value[[0, 3]] == pytest.approx([1.0, 0.5])
+    assert error[0] == pytest.approx(np.sqrt(1 + 2**2 + 6**2) / 300)
+    assert np.isnan(value[[5, 6]]).all()
+    assert np.isnan(of_expected(light[:7], sky[:7], noise[:7], catalogue[:7])[0]).all(), "six are too few to tell"
+    assert np.isnan(of_expected(light, sky, 40 * noise, catalogue)[0]).all(), "none of them stands out by five errors"
+    assert np.isnan(of_expected(sky, sky, noise, catalogue)[0]).all(), "no light of any target"
+
+
+def test_scatter_of_the_targets_about_the_catalogue_is_no_loss() -> None:
+    wrong = np.where(TARGET, np.geomspace(0.5, 4.0, s.NFIBRE), 0.0) * np.random.default_rng(4).normal(1, 0.3, s.NFIBRE)
+    got = measured(*faint_lines(LOST, FIBERFLUX_R=wrong))
+    named = {int(n) for n in got["weak_fibers"].remarks.get((), "fibre 509 (").split("fibre ")[1].split(" (")[0].split(", ")}
+    assert named <= {504, 509, 531}
+    assert float(got["fiber_loss_told"].values) > 0.4
+
+
+def test_a_fibre_that_missed_its_target_has_lost_nothing() -> None:
+    found = {height: measured(*faint_lines(np.ones(s.NFIBRE), height, missed=(10, 25)))["weak_fibers"] for height in (0.0, 0.2)}
+    assert found[0.0].remarks[()].startswith("fibre 510, 525 ("), "without lines nothing speaks against a loss"
+    assert float(found[0.2].values) == 0
+
+
+def test_what_the_noise_hides_is_not_called_good() -> None:
+    sound = faint_lines(np.ones(s.NFIBRE), FIBERFLUX_R=np.zeros(s.NFIBRE))
+    got = measured(*sound)
+    assert got["weak_fibers"].not_applicable == "in 40 of 60 fibres the noise would hide the loss of half of their light"
+    assert float(got["unseen_fibers"].values) == 40
+    assert float(got["fiber_loss_told"].values) == 1.0
+    faint = measured(*faint_lines(np.ones(s.NFIBRE), 0.05, FIBERFLUX_R=np.zeros(s.NFIBRE)))
+    hidden = [layer for layer in faint.plots[0].panels[0].layers if isinstance(layer, Scatter) and layer.label == "half could be lost unseen"]
+    assert len(hidden[0].x) == 40
+    half = np.where(np.arange(s.NFIBRE) == 9, 0.5, 1.0)
+    got = measured(*faint_lines(half, FIBERFLUX_R=np.zeros(s.NFIBRE)))
+    assert got["weak_fibers"].remarks[()].startswith("fibre 509 ("), "what is found is said all the same"
+
+
 # ---- lamps
 
 
@@ -122,8 +191,8 @@ def test_a_mask_over_the_brightest_line_of_an_arc_makes_no_fibre_weak() -> None:
 
 
 def slow_lines(frame: Frame, sky: SkyModel, start: np.ndarray, fibre: int) -> tuple[float, float]:
-    """Factor of the sky in the stretches, by numpy's least squares, the highest mean without one."""
-    r, weight = [], []
+    """Factor of the sky in the stretches, by numpy's least squares, the highest mean without one; for the noise of the sky."""
+    r, weight, noise = [], [], 0.0
     for k in start:
         part = slice(int(k), int(k) + WINDOW)
         n = len(sky.flux[fibre, part])
@@ -132,25 +201,44 @@ def slow_lines(frame: Frame, sky: SkyModel, start: np.ndarray, fibre: int) -> tu
         covariance = np.linalg.inv(design.T @ design)
         r.append((covariance @ design.T @ (root * frame.flux[fibre, part]))[0])
         weight.append(1 / covariance[0, 0])
+        noise += (1 - 2 / WINDOW) * (frame.ivar[fibre, part].astype(float) / sky.ivar[fibre, part]).sum()
     values, weights = np.array(r), np.array(weight)
     means = []
     for out in range(len(r)):
         v, w = np.delete(values, out), np.delete(weights, out)
         mean = np.average(v, weights=w)
         means.append((mean, np.sqrt(max(1.0, (w * (v - mean) ** 2).sum() / (len(v) - 1)) / w.sum())))
-    return max(means)
+    left = 1 - noise / weights.sum()
+    return max(means)[0] / left, max(means)[1] / left
+
+
+def parts(frame: Frame, sky: SkyModel, start: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    whole, by_lines = np.empty((s.NFIBRE, 3)), np.empty((s.NFIBRE, 2))
+    sky_parts(frame.flux, frame.ivar, frame.mask, frame.wave, sky.flux, sky.ivar, start, 0, 16, 100, whole, by_lines)
+    return whole, by_lines
+
+
+def test_noise_of_the_sky_makes_no_fibre_faint() -> None:
+    frame, sky = science(0.0, np.ones(s.NFIBRE))
+    noise = 80.0
+    model = (sky.flux + np.random.default_rng(9).normal(0, noise, sky.flux.shape)).astype(np.float32)
+    start = telling(lines().astype(np.float32), frame.ivar[0], 12)
+    found = [parts(frame, replace(sky, flux=model, ivar=np.full(model.shape, ivar, np.float32)), start)[1][:, 0] for ivar in (0.0, noise**-2)]
+    assert np.median(found[0]) < 0.92
+    # the highest of the means that leave one stretch out lies above 1, by less than the error of one fibre, 0.075
+    assert np.median(found[1]) == pytest.approx(1.0, abs=0.075)
 
 
 def test_sky_parts_against_least_squares() -> None:
     frame, sky = science(200.0)
+    sky = replace(sky, ivar=np.full(sky.flux.shape, 0.01, np.float32))
     start = telling(sky.flux[0], frame.ivar[0], 6)
     assert all(any(k <= np.argmin(np.abs(s.WAVE - line)) + 2 and k + WINDOW >= np.argmin(np.abs(s.WAVE - line)) - 2 for k in start) for line in (6020, 6100))
-    whole, by_lines = np.empty((s.NFIBRE, 2)), np.empty((s.NFIBRE, 2))
-    sky_parts(frame.flux, frame.ivar, frame.mask, frame.wave, sky.flux, start, 0, 16, 100, whole, by_lines)
+    whole, by_lines = parts(frame, sky, start)
     chosen = np.arange(s.NWAVE) % 100 < 16
-    total = sky.flux[:, chosen].sum(axis=1, dtype=float)
-    np.testing.assert_allclose(whole[:, 0], frame.flux[:, chosen].sum(axis=1, dtype=float) / total, rtol=1e-6)
-    np.testing.assert_allclose(whole[:, 1], s.SIGMA * np.sqrt(chosen.sum()) / total, rtol=1e-5)
+    np.testing.assert_allclose(whole[:, 0], frame.flux[:, chosen].mean(axis=1, dtype=float), rtol=1e-6)
+    np.testing.assert_allclose(whole[:, 1], sky.flux[:, chosen].mean(axis=1, dtype=float), rtol=1e-6)
+    np.testing.assert_allclose(whole[:, 2], s.SIGMA / np.sqrt(chosen.sum()), rtol=1e-5)
     for fibre in (0, 9, 59):
         np.testing.assert_allclose(by_lines[fibre], slow_lines(frame, sky, start, fibre), rtol=1e-5)
 
@@ -160,8 +248,7 @@ def test_samples_that_cannot_be_used_tell_nothing() -> None:
     ivar = frame.ivar.copy()
     ivar[3] = 0.0
     frame = replace(frame, ivar=ivar)
-    whole, by_lines = np.empty((s.NFIBRE, 2)), np.empty((s.NFIBRE, 2))
-    sky_parts(frame.flux, frame.ivar, frame.mask, frame.wave, sky.flux, telling(sky.flux[0], frame.ivar[0], 4), 0, 16, 100, whole, by_lines)
+    whole, by_lines = parts(frame, sky, telling(sky.flux[0], frame.ivar[0], 4))
     assert np.isnan(whole[3]).all()
     assert np.isnan(by_lines[3]).all()
     assert telling(sky.flux[0], np.zeros(s.NWAVE, np.float32), 4).size == 0

@@ -95,7 +95,7 @@ def test_sums_of_pulls() -> None:
     mask, model = (rng.uniform(size=flux.shape) < 0.1).astype(np.uint32), rng.uniform(0, 10, flux.shape).astype(np.float32)
     ivar[2, :5], flux[3, 7], model[4, 8] = 0, np.nan, np.inf
     rows, cut, stretch = np.array([0, 2, 3, 4]), np.array([5.0, 6.0, 7.0, np.inf]), np.arange(nwave) * parts // nwave
-    square, count, excess, light = np.zeros((2, 4, parts)), np.zeros((2, 4, parts)), np.zeros(2), np.zeros((2, 4))
+    square, count, excess, light = np.zeros((2, 4, parts)), np.zeros((2, 4, parts)), np.zeros(2), np.zeros((3, 4))
     flux[0, 30], mask[0, 30] = 80, 0  # a cosmic ray
     bars, some = np.zeros(12), np.empty(50, np.float32)
     n = sum_pulls(flux, ivar, mask, model, rows, cut, stretch, square, count, excess, light, bars, 6.0, some, 3)
@@ -111,6 +111,8 @@ def test_sums_of_pulls() -> None:
     np.testing.assert_allclose(square.sum() + excess.sum(), (pull[good] ** 2).sum(), rtol=1e-5)
     assert excess.max() > 100
     between = good & ~line
-    np.testing.assert_allclose(light, [np.where(between, v[rows], 0).sum(axis=1) for v in (np.nan_to_num(flux), np.where(np.isfinite(model), model, 0))], rtol=1e-5)
+    variance = 1 / np.where(ivar > 0, ivar, 1)
+    summed = [np.where(between, v[rows], 0).sum(axis=1) for v in (np.nan_to_num(flux), np.where(np.isfinite(model), model, 0), variance)]
+    np.testing.assert_allclose(light, summed, rtol=1e-5)
     np.testing.assert_array_equal(bars, np.histogram(pull[good], np.linspace(-6, 6, 13))[0])
     np.testing.assert_allclose(some[:n], pull[good][::3][:50], rtol=1e-5)

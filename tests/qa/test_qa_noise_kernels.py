@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from qa.kernels.counts import count_above
 from qa.kernels.noise import CLIP, clip_factor, scatter, without_rounding
 from qa.kernels.preview import preview
 from qa.kernels.steps import beyond_noise, largest_step, rise, robust_mean, thin_out, without_drift
@@ -181,3 +182,14 @@ def test_pixels_with_a_bit_are_counted() -> None:
     some = np.s_[2:58:4, 5:90]
     lost = np.count_nonzero((mask[some] != 0) | (ivar[some] <= 0))
     assert count_unusable(mask, ivar, 1024, section, 4) == (lost, np.count_nonzero(mask[some] & 1024), mask[some].size)
+
+
+@pytest.mark.parametrize("edge", [-1.0, 0.0, 0.5, 1e30])
+def test_counts_of_good_and_bright_pixels(edge: float) -> None:
+    rng = np.random.default_rng(4)
+    pixels, mask = rng.normal(0.0, 1.0, (37, 101)).astype(np.float32), rng.choice([0, 0, 0, 4, 16], (37, 101)).astype(np.uint16)
+    pixels[3, 5:9] = np.nan
+    good, above = count_above(pixels[::2, 3:90], mask[::2, 3:90], edge)
+    here = mask[::2, 3:90] == 0
+    np.testing.assert_array_equal(good, here.sum(axis=1))
+    np.testing.assert_array_equal(above, (here & (pixels[::2, 3:90] > edge)).sum(axis=1))

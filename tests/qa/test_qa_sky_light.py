@@ -143,6 +143,22 @@ def test_a_fibre_flat_that_is_wrong_shows_in_the_scatter_of_peaks() -> None:
 # ---- brightness
 
 
+@pytest.mark.parametrize("seed", range(1, 7))
+def test_peaks_that_scatter_as_noise_makes_them_are_not_judged(seed: int) -> None:
+    """Noise of 6 % in a fibre, of twelve whose scatter is known to a quarter. What is thrice that is told."""
+    lines = SkyPeaks(SkyPeaksParams(lines=(LINES[1],)))
+    frame, sky = made(seed, noise=200.0)
+    assert "too faint in single fibres" in (lines.measure(frame, sky, EXPOSURE)["sky_peak_scatter"].not_applicable or "")
+    factor = 1 + 0.4 * np.where(np.arange(NFIBRE) % 4 == 0, 1.0, -1.0)[:, None]
+    flux = (frame.flux + (factor - 1) * sky.flux).astype(np.float32)
+    assert only_of(lines.measure(replace(frame, flux=flux), sky, EXPOSURE)["sky_peak_scatter"]) > 0.2
+
+
+def only_of(metric: Measured) -> float:
+    assert metric.not_applicable is None, metric.not_applicable
+    return float(metric.values[0])
+
+
 @pytest.mark.parametrize("per_fibre", [False, True])
 def test_brightness_of_a_flat_sky(per_fibre: bool) -> None:
     """A sky of 20.3 mag/arcsec2 (AB) at all wavelengths, through a calibration that is not constant; airmass and seeing do not count."""

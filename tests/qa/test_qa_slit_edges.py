@@ -151,8 +151,8 @@ def test_one_edge_is_enough() -> None:
 @pytest.fixture(scope="module")
 def kast(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Traces and wavelengths of Kast, as the tutorial makes them."""
-    from quicklook.service.building import Building
-    from quicklook.service.builtfiles import write_built
+    from quicklook.service.calibrating.building import Building
+    from quicklook.service.calibrating.builtfiles import write_built
     from quicklook.service.site import load_site
 
     folder = tmp_path_factory.mktemp("kast")

@@ -14,6 +14,7 @@ from quicklook.ccd.exposure import Exposure
 from quicklook.ccd.geometry import Amplifier, Section
 from quicklook.ccd.image import Image
 from quicklook.ccd.spectra import TraceSet
+from quicklook.ccd.tags import TAGS
 from quicklook.core.errors import BadData, NotApplicable
 from quicklook.core.judge import Judge
 from quicklook.core.keys import Unit
@@ -79,7 +80,7 @@ SKY = 33.0
 def excess(frame: Image, flavor: str = "science") -> tuple[Measured, Status | None]:
     got = StrayLight().measure(frame, traces(), Exposure(unit=Unit(20220101, 1), instrument="desi", flavor=flavor, exptime=1000.0))
     documents = [parse_yaml((FOLDER / f"{n}.yaml").read_text(), f"{n}.yaml") for n in ("default", "desi")]
-    judge = Judge(load_limits(documents, all_metrics(), ("instrument", "camera", "arm", "flavor", "program", "night")))
+    judge = Judge(load_limits(documents, all_metrics(), TAGS))
     results = judge.measures(StrayLight.metrics, got, {"flavor": flavor, "program": "dark", "night": "20220101"})
     return got["stray_light_excess"], next(r for r in results if r.name == "stray_light_excess").status
 

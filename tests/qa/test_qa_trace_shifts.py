@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from qa.trace_shifts import TraceShifts
+from quicklook.ccd.tags import TAGS
 from quicklook.ccd.traceshift import AxisShift, ShiftSamples, TraceShift
 from quicklook.core.judge import Judge
 from quicklook.core.limits import load_limits
@@ -75,7 +76,7 @@ def test_flats_and_arcs_have_no_lines_of_the_sky() -> None:
 def test_a_shift_that_is_hardly_known_is_not_normal(error: float, status: Status) -> None:
     """0.006 pixel: a full frame with few lines of the sky; 0.046: 50 fibres with one line. (The blue arm has a limit of its own.)"""
     y = replace(axis(0.0), error=error)
-    limits = load_limits([find_config("limits", n) for n in ("default", "desi")], declared_metrics(), {"flavor", "camera", "arm", "program", "night"})
+    limits = load_limits([find_config("limits", n) for n in ("default", "desi")], declared_metrics(), TAGS)
     measures = TraceShifts().measure(TraceShift(camera="r0", x=axis(0.0), y=y, lines_found=1.0))
     got = {r.name: r for r in Judge(limits).measures(TraceShifts.metrics, measures, {"flavor": "science", "arm": "r"})}
     assert got["trace_shift_error"].statuses == [Status.NORMAL, status]

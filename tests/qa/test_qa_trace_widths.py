@@ -156,13 +156,16 @@ def test_places_and_lines() -> None:
 
 
 def test_a_short_exposure_leaves_the_width_across_out_as_that_along() -> None:
-    """Light that tells the width to a few per cent is no fault, and no measurement either; light that does not tell it to a tenth is unknown."""
+    """Light that tells the width to a few per cent is no fault, and no measurement either; where there is none, it is unknown."""
     faint = image(continuum=FAINT, lines=0.0)
     got = TraceWidths().measure(faint, traces(), exposure(), sky_lines(), None)["width_x"]
     assert got.not_applicable is not None or got.left_out
     assert "the fibres there tell it to" in (got.not_applicable or next(iter(got.remarks.values())))
     unknown = [] if got.not_applicable else [at for at, v in zip("ABCD", got.values, strict=True) if np.isnan(v) and (at,) not in got.left_out]
     assert not unknown
+    fainter = TraceWidths().measure(image(continuum=0.3 * FAINT, lines=0.0), traces(), exposure(), sky_lines(), None)
+    assert "no fibre there is bright enough" in (fainter["width_x"].not_applicable or ""), "of the fibres together there is light"
+    assert fainter["broad_fibers"].not_applicable is not None
     dark = TraceWidths().measure(image(continuum=0.0, lines=0.0), traces(), exposure(), sky_lines(), None)["width_x"]
     assert dark.not_applicable is None
     assert np.isnan(dark.values).all()

@@ -74,6 +74,18 @@ def test_a_wavelength_solution() -> None:
     assert got.facts["rms_angstrom"] == pytest.approx(0.009)
 
 
+def test_lamps_that_cannot_be_seen_and_those_that_nobody_wrote_down_are_told() -> None:
+    got = WavelengthSolution().measure(lines(faint_lamps=("Kr", "Xe"), other_lamps=("Hg",)))
+    assert got["lamp_lines"].remarks[()] == (
+        "Kr, Xe: no bright line in the range of this camera, none was found; Hg: lit, and not among the lamps of the description; "
+        "add them (spectra.lamps)"
+    )
+    assert (got.facts["lamps_without_bright_lines"], got.facts["lamps_not_described"]) == ("Kr, Xe", "Hg")
+    assert () not in WavelengthSolution().measure(lines())["lamp_lines"].remarks
+    none = WavelengthSolution().measure(lines(by_lamp={}, faint_lamps=("Kr",)))
+    assert none["lamp_lines"].not_applicable == "no lamp has bright lines in the range of this camera"
+
+
 def test_fibres_without_lines() -> None:
     n = 6
     got = WavelengthSolution().measure(lines(nlines=np.array([0.0, 12, 12, 12, 12, 12]), rms=np.array([np.nan, 1, 1, 1, 1, 1]) * 0.006))

@@ -26,6 +26,7 @@ from qa.read_noise import ReadNoise
 from qa.saturation import Saturation
 from quicklook.ccd.exposure import Arrival, Exposure
 from quicklook.ccd.image import RawImage
+from quicklook.ccd.tags import TAGS
 from quicklook.core.judge import Judge
 from quicklook.core.limits import load_limits
 from quicklook.core.metrics import Measures
@@ -60,7 +61,7 @@ def measure(products: dict[type, Any]) -> dict[str, Measures]:
 
 def judge(measures: dict[str, Measures], instrument: str, products: dict[type, Any]) -> dict[str, MetricResult]:
     files = [CONFIGS / "limits" / f"{n}.yaml" for n in ("default", instrument)]
-    limits = load_limits([parse_yaml(f.read_text(), f.name) for f in files], all_metrics(), ("flavor", "program", "night"))
+    limits = load_limits([parse_yaml(f.read_text(), f.name) for f in files], all_metrics(), TAGS)
     exposure: Exposure = products[Exposure]
     tags = {"flavor": exposure.flavor, "program": exposure.program, "night": str(exposure.unit.night)}
     return {r.name: r for qa in QAS for r in Judge(limits).measures(qa.metrics, measures[qa.name], tags)}

@@ -16,11 +16,11 @@ from quicklook.core.errors import BadData
 from quicklook.core.events import Event, PartVerdict, ProductWritten, draft
 from quicklook.core.results import Failure
 from quicklook.core.status import Status
-from quicklook.service.builds import BuildJob
+from quicklook.service.calibrating.builds import BuildJob
 from quicklook.service.daemon import Daemon
-from quicklook.service.jobs import Job
+from quicklook.service.journal.jobs import Job
 from quicklook.service.site import Site, load_site
-from quicklook.service.worker import Broken, Judged, Message, Written
+from quicklook.service.workers.worker import Broken, Judged, Message, Written
 
 NIGHT = 20220101
 BENCH = """\

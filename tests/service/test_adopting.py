@@ -16,7 +16,7 @@ from quicklook.core.status import Status
 from quicklook.io.calibstore import FolderStore
 from quicklook.service.daemon import Daemon
 from quicklook.service.site import load_site
-from quicklook.service.worker import Assembled
+from quicklook.service.workers.worker import Assembled
 
 
 def site_of(folder: Path, count: int = 5, **more: Any) -> Any:
@@ -197,7 +197,7 @@ def _plain(folder: Path) -> dict[str, Any]:
 
 def said_of(folder: Path) -> list[dict[str, Any]]:
     """Payloads of the events on calibrations in the journal of a site that has stopped."""
-    from quicklook.service.journal import Journal
+    from quicklook.service.journal.journal import Journal
 
     journal = Journal(folder / "out" / "journal.sqlite", time.time_ns)
     found = [dict(e.payload) for e in journal.events(limit=10_000, kinds=("calibration",))]

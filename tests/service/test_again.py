@@ -13,8 +13,8 @@ from quicklook.core.events import CalibrationMade, Draft, PartVerdict, ProductWr
 from quicklook.core.results import Failure, MetricResult
 from quicklook.core.status import Status
 from quicklook.service.daemon import Daemon
-from quicklook.service.jobs import Job
-from quicklook.service.worker import Judged, Written
+from quicklook.service.journal.jobs import Job
+from quicklook.service.workers.worker import Judged, Written
 
 NO_PSF = MissingCalibration("no psf for 20220101/00000001 a: there is none; make one")
 NO_FLAT = MissingCalibration("no fiberflat for 20220101/00000001 a: there is none; make one")

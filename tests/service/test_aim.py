@@ -18,14 +18,14 @@ from quicklook.core.selection import Numbers, Parts
 from quicklook.core.status import Status
 from quicklook.core.where import parse_where
 from quicklook.io.reader import open_reader
-from quicklook.service.aim import AimRun, Summary
-from quicklook.service.aimplan import Plan, PlanFile, configuration_of, plan_units, unfinished
-from quicklook.service.choosing import Choice, Wanted, choose, fact_names
-from quicklook.service.executors import InlineExecutor
-from quicklook.service.fromstored import Debugging
-from quicklook.service.processing import Recipe
-from quicklook.service.processings import find_processing, make_default, processings, tag_of
-from quicklook.service.worker import Broken
+from quicklook.service.rerun.aim import AimRun, Summary
+from quicklook.service.rerun.aimplan import Plan, PlanFile, configuration_of, plan_units, unfinished
+from quicklook.service.rerun.choosing import Choice, Wanted, choose, fact_names
+from quicklook.service.rerun.fromstored import Debugging
+from quicklook.service.rerun.processings import find_processing, make_default, processings, tag_of
+from quicklook.service.workers.executors import InlineExecutor
+from quicklook.service.workers.processing import Recipe
+from quicklook.service.workers.worker import Broken
 
 
 class Told:
@@ -164,7 +164,7 @@ def test_the_processings_of_an_exposure_can_be_asked_for(bench: Path) -> None:
 
 
 def test_what_may_pass_is_tried_again(bench: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("quicklook.service.aim.RETRY_S", 0.01)
+    monkeypatch.setattr("quicklook.service.rerun.aim.RETRY_S", 0.01)
     summary, told = aim(bench, "one", chosen(bench, "1"), breaks={"1/a": 2})
     assert not summary.failures
     assert {p for p, _, _ in told.parts} == {f"{NIGHT}/00000001/a", f"{NIGHT}/00000001/b"}
@@ -177,7 +177,7 @@ def test_what_may_pass_is_tried_again(bench: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_fail_fast_stops_and_resume_goes_on(bench: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("quicklook.service.aim.RETRY_S", 0.01)
+    monkeypatch.setattr("quicklook.service.rerun.aim.RETRY_S", 0.01)
     summary, told = aim(bench, "one", chosen(bench, "1-2"), breaks={"1/b": 9}, fail_fast=True, attempts=1)
     assert "it died" in summary.stopped
     assert not told.units

@@ -17,9 +17,9 @@ from quicklook.core.errors import BadConfig, BadData
 from quicklook.core.status import Status
 from quicklook.io.calibentry import CalibEntry
 from quicklook.io.calibstore import FolderStore
-from quicklook.service.building import Building, Built, Prefetched, cameras_of, numbers
-from quicklook.service.builtfiles import left_out_words, reserved, write_built
-from quicklook.service.origin import last_night
+from quicklook.service.calibrating.building import Building, Built, Prefetched, cameras_of, numbers
+from quicklook.service.calibrating.builtfiles import left_out_words, reserved, write_built
+from quicklook.service.calibrating.origin import last_night
 from quicklook.service.site import Site, load_site
 
 BUILDER = """
@@ -254,6 +254,22 @@ def test_what_was_made_is_used_by_the_next_build(site: Site, tmp_path: Path) -> 
     with_preproc = BUILDER.replace("read_noise]}\n", "read_noise]}\n  - {name: preproc}\n")
     used = build(site, tmp_path, files, with_preproc).group.outcome.result.provenance.calibrations
     assert [(c.kind, c.chosen_as) for c in used] == [("bias", "night")]
+
+
+@pytest.mark.parametrize(("params", "without"), [("", "bias, dark, mask, pixflat"), (', params: {use_dark: "no", use_mask: "no"}', "bias, pixflat")])
+def test_what_it_was_made_without_is_told_with_what_to_do(site: Site, tmp_path: Path, params: str, without: str) -> None:
+    files = [write_frame(tmp_path, "a", i) for i in range(3, 7)]
+    with_preproc = BUILDER.replace("read_noise]}\n", f"read_noise]}}\n  - {{name: preproc{params}}}\n")
+    built = build(site, tmp_path, files, with_preproc)
+    assert (built.status, ", ".join(built.made_without)) == (Status.NORMAL, without)
+    told = built.group.outcome.result.reasons
+    assert len(told) == 1
+    assert told[0].startswith(f"made without {without}: ")
+    assert "`quicklook calib build bias --camera a` makes one" in told[0]
+    assert write_built(built, tmp_path / "calib", plots=False).entries[0].comment == f"made without {without}"
+    again = build(site, tmp_path, files, with_preproc)  # with the bias that it has made
+    assert "bias" not in again.made_without
+    assert again.group.outcome.result.reasons == []
 
 
 def test_an_earlier_file_is_never_overwritten(site: Site, tmp_path: Path) -> None:

@@ -11,10 +11,10 @@ from quicklook.core.errors import BadData, MissingCalibration, QuicklookError
 from quicklook.core.events import CalibrationMade, PartVerdict, QADone, StepDone, draft
 from quicklook.core.results import Failure
 from quicklook.core.status import Status
-from quicklook.service.buildmembers import BuildPlan
+from quicklook.service.calibrating.buildmembers import BuildPlan
 from quicklook.service.daemon import Daemon
-from quicklook.service.jobs import Job
-from quicklook.service.worker import Assembled, Judged
+from quicklook.service.journal.jobs import Job
+from quicklook.service.workers.worker import Assembled, Judged
 
 NO_PSF = MissingCalibration("no psf for 20220101/00000001 a: there is none; make one")
 GROUPS = (

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from quicklook.core.errors import BadConfig
-from quicklook.service.cleaning import INTERMEDIATE, removable, remove
+from quicklook.service.rerun.cleaning import INTERMEDIATE, removable, remove
 
 NIGHT = 20220101
 

@@ -18,13 +18,13 @@ from quicklook.core.results import Failure
 from quicklook.core.status import Status
 from quicklook.io.curvekeys import new_client, new_server
 from quicklook.io.folders import exposure_folder
-from quicklook.service import jobs
-from quicklook.service.commands import Commander, Hooks, command_endpoint, token_of, token_path
 from quicklook.service.daemon import Daemon
-from quicklook.service.journal import Journal, journal_path
+from quicklook.service.journal import jobs
+from quicklook.service.journal.journal import Journal, journal_path
+from quicklook.service.publishing.commands import Commander, Hooks, command_endpoint, token_of, token_path
+from quicklook.service.publishing.snapshot import state_of
+from quicklook.service.publishing.vitals import HEARTBEATS_KEPT_S, Vitals, latencies, memory_mb
 from quicklook.service.site import load_site
-from quicklook.service.snapshot import state_of
-from quicklook.service.vitals import HEARTBEATS_KEPT_S, Vitals, latencies, memory_mb
 from quicklook.sim import plan_exposure, sim_instruments, write_calibrations, write_exposure
 
 NIGHT, TAG = 20220101, "live"

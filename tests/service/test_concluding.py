@@ -17,9 +17,9 @@ from quicklook.core.keys import Unit
 from quicklook.core.results import MetricResult, Override, QAResult
 from quicklook.core.status import Status
 from quicklook.service.daemon import Daemon
-from quicklook.service.journal import journal_path
-from quicklook.service.overriding import Overruled, Place, override
-from quicklook.service.worker import Judged
+from quicklook.service.journal.journal import journal_path
+from quicklook.service.verdicts.overriding import Overruled, Place, override
+from quicklook.service.workers.worker import Judged
 
 UNIT = Unit(NIGHT, 1)
 Start = Callable[..., tuple[Daemon, ByHand]]

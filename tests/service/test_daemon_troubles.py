@@ -15,7 +15,7 @@ from quicklook.core.errors import BadConfig, NoSpace, Transient
 from quicklook.core.status import Status
 from quicklook.service import daemon as daemon_module
 from quicklook.service.daemon import Daemon
-from quicklook.service.jobs import FAILED
+from quicklook.service.journal.jobs import FAILED
 
 
 @pytest.fixture
@@ -189,7 +189,7 @@ def test_a_sink_that_cannot_open_refuses_the_start_and_leaves_nothing_behind(tmp
     failed = Daemon(bench_site(tmp_path, sinks={"files": {}, "zmq": {"endpoint": "ipc:///nowhere/at/all"}}))
     with pytest.raises(BadConfig, match=r"sink zmq cannot be opened: cannot bind ipc:///nowhere"):
         failed.start()
-    assert failed._sinks.names == ["zmq"]
+    assert failed._sinks.names == ["files", "zmq"]
     assert not any(s._thread.is_alive() for s in failed._sinks.running)
     good = Daemon(bench_site(tmp_path))
     good.start()  # the lock is free
@@ -197,7 +197,7 @@ def test_a_sink_that_cannot_open_refuses_the_start_and_leaves_nothing_behind(tmp
 
 
 def test_the_raw_folder_may_come_late_and_go_away(tmp_path, started, monkeypatch, caplog):
-    monkeypatch.setattr("quicklook.service.watcher._LOOK_S", 0.05)
+    monkeypatch.setattr("quicklook.service.arrival.watcher._LOOK_S", 0.05)
     site_raw = tmp_path / "mount"
     daemon, hand = started(cameras=["a"], raw=str(site_raw))
     turn(daemon, lambda: said(daemon, "raw_folder"))

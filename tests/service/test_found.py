@@ -8,7 +8,7 @@ import pytest
 
 from quicklook.core.errors import BadConfig
 from quicklook.core.keys import Unit
-from quicklook.service.found import found_of, read_found, write_found
+from quicklook.service.rerun.found import found_of, read_found, write_found
 
 SESSION = """\
 # The tests of tonight.

@@ -10,7 +10,7 @@ import pytest
 
 from quicklook.core.errors import BadConfig
 from quicklook.core.events import Heartbeat, draft
-from quicklook.service.journal import Journal
+from quicklook.service.journal.journal import Journal
 
 
 def beat(waiting: int = 0):

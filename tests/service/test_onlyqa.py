@@ -15,9 +15,9 @@ from quicklook.core.results import MetricResult, PartResult, QAResult, UnitVerdi
 from quicklook.core.status import Status, total
 from quicklook.io.folders import exposure_folder
 from quicklook.io.products import can_write
-from quicklook.service.onlyqa import merged
-from quicklook.service.processing import Processed
-from quicklook.service.remeasured import Whole, conclude_again
+from quicklook.service.rerun.onlyqa import merged
+from quicklook.service.rerun.remeasured import Whole, conclude_again
+from quicklook.service.workers.processing import Processed
 from quicklook.sim import Flavor, Scale, plan_exposure, sim_instruments, write_calibrations, write_exposure
 
 CAMERA = "r0"

@@ -14,9 +14,9 @@ import pytest
 from quicklook.core.events import Event
 from quicklook.core.keys import Unit
 from quicklook.service.daemon import Daemon, journal_path
-from quicklook.service.executors import ProcessExecutor
-from quicklook.service.journal import Journal
+from quicklook.service.journal.journal import Journal
 from quicklook.service.site import load_site
+from quicklook.service.workers.executors import ProcessExecutor
 from quicklook.sim import plan_exposure, sim_instruments, write_calibrations, write_exposure
 
 NIGHT = 20220101
@@ -58,7 +58,7 @@ def start(folder: Path, *options: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(command, stdout=log, stderr=log)
 
 
-def wait_for(condition, seconds: float = 60.0) -> bool:
+def wait_for(condition, seconds: float = 180.0) -> bool:
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if condition():
@@ -115,7 +115,7 @@ def test_a_worker_that_is_killed_is_replaced_and_its_job_done(folder):
         assert isinstance(daemon.executor, ProcessExecutor)
         before = daemon.executor.pids
         write_exposure(folder, plan_exposure("zero", 100, night=NIGHT), CAMERAS)
-        end = time.monotonic() + 60
+        end = time.monotonic() + 180
         killed = False
         while time.monotonic() < end and not any(e.kind == "unit_verdict" for e in daemon.journal.events()):
             daemon.step()

@@ -17,8 +17,8 @@ from quicklook.core.errors import BadConfig
 from quicklook.core.keys import PartKey
 from quicklook.core.plugin import NoParams, PipelineAlg
 from quicklook.core.registry import PluginRef
-from quicklook.service.processing import Processor
 from quicklook.service.site import load_site
+from quicklook.service.workers.processing import Processor
 from quicklook.sim import plan_exposure, sim_instruments, write_calibrations, write_exposure
 
 

@@ -17,8 +17,8 @@ from quicklook.client import ClientKeys, Subscriber
 from quicklook.core.errors import BadConfig
 from quicklook.core.wire import Published, replay_endpoint
 from quicklook.io.curvekeys import new_client, new_server, read_pair
-from quicklook.service.doors import check_endpoint
-from quicklook.service.sinks import make_sink
+from quicklook.service.publishing.doors import check_endpoint
+from quicklook.service.publishing.sinks import make_sink
 
 
 @pytest.fixture

@@ -18,8 +18,8 @@ from quicklook.client.ordering import Order
 from quicklook.core.errors import BadConfig, Transient
 from quicklook.core.events import Heartbeat, PlotDrawn, draft
 from quicklook.core.wire import EventsAnswer, EventsRequest, replay_endpoint
-from quicklook.service.replay import Replay
-from quicklook.service.vitals import prune
+from quicklook.service.publishing.replay import Replay
+from quicklook.service.publishing.vitals import prune
 
 
 @pytest.fixture

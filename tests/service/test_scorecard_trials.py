@@ -9,8 +9,8 @@ import pytest
 from quicklook.core.errors import BadConfig
 from quicklook.core.scorecard import Trial, cry_wolf, detections
 from quicklook.core.status import Status
-from quicklook.service.scorecard import Batch, can_have, plan_batches, run_batch, run_batches
-from quicklook.service.scorepage import SHOULD_FIND, as_data, cries_wolf, page
+from quicklook.service.proofs.scorecard import Batch, can_have, plan_batches, run_batch, run_batches
+from quicklook.service.proofs.scorepage import SHOULD_FIND, as_data, cries_wolf, page
 from quicklook.sim import FAULTS, sim_instruments
 from quicklook.sim.healthy import LADDERS, SPREAD, healthy_exposure, ladder
 
@@ -54,6 +54,29 @@ def test_the_floor(fault: str) -> None:
     assert found.threshold is not None, "not found at any strength"
     assert found.labels.index(found.threshold) <= found.labels.index(strength), found
     assert all(qa in " ".join(t.reasons) for t in trials if t.rung >= found.labels.index(strength)), "the reasons do not name the QA"
+
+
+@pytest.mark.parametrize(("camera", "seconds"), [("b0", 60.0), *(
+    pytest.param(c, s, marks=pytest.mark.long) for c in ("r0", "b0", "z0") for s in (30.0, 60.0, 120.0, 300.0) if (c, s) != ("b0", 60.0))])  # fmt: skip
+def test_short_exposures_that_are_healthy_draw_no_alarm(camera: str, seconds: float) -> None:
+    trials = [t for seed in (501, 504) for t in run_batch(replace(small(frames=1, seed=seed), camera=camera, exptime=seconds))]
+    assert [t.reasons for t in trials if Status.ALARM in t.statuses.values()] == []
+    if seconds >= 120:
+        assert [t.reasons for t in trials if Status.WARNING in t.statuses.values()] == []
+    if seconds >= 300:
+        assert [t.reasons for t in trials if t.status is not Status.NORMAL] == []
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("fault", "qa", "strength"), [
+    ("trace_shift", "trace_shifts", "0.5"), ("hot_noise_amp", "read_noise", "2"), ("low_throughput", "throughput", "0.75"),
+    ("dead_amp", "dead_amp", "A"), ("light_leak", "stray_light", "30"), ("cosmics_storm", "cosmic_rays", "10"),
+])  # fmt: skip
+def test_faults_of_short_exposures_are_found(fault: str, qa: str, strength: str) -> None:
+    trials = run_batch(replace(small(fault), exptime=120.0))
+    found = {d.qa: d for d in detections(trials, fault)}[qa]
+    assert found.threshold is not None
+    assert found.labels.index(found.threshold) <= found.labels.index(strength), found
 
 
 @pytest.mark.long

@@ -18,8 +18,8 @@ from quicklook.core.params import Params
 from quicklook.core.sink import Sink, SinkContext
 from quicklook.core.status import Status
 from quicklook.core.yamlsource import parse_yaml
-from quicklook.service.journal import Journal
-from quicklook.service.sinks import Feeder, SinkThread, make_sink
+from quicklook.service.journal.journal import Journal
+from quicklook.service.publishing.sinks import Feeder, SinkThread, make_sink
 
 
 class ListParams(Params):
@@ -92,7 +92,7 @@ def test_stop_gives_a_thread_the_rest(journal):
 
 
 def test_a_journal_that_is_away_is_waited_for_and_nothing_is_given_twice(journal, monkeypatch):
-    monkeypatch.setattr("quicklook.service.sinks._PAUSES_S", (0.01,))
+    monkeypatch.setattr("quicklook.service.publishing.sinks._PAUSES_S", (0.01,))
     real, failing = journal.advance, [5]
 
     def advance(*args):

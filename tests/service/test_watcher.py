@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import struct
 import threading
 import time
 from pathlib import Path
 
 import pytest
 
-from quicklook.core.errors import BadConfig, BadData, NotReadyYet
-from quicklook.service.watcher import Arrived, Rejected, Watcher, choose_mode, file_system_type
+from quicklook.core.errors import BadConfig, BadData, NotReadyYet, Transient
+from quicklook.service.arrival.inotify import Inotify
+from quicklook.service.arrival.tree import Folder, choose_mode, file_system_type
+from quicklook.service.arrival.watcher import Arrived, Rejected, Watcher
 
 WHOLE = b"x" * 1000 + b"END"
 
@@ -113,7 +116,7 @@ def test_a_file_of_an_earlier_life_is_not_taken_again(watcher, tmp_path):
 
 
 def test_a_folder_that_is_not_there_or_goes_away_is_found_when_it_comes(tmp_path, monkeypatch):
-    monkeypatch.setattr("quicklook.service.watcher._LOOK_S", 0.05)
+    monkeypatch.setattr("quicklook.service.arrival.watcher._LOOK_S", 0.05)
     folder = tmp_path / "mount"
     late = Watcher(folder, wanted=wanted, check=check, wake=lambda: None, settle_s=0.05, rescan_s=60)
     late.start()
@@ -152,5 +155,175 @@ def test_a_check_that_fails_by_a_fault_of_its_own_is_a_refusal(tmp_path):
 def test_mode_is_chosen_by_file_system(tmp_path, monkeypatch):
     assert file_system_type(Path("/proc/self")) == "proc"
     assert choose_mode(tmp_path) == "inotify"
-    monkeypatch.setattr("quicklook.service.watcher.file_system_type", lambda path: "nfs4")
+    monkeypatch.setattr("quicklook.service.arrival.tree.file_system_type", lambda path: "nfs4")
     assert choose_mode(tmp_path) == "polling"
+
+
+# ---- what makes a file complete
+
+
+def test_a_file_that_is_still_open_is_waited_for_though_it_looks_whole(tmp_path):
+    """Written in place into a file of its final size, with pauses longer than `settle_s`."""
+    w = Watcher(tmp_path, wanted=wanted, check=check, wake=lambda: None, mode="inotify", settle_s=0.05, patience_s=60)
+    w.start()
+    try:
+        with (tmp_path / "slow.raw").open("wb", buffering=0) as file:
+            file.write(WHOLE)
+            for _ in range(3):
+                assert not collect(w, 0.3), "it is open"
+                file.seek(0)
+                file.write(b"y" * 10)
+        (found,) = collect(w, 10, until=bool)
+    finally:
+        w.stop()
+    assert isinstance(found, Arrived)
+
+
+def test_a_file_that_cannot_be_read_for_now_is_tried_again(tmp_path):
+    answers = [Transient("stale file handle"), Transient("stale file handle")]
+
+    def later(path: Path) -> str:
+        if answers:
+            raise answers.pop()
+        return "facts"
+
+    (tmp_path / "a.raw").write_bytes(WHOLE)
+    w = Watcher(tmp_path, wanted=wanted, check=later, wake=lambda: None, settle_s=0.05, rescan_s=60)
+    w.start()
+    try:
+        (found,) = collect(w, 10, until=bool)
+    finally:
+        w.stop()
+    assert isinstance(found, Arrived)
+    assert found.facts == "facts"
+
+
+def test_a_file_that_a_full_disk_has_cut_is_said_to_be_that(tmp_path, monkeypatch):
+    monkeypatch.setattr("quicklook.service.arrival.watcher.free_bytes", lambda path: 4096)
+    (tmp_path / "cut.raw").write_bytes(WHOLE[:500])
+    w = Watcher(tmp_path, wanted=wanted, check=check, wake=lambda: None, settle_s=0.05, patience_s=0.1)
+    w.start()
+    try:
+        (found,) = collect(w, 10, until=bool)
+    finally:
+        w.stop()
+    assert isinstance(found, Rejected)
+    assert "the disk is full: 4096 bytes are left" in found.failure.message
+
+
+def test_the_newest_file_comes_first(tmp_path):
+    for n in (3, 1, 4, 2):
+        (tmp_path / f"{n}.raw").write_bytes(WHOLE)
+        os.utime(tmp_path / f"{n}.raw", (1e9 + n, 1e9 + n))
+    w = Watcher(tmp_path, wanted=wanted, check=check, wake=lambda: None, settle_s=0.05)
+    w.start()
+    try:
+        found = collect(w, 10, until=lambda f: len(f) == 4)
+    finally:
+        w.stop()
+    assert [f.path.stem for f in found] == ["4", "3", "2", "1"]
+
+
+# ---- trees
+
+
+def test_folders_that_come_with_files_in_them_and_links_to_folders_are_entered(watcher, tmp_path):
+    elsewhere = tmp_path.with_name(f"{tmp_path.name}-elsewhere")
+    elsewhere.mkdir()
+    (elsewhere / "linked.raw").write_bytes(WHOLE)
+    (tmp_path / "link").symlink_to(elsewhere)
+    (elsewhere / "circle").symlink_to(tmp_path)
+    (tmp_path / "itself").symlink_to(tmp_path / "itself")
+    deep = tmp_path / "2022" / "01" / "01"
+    deep.mkdir(parents=True)
+    (deep / "deep.raw").write_bytes(WHOLE)
+    (tmp_path / "file.raw").symlink_to(elsewhere / "linked.raw")
+    (tmp_path / "broken.raw").symlink_to(elsewhere / "nothing")
+    assert names(collect(watcher, 10, until=lambda f: len(f) == 3)) == ["deep.raw", "file.raw", "linked.raw"]
+    (elsewhere / "later.raw").write_bytes(WHOLE)
+    assert names(collect(watcher, 10, until=bool)) == ["later.raw"]
+    assert collect(watcher, 0.6) == []
+
+
+def test_a_folder_that_is_moved_within_the_tree_is_watched_under_its_new_name(tmp_path):
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    w = Watcher(tmp_path, wanted=wanted, check=check, wake=lambda: None, mode="inotify", settle_s=0.05, rescan_s=3600)
+    w.start()
+    try:
+        collect(w, 10, until=lambda _: not w.pending)
+        (tmp_path / "a").rename(tmp_path / "z")
+        collect(w, 0.2)
+        (tmp_path / "z" / "b" / "c.raw").write_bytes(WHOLE)
+        (found,) = collect(w, 10, until=bool)
+    finally:
+        w.stop()
+    assert found.path == tmp_path / "z" / "b" / "c.raw"
+
+
+def test_an_overflow_of_the_kernel_s_queue_is_noticed_and_the_tree_scanned(tmp_path, caplog):
+    w = Watcher(tmp_path, wanted=wanted, check=check, wake=lambda: None, mode="inotify", settle_s=0.05, rescan_s=3600)
+    w.start()
+    try:
+        collect(w, 10, until=lambda _: not w.pending)
+        notifier = w._notifier
+        assert isinstance(notifier, Inotify)
+        notifier.take = lambda: {}  # all notifications are lost
+        (tmp_path / "lost.raw").write_bytes(WHOLE)
+        assert collect(w, 0.5) == []
+        assert notifier._read(struct.pack("iIII", -1, 0x4000, 0, 0))  # as inotify(7) says it: IN_Q_OVERFLOW of no watch
+        assert names(collect(w, 10, until=bool)) == ["lost.raw"]
+    finally:
+        w.stop()
+    assert w.overflows == 1
+    assert "it is scanned again" in caplog.text
+
+
+def test_more_folders_than_can_be_watched_are_polled(tmp_path, caplog):
+    w = Watcher(tmp_path, wanted=wanted, check=check, wake=lambda: None, mode="inotify", settle_s=0.05, rescan_s=3600, poll_s=0.1)
+    w.start()
+    try:
+        assert w._notifier is not None
+        w._notifier.exhausted = True
+        collect(w, 10, until=lambda _: w.mode == "polling")
+        (tmp_path / "a.raw").write_bytes(WHOLE)
+        assert names(collect(w, 10, until=bool)) == ["a.raw"]
+    finally:
+        w.stop()
+    assert "fs.inotify.max_user_watches" in caplog.text
+
+
+def test_where_there_is_no_inotify_it_is_polled(tmp_path, monkeypatch):
+    def none(folder, wake):
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr("quicklook.service.arrival.watcher.Inotify", none)
+    w = Watcher(tmp_path, wanted=wanted, check=check, wake=lambda: None, settle_s=0.05, rescan_s=3600, poll_s=0.1)
+    w.start()
+    try:
+        assert w.mode == "polling"
+        (tmp_path / "a.raw").write_bytes(WHOLE)
+        assert names(collect(w, 10, until=bool)) == ["a.raw"]
+    finally:
+        w.stop()
+
+
+def test_the_empty_folder_that_a_file_system_leaves_is_not_the_folder(tmp_path, monkeypatch):
+    """A mount point stays as an empty folder when its file system goes; what is mounted again is another device."""
+    monkeypatch.setattr("quicklook.service.arrival.watcher._LOOK_S", 0.0)
+    states = [Folder(1, 2, True), Folder(5, 7, False), Folder(6, 2, True)]
+    w = Watcher(tmp_path, wanted=wanted, check=check, wake=lambda: None)
+    there = []
+    try:
+        for state in states:
+            monkeypatch.setattr("quicklook.service.arrival.watcher.identity", lambda path, state=state: state)
+            w.poll()
+            there.append(w.there)
+    finally:
+        w.stop()
+    assert there == [True, False, True]
+
+
+@pytest.mark.parametrize(("kind", "mode"), [("nfs4", "polling"), ("fuse.sshfs", "polling"), ("ext4", "inotify"), ("tmpfs", "inotify"), ("", "inotify")])
+def test_network_file_systems_are_polled(tmp_path, monkeypatch, kind, mode):
+    monkeypatch.setattr("quicklook.service.arrival.tree.file_system_type", lambda path: kind)
+    assert choose_mode(tmp_path) == mode

@@ -13,9 +13,9 @@ import zmq
 from quicklook.core.events import Heartbeat, Started, draft
 from quicklook.core.keys import Unit
 from quicklook.core.sink import SinkContext
-from quicklook.service.journal import Journal, journal_path
-from quicklook.service.publish import ZmqParams, ZmqSink
-from quicklook.service.sinks import SinkThread
+from quicklook.service.journal.journal import Journal, journal_path
+from quicklook.service.publishing.publish import ZmqParams, ZmqSink
+from quicklook.service.publishing.sinks import SinkThread
 
 
 class Publisher:

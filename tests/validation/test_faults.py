@@ -148,9 +148,7 @@ def test_fibres_that_lost_half_of_their_light_are_named(
     said = [r for r in reasons if "weak_fibers" in r]
     assert said, reasons
     named = {int(n) for n in said[0].split("fibre ")[1].split(" (")[0].split(", ")}
-    # the small blue sky has no lines that tell, so fibres whose targets are as bright as the sky are left out
-    faint_lines = (camera, flavor) == ("b0", "science")
-    assert named == set(fault.fibers) or (faint_lines and len(named) > 1 and named < set(fault.fibers)), said
+    assert named == set(fault.fibers), said
 
 
 @pytest.mark.parametrize("seed", SEEDS)

@@ -146,6 +146,14 @@ def test_tracks_along_the_edges_are_found() -> None:
     assert np.count_nonzero(mask & BIT) <= 3 * np.count_nonzero(hits) + 30
 
 
+@pytest.mark.parametrize(("beyond", "electrons"), [(1.5, 1e3), (3.0, 1e4)])
+def test_lines_that_the_first_and_the_last_row_cut_off_are_left_alone(beyond: float, electrons: float) -> None:
+    light = fibres(lines([(-beyond, electrons), (NY - 1 + beyond, electrons)], 10.0), np.random.default_rng(3))
+    mask = found(light, np.zeros((NY, NX)))[2]
+    # one pixel of noise and what touches it; of all 32 lines, a fifth to a half were taken for tracks when rows beyond were made up
+    assert np.count_nonzero(mask & BIT) <= 9
+
+
 def test_tracks_go_on_behind_a_bad_column() -> None:
     light, bad = fibres(lines([], 60.0), np.random.default_rng(3)), np.zeros((NY, NX), np.uint16)
     bad[:, 60] = 1

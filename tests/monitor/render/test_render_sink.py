@@ -52,6 +52,16 @@ def test_every_plot_of_the_file_is_drawn_and_announced(sink: RenderSink, tmp_pat
     assert sink.accept(event([p.name for p in plots])) == drafts, "the same event again gives the same pictures"
 
 
+def test_what_somebody_should_look_at_is_drawn_first(sink: RenderSink, tmp_path: Path, samples: dict[str, Plot]) -> None:
+    statuses = {"sky": Status.NORMAL, "empty": None, "read_noise": Status.ALARM, "focal_plane": Status.WARNING}
+    (tmp_path / FOLDER).mkdir(parents=True)
+    save_plots(tmp_path / FILE, [samples[n] for n in statuses])
+    ready = PlotsReady(path=FILE, names=[samples[n].name for n in statuses], statuses=list(statuses.values()))
+    asked = event([]).model_copy(update={"payload": ready.model_dump(mode="json")})
+    drawn = [PlotDrawn.model_validate(d.payload).name for d in sink.accept(asked)]
+    assert drawn == [samples[n].name for n in ("read_noise", "focal_plane", "sky", "empty")]
+
+
 def test_a_file_that_is_gone_or_broken_is_given_up(sink: RenderSink, tmp_path: Path) -> None:
     with pytest.raises(NotReadyYet):
         sink.accept(event(["x"]))

@@ -1,0 +1,1 @@
+"""Calibrations made from groups of exposures, and taken over."""

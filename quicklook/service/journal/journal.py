@@ -1,0 +1,285 @@
+"""The journal: the append-only log of events on disk, from which every view can be rebuilt.
+
+SQLite with a write-ahead log. It is written before anything is published; sequence numbers have no gaps, whichever
+process appends; each sink keeps its own position here, so that one that was away gets everything, in order.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import sqlite3
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import sqlalchemy as sa
+
+from quicklook.core.errors import BadConfig, NoSpace, Transient
+from quicklook.core.events import Draft, Event
+from quicklook.core.results import SCHEMA_VERSION
+from quicklook.service.journal import sqlite
+from quicklook.service.journal.migrations import migrate
+
+_metadata = sa.MetaData()
+
+META = sa.Table("meta", _metadata, sa.Column("key", sa.String, primary_key=True), sa.Column("value", sa.String, nullable=False))
+
+EVENTS = sa.Table(
+    "events",
+    _metadata,
+    sa.Column("seq", sa.Integer, primary_key=True),
+    sa.Column("time", sa.BigInteger, nullable=False),
+    sa.Column("kind", sa.String, nullable=False, index=True),
+    sa.Column("unit", sa.String, index=True),
+    sa.Column("part", sa.String),
+    sa.Column("tag", sa.String, nullable=False),
+    sa.Column("revision", sa.Integer, nullable=False),
+    sa.Column("schema_version", sa.Integer, nullable=False),
+    sa.Column("payload", sa.Text, nullable=False),
+)
+
+POSITIONS = sa.Table("positions", _metadata, sa.Column("sink", sa.String, primary_key=True), sa.Column("seq", sa.Integer, nullable=False))
+
+UNITS = sa.Table(
+    "units",
+    _metadata,
+    sa.Column("unit", sa.String, primary_key=True),
+    sa.Column("tag", sa.String, primary_key=True),
+    sa.Column("revision", sa.Integer, primary_key=True),
+    sa.Column("path", sa.String, nullable=False),
+    sa.Column("expected", sa.Text, nullable=False),
+    sa.Column("tags", sa.Text, nullable=False),
+    sa.Column("closed_ns", sa.BigInteger),
+    sa.Column("seen_ns", sa.BigInteger, nullable=False),
+    sa.Column("deadline_ns", sa.BigInteger, nullable=False),
+    sa.Column("verdict_ns", sa.BigInteger),
+)
+
+# asked for at every turn of a daemon: the few among all units of years
+_OPEN_UNITS = sa.Index("ix_units_open", UNITS.c.tag, sqlite_where=UNITS.c.verdict_ns.is_(None))
+
+JOBS = sa.Table(
+    "jobs",
+    _metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("unit", sa.String, nullable=False, index=True),
+    sa.Column("part", sa.String, nullable=False),
+    sa.Column("tag", sa.String, nullable=False),
+    sa.Column("revision", sa.Integer, nullable=False),
+    sa.Column("path", sa.String, nullable=False),
+    sa.Column("flavor", sa.String, nullable=False),
+    sa.Column("state", sa.String, nullable=False, index=True),
+    sa.Column("attempts", sa.Integer, nullable=False, default=0),
+    sa.Column("not_before_ns", sa.BigInteger, nullable=False, default=0),
+    sa.Column("announced", sa.Boolean, nullable=False, default=False),
+    sa.Column("status", sa.String),
+    sa.Column("reasons", sa.Text, nullable=False, default="[]"),
+    sa.Column("failure", sa.Text),
+    sa.Column("owner", sa.String),
+    sa.Column("lease_ns", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("visits", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("visited_ns", sa.BigInteger),
+    sa.UniqueConstraint("unit", "part", "tag", "revision"),
+)
+
+FILES = sa.Table(
+    "files",
+    _metadata,
+    sa.Column("path", sa.String, primary_key=True),
+    sa.Column("tag", sa.String, primary_key=True),
+    sa.Column("size", sa.BigInteger, nullable=False),
+    sa.Column("mtime_ns", sa.BigInteger, nullable=False),
+    sa.Column("state", sa.String, nullable=False),
+    sa.Column("lacks_until_ns", sa.BigInteger),
+)
+
+BUILDS = sa.Table(
+    "builds",
+    _metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("builder", sa.String, nullable=False),
+    sa.Column("night", sa.Integer, nullable=False),
+    sa.Column("part", sa.String, nullable=False),
+    sa.Column("tag", sa.String, nullable=False),
+    sa.Column("unit", sa.String, nullable=False),
+    sa.Column("files", sa.Text, nullable=False),
+    sa.Column("count", sa.Integer, nullable=False),
+    sa.Column("state", sa.String, nullable=False, index=True),
+    sa.Column("attempts", sa.Integer, nullable=False, default=0),
+    sa.Column("not_before_ns", sa.BigInteger, nullable=False, default=0),
+    sa.Column("status", sa.String),
+    sa.Column("failure", sa.Text),
+    sa.UniqueConstraint("builder", "night", "part", "tag"),
+)
+
+
+# Made once: to build a statement takes longer than SQLite needs for it.
+_LAST, _ADD = sa.select(sa.func.max(EVENTS.c.seq)), sa.insert(EVENTS)
+_AFTER = sa.select(EVENTS).where(EVENTS.c.seq > sa.bindparam("after")).order_by(EVENTS.c.seq).limit(sa.bindparam("limit"))
+_AFTER_OF_KINDS = _AFTER.where(EVENTS.c.kind.in_(sa.bindparam("kinds", expanding=True)))
+_OF_SINK = POSITIONS.c.sink == sa.bindparam("of_sink")
+_POSITION, _ADVANCE, _FIRST_POSITION = sa.select(POSITIONS.c.seq).where(_OF_SINK), sa.update(POSITIONS).where(_OF_SINK), sa.insert(POSITIONS)
+
+
+def journal_path(out: Path) -> Path:
+    """Where the journal of an output folder is."""
+    return out / "journal.sqlite"
+
+
+def lock_path(out: Path) -> Path:
+    """The file that the daemon of an output folder locks as long as it lives."""
+    return out / "daemon.lock"
+
+
+def take_lock(out: Path) -> IO[str]:
+    """Lock an output folder for a daemon, until the file that is returned is closed. Raises BadConfig where another one has it."""
+    path = lock_path(out)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("a", encoding="utf-8")
+    except OSError as error:
+        raise BadConfig(f"{path.parent} cannot be used as output folder: {error.strerror}; give access or name another one") from error
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        file.close()
+        what_next = "Stop the other daemon or name another output folder."
+        raise BadConfig(f"another daemon works in {path.parent}", what_next=what_next) from error
+    return file
+
+
+def daemon_lives(out: Path) -> bool:
+    """Whether a daemon works in an output folder now."""
+    try:
+        with lock_path(out).open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
+
+
+class Journal:
+    """The journal in a file, or in memory without one. `now_ns` gives UTC in nanoseconds.
+
+    Raises BadConfig where the file is of a newer version, or is no journal. Everything here raises NoSpace where the disk is full and
+    Transient where the file is locked or cannot be reached: nothing is written then, and the same may be tried again.
+    """
+
+    def __init__(self, path: Path | None, now_ns: Callable[[], int]) -> None:
+        self._now = now_ns
+        if path is None:
+            self.engine = sa.create_engine("sqlite://", poolclass=sa.pool.StaticPool, connect_args={"check_same_thread": False})
+        else:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self.engine = sa.create_engine(f"sqlite:///{path}", connect_args={"timeout": 30})
+        sqlite.set_up(self.engine)
+        self._reading = self.engine.execution_options(reading=True)
+        self._name, self._open = str(path or "in memory"), False
+        try:
+            with self.transaction() as connection:
+                _metadata.create_all(connection)
+                _OPEN_UNITS.create(connection, checkfirst=True)  # a journal of an earlier version has none
+                self.epoch = self._identity(connection)
+                migrate(connection, _metadata, META)
+            self._open = True
+        except sa.exc.DatabaseError as error:
+            raise BadConfig(f"{path} cannot be used as a journal: {error.orig}; move it away or name another output folder") from error
+
+    @staticmethod
+    def _identity(connection: sa.Connection) -> str:
+        meta = {row.key: row.value for row in connection.execute(sa.select(META))}
+        if not meta:
+            meta = {"epoch": str(uuid.uuid4()), "schema_version": str(SCHEMA_VERSION)}
+            connection.execute(sa.insert(META), [{"key": k, "value": v} for k, v in meta.items()])
+        if int(meta["schema_version"]) > SCHEMA_VERSION:
+            raise BadConfig(f"the journal is of version {meta['schema_version']}, this program writes {SCHEMA_VERSION}: install the newer program")
+        return str(meta["epoch"])
+
+    @contextmanager
+    def transaction(self) -> Iterator[sa.Connection]:
+        """A write transaction; everything in it happens or nothing does."""
+        with self._troubles(), self.engine.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def reading(self) -> Iterator[sa.Connection]:
+        """A connection that only reads, and hinders nobody who writes."""
+        with self._troubles(), self._reading.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def _troubles(self) -> Iterator[None]:
+        try:
+            yield
+        except sa.exc.OperationalError as error:
+            code = getattr(error.orig, "sqlite_errorcode", 0) & 0xFF  # the lower byte is the kind, the upper one its detail
+            if code not in (_PASSING if self._open else _PASSING_AT_START):
+                raise
+            kind = NoSpace if code == sqlite3.SQLITE_FULL else Transient
+            raise kind(f"the journal {self._name} cannot be used now: {error.orig}") from error
+
+    def append(self, drafts: Iterable[Draft], connection: sa.Connection | None = None) -> list[Event]:
+        """Number, time and store events, in the given transaction or one of their own."""
+        if connection is None:
+            with self.transaction() as own:
+                return self.append(drafts, own)
+        first = (connection.execute(_LAST).scalar() or 0) + 1
+        now = self._now()
+        events = [Event(**d.model_dump(), epoch=self.epoch, seq=first + i, time=now) for i, d in enumerate(drafts)]
+        if events:
+            connection.execute(_ADD, [_row(e) for e in events])
+        return events
+
+    def events(self, after: int = 0, *, limit: int = 1000, kinds: Sequence[str] = ()) -> list[Event]:
+        """Events with a sequence number above `after`, in order."""
+        given: dict[str, Any] = {"after": after, "limit": limit}
+        query, given = (_AFTER_OF_KINDS, {**given, "kinds": list(kinds)}) if kinds else (_AFTER, given)
+        with self.reading() as connection:
+            return [self._event(row) for row in connection.execute(query, given)]
+
+    def _event(self, row: Any) -> Event:
+        fields = dict(row._mapping)
+        fields["payload"] = json.loads(fields["payload"])
+        return Event(epoch=self.epoch, **fields)
+
+    def last_seq(self) -> int:
+        """The number of the last event; 0 if there is none."""
+        with self.reading() as connection:
+            return int(connection.execute(_LAST).scalar() or 0)
+
+    def position(self, sink: str) -> int:
+        """The last event that the sink has taken."""
+        with self.reading() as connection:
+            return int(connection.execute(_POSITION, {"of_sink": sink}).scalar() or 0)
+
+    def advance(self, sink: str, seq: int, drafts: Sequence[Draft] = ()) -> list[Event]:
+        """The sink has taken all up to `seq`; what it answered is appended in the same transaction."""
+        with self.transaction() as connection:
+            if connection.execute(_ADVANCE, {"of_sink": sink, "seq": seq}).rowcount == 0:
+                connection.execute(_FIRST_POSITION, {"sink": sink, "seq": seq})
+            return self.append(drafts, connection)
+
+    def compact(self) -> None:
+        """Write the file anew without what was removed. It takes as long and as much room as the file is large; nobody can write meanwhile."""
+        with self._troubles(), self.engine.execution_options(bare=True).connect() as connection:
+            connection.exec_driver_sql("VACUUM")
+
+    def close(self) -> None:
+        """Close all connections."""
+        self.engine.dispose()
+
+
+_PASSING_AT_START = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+_PASSING = (*_PASSING_AT_START, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PROTOCOL)
+"""What the system under a journal may say and take back. One that cannot be opened or written from the start is a fault of configuration."""
+
+
+def _row(event: Event) -> dict[str, Any]:
+    row = event.model_dump(exclude={"epoch"})
+    row["payload"] = json.dumps(row["payload"], allow_nan=False)
+    return row

@@ -1,0 +1,1 @@
+"""What the QAs can find, measured by the simulator; their pages."""

@@ -1,0 +1,58 @@
+"""Another configuration for a daemon that runs: it is checked first, and a bad one is refused while the old one goes on."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from quicklook.core.errors import BadConfig, QuicklookError
+from quicklook.service.publishing.sinks import make_sink
+from quicklook.service.sessions.sessionplan import plan_session
+from quicklook.service.site import Site
+
+log = logging.getLogger("quicklook.daemon")
+
+Reread = Callable[[], Site]
+"""Reads the site again, as the daemon was started."""
+
+
+class Reloading:
+    """The site that a daemon is to work by next (None: no other), and how to read it, which whoever made the daemon says."""
+
+    def __init__(self) -> None:
+        self.reread: Reread | None = None
+        self.site: Site | None = None
+
+    def ask(self, old: Site, wake: Callable[[], None]) -> str:
+        """Read and check it; says what comes of it. Raises BadConfig as `checked` does."""
+        new = self.site = checked(self.reread, old)  # the daemon may take it at once
+        wake()
+        return f"{new.source} is in order and is used from now on"
+
+    def change(self, old: Site, stop: Callable[[], None], begin: Callable[[Site], None]) -> None:
+        """Stop the daemon in good order and begin with the new site; with the old one where the new one cannot be used after all."""
+        new, self.site = self.site or old, None
+        stop()
+        try:
+            begin(new)
+        except QuicklookError as error:
+            log.error("the new configuration cannot be used, the old one goes on: %s", error)
+            begin(old)
+
+
+def checked(reread: Reread | None, old: Site) -> Site:
+    """The site as it is described now. Raises BadConfig where it cannot be used, or what it changes needs a restart."""
+    if reread is None:
+        raise BadConfig("this daemon cannot read its configuration again", what_next="Stop it and start it again.")
+    site = reread()
+    site.check()
+    recipe = site.live_recipe()
+    site.build_plans(recipe.builders)
+    if site.file.session.file:
+        plan_session(site)
+    for name, params in site.file.sinks.items():
+        make_sink(name, params, site.document)
+    for name in ("out", "tag"):
+        if getattr(site.file, name) != getattr(old.file, name):
+            raise BadConfig(f"{site.source}: `{name}` cannot change while the daemon runs", what_next="Stop the daemon and start it again.")
+    return site

@@ -1,0 +1,1 @@
+"""Tests that a session lists: what is expected, what came, and its analysis."""

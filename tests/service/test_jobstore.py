@@ -1,0 +1,263 @@
+"""The job store for scripts: the same tests on SQLite and on a PostgreSQL server of our own."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import multiprocessing
+import os
+import queue
+import shutil
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from quicklook.cli.main import app
+from quicklook.core.errors import BadConfig, BadData, Transient
+from quicklook.jobs import HeldJob, JobLocked, JobState, JobStore, LeaseLost
+
+PG_FOLDERS = sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
+
+
+def _pg_tool(name: str) -> str | None:
+    return next((str(f / name) for f in PG_FOLDERS if (f / name).is_file()), None) or shutil.which(name)
+
+
+@pytest.fixture(scope="module")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a server that was started for these tests, on a free port of the loopback."""
+    initdb, server = _pg_tool("initdb"), _pg_tool("postgres")
+    if initdb is None or server is None:
+        pytest.skip("PostgreSQL is not here (apt-get install postgresql)")
+    if importlib.util.find_spec("psycopg") is None:
+        pytest.skip("the driver of PostgreSQL is not here (pip install 'psycopg[binary]')")
+    folder = tmp_path_factory.mktemp("pg")
+    user: list[str] = []
+    if os.getuid() == 0:  # the server refuses to run as root
+        user = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"]
+        if shutil.which("setpriv") is None:
+            pytest.skip("PostgreSQL does not run as root, and there is no setpriv to be somebody else")
+        home = Path("/tmp") / f"quicklook-pg-{os.getpid()}"  # pytest's own folders are closed to others
+        home.mkdir(mode=0o700)
+        shutil.chown(home, "nobody", "nogroup")
+        folder = home
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    data = folder / "data"
+    made = subprocess.run(
+        [*user, initdb, "-D", str(data), "-U", "ql", "-A", "trust", "--no-sync", "--no-locale", "-E", "UTF8"], capture_output=True, text=True, check=False, cwd="/"
+    )
+    if made.returncode != 0:
+        shutil.rmtree(folder, ignore_errors=True)
+        pytest.skip(f"initdb does not run here: {made.stderr.strip()[-200:]}")
+    options = ["-h", "127.0.0.1", "-p", str(port), "-k", str(folder), "-F", "-c", "shared_buffers=8MB", "-c", "max_connections=20"]
+    process = subprocess.Popen([*user, server, "-D", str(data), *options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd="/")
+    try:
+        url = f"postgresql://ql@127.0.0.1:{port}/postgres"
+        _wait_until_it_answers(url, process)
+        yield url
+    finally:
+        process.send_signal(signal.SIGINT)  # it ends without waiting for clients
+        process.wait(30)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _wait_until_it_answers(url: str, process: subprocess.Popen[bytes]) -> None:
+    end = time.monotonic() + 60
+    while True:
+        try:
+            JobStore(url).close()
+        except Transient:
+            assert process.poll() is None, "the server has ended"
+            assert time.monotonic() < end, "the server does not answer"
+            time.sleep(0.1)
+        else:
+            return
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path}/jobs.sqlite" if request.param == "sqlite" else request.getfixturevalue("postgres")
+
+
+@pytest.fixture
+def store(url: str) -> Iterator[JobStore]:
+    with JobStore(url) as made:
+        for job in made.get():
+            made.break_lease(job)
+            made.remove(job)
+        yield made
+
+
+def test_jobs_are_found_by_class_state_and_tags(store: JobStore) -> None:
+    first = store.create("reduce", {"night": 20220101, "camera": "r0"})
+    store.create("reduce", {"night": 20220101, "camera": "b0"}, state="failed", reason="no sky")
+    store.create("report", {"night": 20220101})
+    assert (first.state, first.visits, first.visited_ns, first.owner) == (JobState.OPEN, 0, None, None)
+    assert first.tags == {"night": "20220101", "camera": "r0"}
+    assert len(store.get()) == 3
+    assert [j.tags["camera"] for j in store.get("reduce")] == ["r0", "b0"]
+    assert [j.jobclass for j in store.get(["reduce", "report"], tags={"night": 20220101})] == ["reduce", "reduce", "report"]
+    assert store.get("reduce", tags={"night": 20220101, "camera": "z0"}) == []
+    assert [j.reason for j in store.get(states=["failed"])] == ["no sky"]
+    assert store.get(states=[]) == []
+    assert len(store.get(limit=2)) == 2
+
+
+def test_a_job_is_unique_by_class_and_tags_in_whatever_order(store: JobStore) -> None:
+    first = store.create("reduce", {"a": 1, "b": 2})
+    with pytest.raises(BadData, match="already"):
+        store.create("reduce", {"b": "2", "a": "1"})
+    assert store.create("reduce", {"b": "2", "a": "1"}, existing="take").id == first.id
+    assert store.create("other", {"a": 1, "b": 2}).id != first.id
+    assert store.create("reduce").id != first.id
+
+
+def test_what_was_changed_is_written_when_the_job_is_let_go(store: JobStore) -> None:
+    job = store.create("reduce", {"n": 1})
+    with store.locked(job, owner="me") as held:
+        held.mark_visited()
+        held.state = JobState.DONE
+        assert store.get(locked=True)[0].owner == "me"
+        assert store.get(locked=False) == []
+        with pytest.raises(JobLocked, match=r"me holds job \d+"), store.locked(job):
+            pass
+        with pytest.raises(JobLocked):
+            store.remove(job)
+    after = store.get()[0]
+    assert (after.state, after.visits, after.owner) == (JobState.DONE, 1, None)
+    assert after.visited_ns is not None
+    assert abs(after.visited_ns - time.time_ns()) < 60e9
+    store.remove(after)
+    assert store.get() == []
+    with pytest.raises(BadData, match="there is no job"):
+        store.lock(after)
+
+
+def test_an_error_keeps_the_state_and_leaves_its_reason(store: JobStore) -> None:
+    def work(held: HeldJob) -> None:
+        held.mark_visited()
+        held.state = JobState.DONE
+        raise ValueError("no flat")
+
+    job = store.create("reduce")
+    with pytest.raises(ValueError, match="no flat"), store.locked(job) as held:
+        work(held)
+    after = store.get()[0]
+    assert (after.state, after.visits, after.reason, after.owner) == (JobState.OPEN, 1, "ValueError: no flat", None)
+
+
+def test_the_first_free_one_is_taken_and_none_where_there_is_none(store: JobStore) -> None:
+    jobs = [store.create("reduce", {"n": n}) for n in range(3)]
+    with store.locked(jobs[0]), store.locked_one_of(jobs) as second:
+        assert second is not None
+        assert second.id == jobs[1].id
+        second.state = JobState.IGNORED
+    with store.locked(jobs[0]), store.locked_one_of(jobs[:2]) as nothing:
+        assert nothing is None, "the other one is not open any more"
+    assert [j.state for j in store.get()] == ["open", "ignored", "open"]
+
+
+def test_a_lease_ends_by_itself_and_its_late_owner_writes_nothing(store: JobStore) -> None:
+    job = store.create("reduce")
+    late = store.lock(job, owner="dead", lease_s=0.0)
+    time.sleep(0.01)
+    held = store.lock(job, owner="alive")
+    late.state = JobState.FAILED
+    with pytest.raises(LeaseLost):
+        store.release(late)
+    with pytest.raises(LeaseLost):
+        store.renew(late)
+    store.renew(held, 1000.0)
+    assert store.get()[0].lease_ns - time.time_ns() > 900e9
+    store.break_lease(job)
+    with pytest.raises(LeaseLost):
+        store.release(held)
+    assert store.get()[0].state is JobState.OPEN
+
+
+def take_all(url: str, found: Any) -> None:
+    with JobStore(url) as store:
+        while True:
+            with store.locked_one_of(store.get("race", states=[JobState.OPEN])) as job:
+                if job is None:
+                    if not store.get("race", states=[JobState.OPEN]):
+                        return
+                    continue
+                job.mark_visited()
+                job.state = JobState.DONE
+                found.put(job.tags["n"])
+
+
+def _race(store: JobStore, url: str, start: Callable[..., Any], found: Any) -> None:
+    for n in range(12):
+        store.create("race", {"n": n})
+    workers = [start(target=take_all, args=(url, found)) for _ in range(3)]
+    for w in workers:
+        w.start()
+    done = sorted(int(found.get(timeout=60)) for _ in range(12))
+    for w in workers:
+        w.join(60)
+        assert not w.is_alive()
+    assert done == list(range(12))
+    assert {j.visits for j in store.get("race")} == {1}
+
+
+def test_each_job_is_done_once_by_three_connections(store: JobStore, url: str) -> None:
+    _race(store, url, threading.Thread, queue.Queue())
+
+
+@pytest.mark.long
+def test_each_job_is_done_once_by_three_processes(store: JobStore, url: str) -> None:
+    context = multiprocessing.get_context("spawn")
+    _race(store, url, context.Process, context.Queue())
+
+
+def test_addresses_that_cannot_be_used(tmp_path: Path) -> None:
+    with pytest.raises(BadConfig, match="SQLite or PostgreSQL"):
+        JobStore("mysql://somewhere/x")
+    with pytest.raises(BadConfig, match="names no database"):
+        JobStore("://x")
+    with pytest.raises(Transient, match="cannot be used now"):
+        JobStore(f"sqlite:///{tmp_path}/no/such/folder/x.sqlite")
+    with JobStore(str(tmp_path / "by-path.sqlite")) as plain:
+        plain.create("reduce")
+    assert (tmp_path / "by-path.sqlite").is_file()
+
+
+def test_the_command_shows_jobs_and_opens_them_again(tmp_path: Path) -> None:
+    path = str(tmp_path / "jobs.db")
+    with JobStore(path) as store:
+        store.create("reduce", {"camera": "r0"}, state="failed", reason="no sky")
+        held = store.lock(store.create("reduce", {"camera": "b0"}, state="failed"), owner="me")
+        store.create("report")
+
+    def run(*args: str) -> str:
+        done = CliRunner(env={"COLUMNS": "200"}).invoke(app, ["jobs", "--store", path, *args])
+        if done.exception is not None:
+            raise done.exception
+        return done.output
+
+    assert "no sky" in run("--failed")
+    assert "2 jobs" in run("--failed")
+    assert "1 jobs" in run("--class", "reduce", "--where", "camera=r0")
+    assert [j["jobclass"] for j in json.loads(run("--json", "--id", "3"))] == ["report"]
+    assert "1 jobs are open now; 1 are held, and stay as they are" in run("--failed", "--set", "open")
+    with JobStore(path) as store:
+        store.release(held)
+        assert [(j.state, j.reason) for j in store.get("reduce")] == [("open", "no sky"), ("failed", "")]
+    with pytest.raises(BadConfig, match="which jobs"):
+        run("--set", "open")
+    with pytest.raises(BadConfig, match="no state 'running'"):
+        run("--state", "running")
+    with pytest.raises(BadConfig, match="write TAG=VALUE"):
+        run("--where", "camera")
