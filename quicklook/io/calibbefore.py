@@ -10,11 +10,9 @@ import numpy as np
 
 from quicklook.ccd.arrays import Float64, Raw
 from quicklook.ccd.calibs import Bias, Dark, PixelFlat
-from quicklook.core.errors import QuicklookError
 from quicklook.core.product import Calibration
 from quicklook.io.calibentry import CalibEntry
-from quicklook.io.calibfile import read_kind
-from quicklook.io.calibsize import others_of
+from quicklook.io.calibothers import last_good
 from quicklook.io.calibspectra import SpectraCheck
 from quicklook.io.calibstore import CalibIndexStore
 
@@ -33,17 +31,13 @@ def compare_image(store: CalibIndexStore, entry: CalibEntry, calibration: Calibr
     """What speaks against an image by the last good one of its kind and camera in the index; nothing where there is none of its size."""
     if not isinstance(calibration, Bias | Dark | PixelFlat):
         return SpectraCheck()
-    for other in reversed(others_of(store, entry)):
-        if other.of_kind != entry.of_kind or other.quality != "good":
-            continue
-        try:
-            before = read_kind(store.locate(other), other.of_kind, sha256=other.sha256)
-        except (QuicklookError, OSError):  # who uses that one is told what is wrong with it
-            continue
-        if isinstance(before, Bias | Dark | PixelFlat) and before.pixels.shape == calibration.pixels.shape:
-            return compare_structure(calibration.pixels, before.pixels, other.path)
+    found = last_good(store, entry, (entry.of_kind,))
+    if found is None:
         return SpectraCheck()
-    return SpectraCheck()
+    other, before = found
+    if not isinstance(before, Bias | Dark | PixelFlat) or before.pixels.shape != calibration.pixels.shape:
+        return SpectraCheck()
+    return compare_structure(calibration.pixels, before.pixels, other.path)
 
 
 def compare_structure(pixels: Raw, before: Raw, name: str) -> SpectraCheck:

@@ -6,11 +6,9 @@ import numpy as np
 
 from quicklook.ccd.arrays import Float64, Raw
 from quicklook.ccd.spectra import FiberFlat
-from quicklook.core.errors import QuicklookError
 from quicklook.core.product import Calibration
 from quicklook.io.calibentry import CalibEntry
-from quicklook.io.calibfile import read_kind
-from quicklook.io.calibsize import others_of
+from quicklook.io.calibothers import last_good
 from quicklook.io.calibspectra import SpectraCheck
 from quicklook.io.calibstore import CalibIndexStore
 from quicklook.io.fiberorder import lamp, order_of_all, order_of_some, smooth
@@ -37,16 +35,11 @@ def compare_fibres(store: CalibIndexStore, entry: CalibEntry, calibration: Calib
     """A doubt about fibres of a fibre flat; nothing of other kinds, or where there is no other flat of these fibres."""
     if not isinstance(calibration, FiberFlat):
         return SpectraCheck()
-    for other in reversed(others_of(store, entry)):
-        if other.of_kind != entry.of_kind or other.quality != "good":
-            continue
-        try:
-            before = read_kind(store.locate(other), other.of_kind, sha256=other.sha256)
-        except (QuicklookError, OSError):  # who uses that one is told what is wrong with it
-            continue
-        why = difference(calibration, before) if isinstance(before, FiberFlat) else ""
-        return SpectraCheck(doubt=f"the levels of its fibres are not those of {other.path}: {why}" if why else "")
-    return SpectraCheck()
+    found = last_good(store, entry, (entry.of_kind,))
+    if found is None or not isinstance(found[1], FiberFlat):
+        return SpectraCheck()
+    why = difference(calibration, found[1])
+    return SpectraCheck(doubt=f"the levels of its fibres are not those of {found[0].path}: {why}" if why else "")
 
 
 def difference(flat: FiberFlat, before: FiberFlat) -> str:

@@ -9,11 +9,10 @@ import numpy as np
 from quicklook.ccd.arrays import Float64
 from quicklook.ccd.pixeltraces import Spectrograph
 from quicklook.ccd.spectra import FiberFlat, FluxCalib, SkyModel, TraceSet
-from quicklook.core.errors import QuicklookError
 from quicklook.core.product import Calibration
 from quicklook.io.calibentry import CalibEntry
-from quicklook.io.calibfile import read_kind
-from quicklook.io.calibsize import CameraFacts, others_of
+from quicklook.io.calibothers import last_good
+from quicklook.io.calibsize import CameraFacts
 from quicklook.io.calibstore import CalibIndexStore
 
 MAX_DISPERSION_RATIO = 1.5
@@ -76,39 +75,29 @@ def _span_misfit(span: tuple[float, float], stated: Spectrograph) -> str:
 
 def _nothing_in_common(store: CalibIndexStore, entry: CalibEntry, span: tuple[float, float]) -> str:
     """Why it cannot be of the camera of the others in the index: they have no wavelength in common; empty where they have, or there is none."""
-    for other in reversed(others_of(store, entry)):
-        if other.of_kind not in _WITH_WAVES or other.quality != "good":
-            continue
-        try:
-            theirs = wave_span(read_kind(store.locate(other), other.of_kind, sha256=other.sha256))
-        except (QuicklookError, OSError):  # who uses that one is told what is wrong with it
-            continue
-        if theirs is not None and (span[1] < theirs[0] or theirs[1] < span[0]):
-            return f"its wavelengths are {_said(span)}, those of {other.path} of the same camera are {_said(theirs)}: it is of another arm"
+    found = last_good(store, entry, _WITH_WAVES)
+    theirs = wave_span(found[1]) if found is not None else None
+    if found is None or theirs is None or (span[0] <= theirs[1] and theirs[0] <= span[1]):
         return ""
-    return ""
+    return f"its wavelengths are {_said(span)}, those of {found[0].path} of the same camera are {_said(theirs)}: it is of another arm"
 
 
 def _places(store: CalibIndexStore, entry: CalibEntry, traces: TraceSet) -> SpectraCheck:
     """Compare where traces lie with the last ones of the camera: flexure moves them by a few pixels."""
-    for other in reversed(others_of(store, entry)):
-        if other.of_kind != "psf" or other.quality != "good":
-            continue
-        try:
-            before = read_kind(store.locate(other), "psf", sha256=other.sha256)
-        except (QuicklookError, OSError):  # who uses that one is told what is wrong with it
-            continue
-        assert isinstance(before, TraceSet)
-        wave = np.linspace(max(traces.wavemin, before.wavemin), min(traces.wavemax, before.wavemax), _POINTS)
-        if before.nfibre != traces.nfibre or not wave[-1] > wave[0]:
-            return SpectraCheck()
-        x, y = (traces.evaluate(getattr(traces, a), wave) - before.evaluate(getattr(before, a), wave) for a in "xy")
-        away = float(np.median(np.abs(x))), float(np.median(np.abs(y)))
-        said = f"its traces are {away[0]:.3g} pixel in x and {away[1]:.3g} pixel in y from those of {other.path}"
-        if max(away) > WRONG_PLACE:
-            return SpectraCheck(wrong=f"{said}; are its fibres in another order? {_CHANGED}")
-        return SpectraCheck(doubt=said if max(away) > DOUBTFUL_PLACE else "")
-    return SpectraCheck()
+    found = last_good(store, entry, ("psf",))
+    if found is None:
+        return SpectraCheck()
+    other, before = found
+    assert isinstance(before, TraceSet)
+    wave = np.linspace(max(traces.wavemin, before.wavemin), min(traces.wavemax, before.wavemax), _POINTS)
+    if before.nfibre != traces.nfibre or not wave[-1] > wave[0]:
+        return SpectraCheck()
+    x, y = (traces.evaluate(getattr(traces, a), wave) - before.evaluate(getattr(before, a), wave) for a in "xy")
+    away = float(np.median(np.abs(x))), float(np.median(np.abs(y)))
+    said = f"its traces are {away[0]:.3g} pixel in x and {away[1]:.3g} pixel in y from those of {other.path}"
+    if max(away) > WRONG_PLACE:
+        return SpectraCheck(wrong=f"{said}; are its fibres in another order? {_CHANGED}")
+    return SpectraCheck(doubt=said if max(away) > DOUBTFUL_PLACE else "")
 
 
 def _said(span: tuple[float, float]) -> str:
@@ -132,21 +121,17 @@ def range_misfit(traces: TraceSet, stated: Spectrograph) -> str:
 
 
 def _response(store: CalibIndexStore, entry: CalibEntry, flux: FluxCalib) -> SpectraCheck:
-    for other in reversed(others_of(store, entry)):
-        if other.of_kind != "fluxcal" or other.quality != "good":
-            continue
-        try:
-            before = read_kind(store.locate(other), "fluxcal", sha256=other.sha256)
-        except (QuicklookError, OSError):  # who uses that one is told what is wrong with it
-            continue
-        assert isinstance(before, FluxCalib)
-        low, high = _ratio(flux, before)
-        away = low if low > 1 else 1 / high if high < 1 else 1.0
-        said = f"its response is {low:.3g} to {high:.3g} times that of {other.path}"
-        if away > WRONG_RESPONSE:
-            return SpectraCheck(wrong=f"{said}; is it in another unit, or of another exposure time?")
-        return SpectraCheck(doubt=f"{said} at every wavelength" if away > DOUBTFUL_RESPONSE else "")
-    return SpectraCheck()
+    found = last_good(store, entry, ("fluxcal",))
+    if found is None:
+        return SpectraCheck()
+    other, before = found
+    assert isinstance(before, FluxCalib)
+    low, high = _ratio(flux, before)
+    away = low if low > 1 else 1 / high if high < 1 else 1.0
+    said = f"its response is {low:.3g} to {high:.3g} times that of {other.path}"
+    if away > WRONG_RESPONSE:
+        return SpectraCheck(wrong=f"{said}; is it in another unit, or of another exposure time?")
+    return SpectraCheck(doubt=f"{said} at every wavelength" if away > DOUBTFUL_RESPONSE else "")
 
 
 def _ratio(flux: FluxCalib, before: FluxCalib) -> tuple[float, float]:
