@@ -85,6 +85,7 @@ class BoxcarExtract(PipelineAlg[BoxcarExtractParams]):
             fibermap=fibres,
             assumed=() if fibermap else ("no fibre map: what the fibres look at is not known",),
             stated_noise=_stated_noise(image, knots),
+            amplifiers={a.name: a.ccd for a in image.amplifiers if not a.bad},
         )
 
     def _knots(self, image: Image, traces: TraceSet) -> Knots:

@@ -69,6 +69,7 @@ class SlitExtract(PipelineAlg[SlitExtractParams]):
             sigma=(sigma * step).astype(np.float32),
             fibermap=replace(fibres, columns={**fibres.columns, WIDTH: width}),
             assumed=() if fibermap else ("no description of the slit: what the apertures look at is not known",),
+            amplifiers={a.name: a.ccd for a in image.amplifiers if not a.bad},
         )
 
     def _knots(self, image: Image, traces: TraceSet) -> Knots:

@@ -8,13 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from pydantic import Field
 
-from qa.values import judged, scalar
+from qa.values import scalar
 from quicklook.ccd.arrays import Float64, Raw
 from quicklook.ccd.fiberstatus import known_bad
-from quicklook.ccd.geometry import Amplifier
-from quicklook.ccd.image import Image
 from quicklook.ccd.spectra import Frame, SkyModel, TraceSet
-from quicklook.core.errors import NotApplicable
+from quicklook.core.errors import BadData, NotApplicable
 from quicklook.core.metrics import Measures, MetricDef, measured
 from quicklook.core.params import Params
 from quicklook.core.plots import Axis, Line, Panel, Plot, Scatter
@@ -74,9 +72,13 @@ class AmpSky(MonitoringAlg[AmpSkyParams]):
     name = "amp_sky"
     metrics = (LEVEL, STEP, ERROR, EXCESS)
 
-    def measure(self, frame: Frame, sky: SkyModel, traces: TraceSet, image: Image) -> Measures:
-        """Of the sky-subtracted frame. Raises NotApplicable where there are not two amplifiers by two, or too few sky fibres, or too little light."""
-        quadrants = _quadrants(judged(image.amplifiers))
+    def measure(self, frame: Frame, sky: SkyModel, traces: TraceSet) -> Measures:
+        """Of the sky-subtracted frame.
+
+        Raises NotApplicable where there are not two amplifiers by two, or too few sky fibres, or too little light; BadData where the frame does not
+        know its amplifiers.
+        """
+        quadrants = _quadrants(frame)
         rows = np.flatnonzero((np.array(frame.fibermap.objtype) == "SKY") & ~known_bad(frame.fibermap))
         if not rows.size:
             raise NotApplicable("the fibre map has no sky fibres that are not known to be bad")
@@ -107,10 +109,13 @@ class AmpSky(MonitoringAlg[AmpSkyParams]):
         return Measures(metrics, plots=(_plot(frame, rows, (ratio, noise), mine, quadrants),))
 
 
-def _quadrants(amps: tuple[Amplifier, ...]) -> _Quadrants:
-    """Two by two amplifiers. Raises NotApplicable where there are others."""
-    x, y = sorted({a.ccd.x0 for a in amps}), sorted({a.ccd.y0 for a in amps})
-    at = {(a.ccd.y0, a.ccd.x0): a.name for a in amps}
+def _quadrants(frame: Frame) -> _Quadrants:
+    """Two by two amplifiers. Raises NotApplicable where there are others, BadData where the frame does not know them."""
+    if not frame.amplifiers:
+        raise BadData("the frame does not say which amplifier has read which pixels", what_next="Extract it again with this version.")
+    places = frame.amplifiers.values()
+    x, y = sorted({s.x0 for s in places}), sorted({s.y0 for s in places})
+    at = {(s.y0, s.x0): name for name, s in frame.amplifiers.items()}
     if (len(x), len(y), len(at)) != (2, 2, 4):
         raise NotApplicable("there are not two amplifiers by two that are sound")
     low, high = ((at[row, x[0]], at[row, x[1]]) for row in y)

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from quicklook.ccd.arrays import Float32, Float64, Raw, check_array
 from quicklook.ccd.exposure import FiberMap
+from quicklook.ccd.geometry import Section
 from quicklook.core.errors import BadData
 from quicklook.core.product import Calibration, Product
 
@@ -104,7 +105,8 @@ class Frame(Product):
     the line-spread function, Angstrom. `stage` says what was done: frame, fframe (flat-fielded), sframe (sky subtracted), cframe (calibrated).
     `assumed` says in words what had to be assumed on the way, because nobody stated it. `stated_noise` [nfibre, nblock], in blocks of one length
     along the spectra: variance of the pixels there without light as their amplifiers are stated to read, over that of this exposure; NaN where
-    nobody states it, None for spectra that do not know.
+    nobody states it, None for spectra that do not know. `amplifiers`: by name, which pixels of the CCD each amplifier has read that is not known
+    to be bad; empty where nobody says.
     """
 
     kind = "frame"
@@ -120,6 +122,7 @@ class Frame(Product):
     stage: str = "frame"
     assumed: tuple[str, ...] = ()
     stated_noise: Float32 | None = None
+    amplifiers: Mapping[str, Section] = field(default_factory=dict)
 
     @property
     def label(self) -> str:

@@ -12,6 +12,7 @@ import numpy as np
 
 from quicklook.ccd.arrays import Float32, Float64, Raw
 from quicklook.ccd.exposure import Exposure, FiberMap
+from quicklook.ccd.geometry import Section
 from quicklook.ccd.image import HeaderValue
 from quicklook.ccd.scorenames import until
 from quicklook.ccd.spectra import Frame, Scores, SkyModel, UInt32
@@ -37,12 +38,14 @@ def write_frame(
 ) -> None:
     """Write spectra: FLUX, IVAR (float32), MASK (int32), WAVELENGTH (float64, Angstrom), SIGMA (float32, Angstrom), FIBERMAP, SCORES.
 
-    What had to be assumed is in the cards ASSUMnn. SCORES holds FIBER and TARGETID, and the columns of `scores` of the same fibres that are of
-    this stage or of one before it. STATEDNOISE (float32 [fibre, block]) where the frame knows it, see `Frame`.
+    What had to be assumed is in the cards ASSUMnn, which amplifiers read which pixels (``A [1:2064,1:2064]``) in AMPSECnn.
+    SCORES holds FIBER and TARGETID, and the columns of `scores` of the same fibres that are of this stage or of one before it.
+    STATEDNOISE (float32 [fibre, block]) where the frame knows it, see `Frame`.
     Measured with 500 x 4128 samples: 0.1 s (the peer takes 0.16 s for less, NUMBERS.md).
     """
     cards: list[Card] = [("BUNIT", frame.unit), ("STAGE", frame.stage, "what was done"), *exposure_cards(exposure, frame.camera)]
     cards += [(f"ASSUM{i:02d}", text) for i, text in enumerate(frame.assumed)]
+    cards += [(f"AMPSEC{i:02d}", f"{name} {section}") for i, (name, section) in enumerate(frame.amplifiers.items())]
     with atomic(path, sync=sync) as f:
         write_image_hdu(f, frame.flux, name="FLUX", cards=[*cards, *cards_of(provenance or {})], primary=True)
         write_image_hdu(f, frame.ivar, name="IVAR", cards=[("BUNIT", f"1/({frame.unit})**2")])
@@ -86,8 +89,14 @@ def read_frame(path: str | Path) -> Frame:
     noise = hdus.array("STATEDNOISE", np.float32) if hdus.has("STATEDNOISE") else None
     return Frame(
         camera=camera, flux=flux, ivar=ivar, mask=mask, wave=wave, sigma=sigma, fibermap=fibermap, unit=unit, stage=stage, assumed=assumed,
-        stated_noise=noise,
+        stated_noise=noise, amplifiers=_amplifiers(head),
     )  # fmt: skip
+
+
+def _amplifiers(head: Mapping[str, object]) -> dict[str, Section]:
+    """The cards AMPSECnn; empty in a frame of another program. Raises BadData."""
+    said = (str(head[key]).rpartition(" ") for key in sorted(head) if re.fullmatch(r"AMPSEC\d\d", key))
+    return {name: Section.parse(section) for name, _, section in said}
 
 
 def _stage_of(path: Path) -> str:

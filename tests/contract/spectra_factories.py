@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from quicklook.ccd.exposure import FiberMap
+from quicklook.ccd.geometry import Section
 from quicklook.ccd.spectra import FiberFlat, FluxCalib, Frame, Scores, SkyModel, SpecMask, TraceSet
 from quicklook.core.product import Product
 from quicklook.sim import SimInstrument, SimulatedCamera, plan_exposure, simulate_exposure
@@ -66,7 +67,14 @@ def frame(case: Any, number: int) -> Frame:
         wave=np.ascontiguousarray(truth.wave),
         sigma=(truth.sigma_y * width).astype(np.float32),
         fibermap=fibermap(len(truth.wave)),
+        amplifiers=_amplifiers(),
     )
+
+
+def _amplifiers() -> dict[str, Section]:
+    ny, nx = INSTRUMENT.layout.ny, INSTRUMENT.layout.nx
+    y, x = (0, ny // 2, ny), (0, nx // 2, nx)
+    return {name: Section(y[i // 2], y[i // 2 + 1], x[i % 2], x[i % 2 + 1]) for i, name in enumerate("ABCD")}
 
 
 def fiberflat(case: Any, number: int) -> FiberFlat:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 import numpy as np
 
 from quicklook.ccd.exposure import Exposure, FiberMap
+from quicklook.ccd.geometry import Section
 from quicklook.ccd.spectra import FiberFlat, Frame, Scores, SkyModel, TraceSet
 from quicklook.core.keys import Unit
 
@@ -46,6 +47,7 @@ def frame(stage: str = "frame", unit: str = "electron/Angstrom") -> Frame:
         unit=unit,
         stage=stage,
         assumed=("airmass 1.0", "seeing 1.1 arcsec, as when the calibration was made"),
+        amplifiers={"D": Section(0, 40, 0, 20), "upper left": Section(40, 80, 0, 20)},
     )
 
 

@@ -11,6 +11,7 @@ import spectra_made as made
 from astropy.io import fits
 from astropy.table import Table
 
+from quicklook.ccd.geometry import Section
 from quicklook.ccd.image import Image
 from quicklook.ccd.spectra import Scores
 from quicklook.core.errors import BadConfig, BadData, NotReadyYet
@@ -57,6 +58,7 @@ def test_a_frame_comes_back(tmp_path: Path) -> None:
     np.testing.assert_array_equal(back.fibermap.columns["PHOTSYS"], frame.fibermap.columns["PHOTSYS"])
     assert back.fibermap.source == frame.fibermap.source
     assert back.assumed == ("airmass 1.0", "seeing 1.1 arcsec, as when the calibration was made")
+    assert list(back.amplifiers.items()) == [("D", Section(0, 40, 0, 20)), ("upper left", Section(40, 80, 0, 20))]
 
 
 def test_a_frame_of_another_program(tmp_path: Path) -> None:

@@ -6,22 +6,24 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from qa_frames import amplifier, image
 
 from algorithms.compute_sky import ComputeSky
 from qa.amp_sky import AmpSky, AmpSkyParams
 from qa.kernels.halves import sum_halves
 from quicklook.ccd.exposure import FiberMap
-from quicklook.ccd.image import Image
+from quicklook.ccd.geometry import Section
 from quicklook.ccd.spectra import Frame, SkyModel, TraceSet
-from quicklook.core.errors import NotApplicable
+from quicklook.core.errors import BadData, NotApplicable
 from quicklook.core.metrics import Measures
 
 NFIBRE, NY, NX = 40, 400, 300
 SKY = tuple(range(0, NFIBRE, 2))
 LEVEL, SIGMA = 90.0, 12.0
 WAVE = 6000.0 + 0.6 * np.arange(NY)
-Scene = tuple[Frame, SkyModel, TraceSet, Image]
+AMPS = {name: Section(y, y + NY // 2, x, x + NX // 2) for name, y, x in (
+    ("A", 0, 0), ("B", 0, NX // 2), ("C", NY // 2, 0), ("D", NY // 2, NX // 2),
+)}  # fmt: skip
+Scene = tuple[Frame, SkyModel, TraceSet]
 
 
 def traces() -> TraceSet:
@@ -47,10 +49,10 @@ def scene(gain: dict[str, float] | None = None, *, seed: int = 1, fibre: np.ndar
     frame = Frame(
         camera="r0", flux=(light + rng.normal(0, sigma, light.shape) - model).astype(np.float32), ivar=np.full(light.shape, sigma**-2, np.float32),
         sigma=np.full(light.shape, 0.6, np.float32), stage="sframe", fibermap=FiberMap(
-            fiber=np.arange(NFIBRE, dtype=np.int32), objtype=tuple("SKY" if i in SKY else "TGT" for i in range(NFIBRE)), source="made"), wave=wave, mask=mask,
+            fiber=np.arange(NFIBRE, dtype=np.int32), objtype=tuple("SKY" if i in SKY else "TGT" for i in range(NFIBRE)), source="made"), wave=wave, mask=mask, amplifiers=AMPS,
     )  # fmt: skip
     sky = SkyModel(flux=model.astype(np.float32), ivar=np.full(model.shape, 1e4, np.float32), fibers=SKY, wave=wave, mask=mask)
-    return frame, sky, traces(), image(np.zeros((NY, NX), np.float32))
+    return frame, sky, traces()
 
 
 def measure(*args: object, **more: object) -> Measures:
@@ -78,11 +80,11 @@ def test_a_gain_that_is_wrong_is_found_and_its_pair_is_named(amp: str, sign: int
 @pytest.mark.parametrize(("amp", "error"), [("A", 0.1), ("A", -0.2), ("B", -0.1), ("C", 0.2), ("D", 0.2), ("D", -0.1)])
 def test_a_gain_so_wrong_that_the_model_leaves_out_a_side(amp: str, error: float) -> None:
     """By the model of the sky that `compute_sky` makes of it: the larger the error, the surer."""
-    frame, given, where, picture = scene({amp: error}, seed=3, sigma=4.0)
+    frame, given, where = scene({amp: error}, seed=3, sigma=4.0)
     before = replace(frame, flux=frame.flux + given.flux, stage="fframe")
     sky = ComputeSky().run(before)
     assert max(sum(f < NFIBRE // 2 for f in sky.fibers), sum(f >= NFIBRE // 2 for f in sky.fibers)) >= len(sky.fibers) - 2, "it rests on one side"
-    got = AmpSky().measure(replace(frame, flux=before.flux - sky.flux), sky, where, picture)
+    got = AmpSky().measure(replace(frame, flux=before.flux - sky.flux), sky, where)
     step = float(got["amp_sky_step"].values) * (1 if amp in "AD" else -1)
     ends = sorted((error, error / (1 + error)))  # of the sky of either side; 0.006 are 4 errors of 0.0017
     assert ends[0] - 0.006 < step < ends[1] + 0.006
@@ -94,12 +96,12 @@ def test_targets_in_half_of_the_sky_fibres_are_no_gain() -> None:
     """Of colours of their own: what they have on the lower amplifiers over what they have on the upper ones differs from one to the next."""
     rng, loose = np.random.default_rng(7), AmpSky(AmpSkyParams(max_error=1.0))
     for seed in range(6):
-        frame, sky, where, picture = scene(seed=seed)
+        frame, sky, where = scene(seed=seed)
         flux = frame.flux.copy()
         low, high = 60.0 * rng.lognormal(0, 1, (2, len(SKY[::2]), 1))
         flux[SKY[::2], :200] += low
         flux[SKY[::2], 200:] += high
-        got = loose.measure(replace(frame, flux=flux.astype(np.float32)), replace(sky, fibers=SKY[1::2]), where, picture)
+        got = loose.measure(replace(frame, flux=flux.astype(np.float32)), replace(sky, fibers=SKY[1::2]), where)
         assert got["amp_sky_excess"].values < 0.01
 
 
@@ -117,39 +119,40 @@ def test_fibres_of_other_throughput_and_a_sky_with_a_slope_are_no_gain() -> None
 
 
 def test_one_odd_fibre_is_left_out() -> None:
-    frame, sky, where, picture = scene()
+    frame, sky, where = scene()
     flux = frame.flux.copy()
     flux[4, :200] += 60.0
-    got = AmpSky().measure(replace(frame, flux=flux), sky, where, picture)
+    got = AmpSky().measure(replace(frame, flux=flux), sky, where)
     assert got["amp_sky_excess"].values == 0
 
 
 def test_what_cannot_be_told_is_not_judged() -> None:
     with pytest.raises(NotApplicable, match="tell a step to 0.0"):
         measure(sigma=60.0)
-    frame, sky, where, picture = scene()
+    frame, sky, where = scene()
     left = replace(frame.fibermap, objtype=tuple("SKY" if i in SKY[:10] else "TGT" for i in range(NFIBRE)))
     with pytest.raises(NotApplicable, match="10 and 0 sky fibres lie on the left and on the right, 4 are needed"):
-        AmpSky().measure(replace(frame, fibermap=left), sky, where, picture)
+        AmpSky().measure(replace(frame, fibermap=left), sky, where)
     with pytest.raises(NotApplicable, match="two amplifiers by two"):
-        AmpSky().measure(frame, sky, where, replace(picture, amplifiers=picture.amplifiers[:2]))
+        AmpSky().measure(replace(frame, amplifiers={name: AMPS[name] for name in "AB"}), sky, where)
+    with pytest.raises(BadData, match="does not say which amplifier"):
+        AmpSky().measure(replace(frame, amplifiers={}), sky, where)
     none = replace(frame.fibermap, objtype=("TGT",) * NFIBRE)
     with pytest.raises(NotApplicable, match="has no sky fibres"):
-        AmpSky().measure(replace(frame, fibermap=none), sky, where, picture)
+        AmpSky().measure(replace(frame, fibermap=none), sky, where)
     cut = SkyModel(flux=sky.flux[:, 1:], ivar=sky.ivar[:, 1:], fibers=SKY, wave=sky.wave[:, 1:], mask=sky.mask[:, 1:])
     with pytest.raises(NotApplicable, match="are not on the fibres and samples"):
-        AmpSky().measure(frame, cut, where, picture)
+        AmpSky().measure(frame, cut, where)
     with pytest.raises(NotApplicable, match="0 and 0 sky fibres"):
-        AmpSky().measure(replace(frame, ivar=np.zeros_like(frame.ivar)), sky, where, picture)
+        AmpSky().measure(replace(frame, ivar=np.zeros_like(frame.ivar)), sky, where)
     assert AmpSky(AmpSkyParams(max_error=1.0)).measure(*scene(sigma=60.0))["amp_sky_excess"].values == 0
 
 
 def test_the_amplifiers_are_known_by_their_places() -> None:
     """Whatever their order: the first of them need not be at the lower left."""
-    frame, sky, where, picture = scene({"A": 0.05})
-    turned = replace(picture, amplifiers=tuple(reversed(picture.amplifiers)))
-    assert AmpSky().measure(frame, sky, where, turned)["amp_sky_step"].values == AmpSky().measure(frame, sky, where, picture)["amp_sky_step"].values
-    assert amplifier(0).name == "A"
+    frame, sky, where = scene({"A": 0.05})
+    turned = replace(frame, amplifiers=dict(reversed(AMPS.items())))
+    assert AmpSky().measure(turned, sky, where)["amp_sky_step"].values == AmpSky().measure(frame, sky, where)["amp_sky_step"].values
 
 
 def test_sums_of_halves() -> None:
