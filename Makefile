@@ -38,9 +38,10 @@ truth: $(STAMP)
 chaos: $(STAMP)
 	$(BIN)/python tests/chaos/chaos_run.py --exposures 200 --kills 60 --page docs/reference/endurance.md
 
-# memory over 2000 small exposures; docs/reference/endurance.md (half an hour)
+# memory over 2000 small exposures, and the times of a journal of 120,000 jobs; docs/reference/endurance.md (half an hour)
 soak: $(STAMP)
 	$(BIN)/python tests/chaos/soak_run.py --exposures 2000 --page docs/reference/endurance.md
+	$(BIN)/python tests/chaos/journal_run.py --exposures 4000 --page docs/reference/endurance.md
 
 clean:
 	rm -rf $(VENV) demo-output build *.egg-info .pytest_cache .mypy_cache .ruff_cache

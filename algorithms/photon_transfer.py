@@ -57,6 +57,7 @@ class _Amp:
     zeros: Array = field(default_factory=lambda: np.zeros((5, 1)))
     saturated: int = 0
     levels: list[float] = field(default_factory=list)
+    bright: float = math.nan
     overscan: list[float] = field(default_factory=list)
 
 
@@ -118,6 +119,8 @@ class PhotonTransferCurve(PipelineAlg[PhotonTransferParams]):
                 continue
             one.saturated += int(np.count_nonzero(image.mask[cut] & np.uint16(PixelMask.SATURATED)))
             one.levels.append(_level(image, reference, cut))
+            if math.isnan(one.bright):
+                one.bright = _bright(reference, cut)
 
     def _pair(self, amps: list[_Amp], a: Image, b: Image, is_flat: bool) -> None:
         for one in amps:
@@ -160,8 +163,8 @@ class PhotonTransferCurve(PipelineAlg[PhotonTransferParams]):
 
     def _product(self, amps: list[_Amp], times: list[float], shared: float) -> PhotonTransfer:
         rounding = 1 / 12 if self.params.rounded else 0.0
-        names = ("gain", "gain_error", "read_noise", "read_noise_error", "full_well", "linearity")
-        out = {k: np.full(len(amps), math.nan) for k in names}
+        numbers = ("gain", "gain_error", "read_noise", "read_noise_error", "full_well", "linearity")
+        out = {k: np.full(len(amps), math.nan) for k in numbers}
         curves = [Curve.of(one.flats, one.zeros, self.params.clip, shared) for one in amps]
         for i, (one, curve) in enumerate(zip(amps, curves, strict=True)):
             fit = fit_curve(curve, curved=self.params.brighter_fatter, highest=self.params.highest, saturated=one.saturated > 0)
@@ -172,7 +175,9 @@ class PhotonTransferCurve(PipelineAlg[PhotonTransferParams]):
             out["read_noise"][i], out["read_noise_error"][i] = scatter * fit.gain, error * fit.gain
             out["linearity"][i] = fit_times(np.array(times), np.array(one.levels))
         level, variance = (np.stack([getattr(c, name) for c in curves]) for name in ("level", "variance"))
-        return PhotonTransfer(amp=tuple(a.amp.name for a in amps), level=level, variance=variance, **out)
+        signal = np.array([one.levels for one in amps]) * np.array([[one.bright] for one in amps])
+        names = tuple(a.amp.name for a in amps)
+        return PhotonTransfer(amp=names, level=level, variance=variance, seconds=np.array(times), signal=signal, **out)
 
 
 def _first_spread(sums: Array) -> Array:
@@ -196,6 +201,13 @@ def _same(a: float, b: float) -> bool:
 
 def _boxes(shape: tuple[int, ...], box: int) -> tuple[int, int]:
     return -(-shape[0] // box), -(-shape[1] // box)
+
+
+def _bright(reference: Image, cut: tuple[slice, slice]) -> float:
+    """Mean light of the bright pixels of the reference, ADU; NaN where none is usable."""
+    light = reference.pixels[cut][reference.ivar[cut] > 0]
+    light = light[light > 0.3 * np.percentile(light[::17], 99)] if light.size else light
+    return float(light.mean(dtype=np.float64)) if light.size else math.nan
 
 
 def _level(image: Image, reference: Image, cut: tuple[slice, slice]) -> float:

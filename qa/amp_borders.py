@@ -47,7 +47,8 @@ RATIO = MetricDef(
     doc="Light on the second side of a border that the spectra cross over that on the first, less 1: an error of one of the gains.",
 )  # fmt: skip
 RATIO_EXCESS = MetricDef(
-    "amp_border_ratio_excess", "", dims=("border",), doc="Size of that ratio less four times its error, and at least 0: what noise does not make."
+    "amp_border_ratio_excess", "", dims=("border",),
+    doc="Size of that ratio, or of the one that all borders there share, less four times its error, and at least 0: what noise does not make.",
 )  # fmt: skip
 
 
@@ -92,7 +93,9 @@ class AmpBorders(MonitoringAlg[AmpBordersParams]):
     carried to the border in a straight line. Along: s = mean of the two neighbouring pixels that are least in the means of every second row of a
     stretch, read from the rows between. amp_border_error = 1.2533 x 1.4826 MAD / sqrt(places); amp_border_ratio = sum(s2) / sum(s1) - 1 over the
     brightest columns, its error that of the scatter, and in quadrature what it differs from the ratio by pixels twice as far: a line of the sky at
-    the border is no straight line; amp_border_excess and amp_border_ratio_excess = max(|value| - 4 errors, 0).
+    the border is no straight line; amp_border_excess and amp_border_ratio_excess = max(|value| - 4 errors, 0). Where the ratios of all borders at one
+    place along the spectra have one sign and lie within three errors of their weighted mean, as when both lower gains are wrong, that excess is at
+    least the one of the mean, whose error is that of the noise and, in quadrature, what it differs from the mean by pixels twice as far beyond that.
     Source: own definition: neighbours are their own reference, none is needed. 1.2533 = sqrt(pi/2) is the error of a median over that of a mean.
     """
 
@@ -151,22 +154,54 @@ class AmpBorders(MonitoringAlg[AmpBordersParams]):
         if not found or flavor not in (_FLAT, _SCIENCE):
             told = "a ratio is measured in flats and science exposures, at borders that the spectra cross"
             return not_applicable(RATIO.name, told), not_applicable(RATIO_EXCESS.name, told)
-        ratios = {b.name: Step() if why[b.name] else self._ratio_at(image, b) for b in found}
+        parts = {b.name: self._sides(image, b) for b in found if not why[b.name]}
+        ratios = {b.name: _told(*parts[b.name]) if b.name in parts else Step() for b in found}
+        joint = {b.name: _together([parts[c.name] for c in found if c.at == b.at and c.name in parts]) for b in found}
         if flavor == _SCIENCE:
-            ratios = {k: r for k, r in ratios.items() if why[k] or r.error < self.params.ratio_error}
+            ratios = {k: r for k, r in ratios.items() if why[k] or min(r.error, joint[k].error) < self.params.ratio_error}
         if not ratios:
             told = f"the light at the border tells no ratio to {self.params.ratio_error:g}"
             return not_applicable(RATIO.name, told), not_applicable(RATIO_EXCESS.name, told)
-        words = {k: why[k] or f"{r.height:+.3g} +- {r.error:.2g}" for k, r in ratios.items()}
-        beyond = [max(abs(r.height) - 4.0 * r.error, 0.0) if math.isfinite(r.height) else math.nan for r in ratios.values()]
+        words = {k: why[k] or _ratio_words(r, joint[k]) for k, r in ratios.items()}
+        beyond = [max(_beyond(r), _beyond(joint[k]), 0.0) if math.isfinite(r.height) else math.nan for k, r in ratios.items()]
         names = tuple(ratios)
         return _measured(RATIO, names, [r.height for r in ratios.values()], words), _measured(RATIO_EXCESS, names, beyond, words)
 
-    def _ratio_at(self, image: Image, border: _Border) -> Step:
+    def _sides(self, image: Image, border: _Border) -> tuple[Step, Step]:
+        """The ratio by pixels near the border, and by pixels twice as far."""
         from qa.kernels.borders import ratio_across
 
         near, far = (ratio_across(*_across(image, border, n * self.params.reach), self.params.brightest) for n in (1, 2))
-        return replace(near, error=math.hypot(near.error, near.height - far.height))
+        return near, far
+
+
+def _told(near: Step, far: Step) -> Step:
+    return replace(near, error=math.hypot(near.error, near.height - far.height))
+
+
+def _together(parts: Sequence[tuple[Step, Step]]) -> Step:
+    """The ratio that all borders at one place along the spectra share, known better than each; NaN where they differ, or one tells nothing."""
+    from qa.kernels.borders import Step
+
+    each = [_told(near, far) for near, far in parts]
+    if len(each) < 2 or not all(r.error > 0 for r in each) or len({r.height > 0 for r in each}) > 1:
+        return Step()
+    weight = np.array([1.0 / r.error**2 for r in each])
+    weight /= weight.sum()
+    height, away = (float(weight @ [side.height for side in sides]) for sides in zip(*parts, strict=True))
+    if any(abs(r.height - height) > 3.0 * r.error for r in each):
+        return Step()
+    noise = math.sqrt(float(np.square(weight * [near.error for near, _ in parts]).sum()))
+    return Step(height, math.hypot(noise, max(abs(height - away) - noise, 0.0)), sum(r.places for r in each))
+
+
+def _beyond(ratio: Step) -> float:
+    return abs(ratio.height) - 4.0 * ratio.error if math.isfinite(ratio.height) else 0.0
+
+
+def _ratio_words(own: Step, joint: Step) -> str:
+    together = f"; all borders there together {joint.height:+.3g} +- {joint.error:.2g}" if math.isfinite(joint.height) else ""
+    return f"{own.height:+.3g} +- {own.error:.2g}{together}"
 
 
 def _borders(amps: Sequence[Amplifier]) -> tuple[_Border, ...]:

@@ -66,17 +66,17 @@ class FiberThroughput(MonitoringAlg[FiberThroughputParams]):
 
     In science after flat-fielding, where the sky is alike in all fibres.
     Formula: in flats and arcs: (mean flux of the fibre / its level in the fibre flat of the calibrations) / the same of the median fibre (without a
-    flat, the flux alone); error from the variances of the samples. In science: (1) the factor r of a least-squares fit of r sky + straight
-    continuum to stretches of 21 samples with structure of the sky lines, which no smooth target disturbs: weighted mean, the highest of those
-    without one of the stretches, so that no line of a target lowers it; divided by the part of the structure that is no noise of the sky model;
-    error from the weights, enlarged where the stretches disagree; (2) sum of the flux / sum of the sky, an upper limit whatever the target adds;
-    (3) sum of the flux / (sum of the sky + c catalogue), with the fibre fluxes of the fibre map in the band of the arm and c such that the median
-    target has 1; error from noise and the scatter of the targets about c. weak_fibers = number of fibres with one of the three below `weak` and
-    `sigma` errors below 1, where (3) counts only if (1) is known worse than to 0.04 and not higher by three errors, as where the fibre misses its
-    target. It does not apply where half of the light could be lost unseen in more than a tenth of the fibres, unless some are found.
-    fiber_throughput_lowest = the least, fiber_throughput_scatter = 1.4826 MAD over the fibres, all relative to 1; fiber_throughput_told = part of
-    the live fibres that are weak, or known so well that `sigma` errors are less than 1 - `weak`; unseen_fibers = number of those that are not weak
-    and whose `sigma` errors are not less than 0.5; fiber_loss_told = the `sigma` errors that nine of ten stay below, at least 1 - `weak`.
+    flat, the flux alone); error from the variances of the samples. In science: (1) the factor r of a least-squares fit of r sky + straight continuum
+    to stretches of 21 samples with structure of the sky lines, which no smooth target disturbs: weighted mean, the highest of those without one of
+    the stretches, so that no line of a target lowers it; divided by the part of the structure that is no noise of the sky model; error from the
+    weights, enlarged where the stretches disagree, and half of what is taken for noise of the model; (2) sum of the flux / sum of the sky, an upper
+    limit whatever the target adds; (3) sum of the flux / (sum of the sky + c catalogue), with the fibre fluxes of the fibre map in the band of the
+    arm and c such that the median target has 1; error from noise and the scatter of the targets about c. weak_fibers = number of fibres with one of
+    the three below `weak` and `sigma` errors below 1, where (3) counts only if (1) is known worse than to 0.04 and not higher by three errors, as
+    where the fibre misses its target. It does not apply where half of the light could be lost unseen in more than a tenth of the fibres, unless some
+    are found. fiber_throughput_lowest = the least, fiber_throughput_scatter = 1.4826 MAD over the fibres, all relative to 1; fiber_throughput_told =
+    part of the live fibres that are weak, or known so well that `sigma` errors are less than 1 - `weak`; unseen_fibers = number of those that are
+    not weak and whose `sigma` errors are not less than 0.5; fiber_loss_told = the `sigma` errors that nine of ten stay below, at least 1 - `weak`.
     Source: own definition: weighted linear least squares; a lamp or the sky, which all fibres see alike, is the reference.
     """
 

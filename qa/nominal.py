@@ -30,10 +30,14 @@ _SQRT_HALF_PI = math.sqrt(0.5 * math.pi)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stars:
-    """Light of the standard stars relative to the catalogue: median and its error; NaN where none could be used. `n` of `marked` were used."""
+    """Light of the standard stars relative to the catalogue: median, its error by the scatter of the stars, and what their `noise` makes of that.
+
+    NaN where none could be used. `n` of `marked` were used.
+    """
 
     light: float
     error: float
+    noise: float
     n: int
     marked: int
     each: Float64
@@ -50,10 +54,11 @@ def star_light(frame: Frame, known: Catalogue, least: int) -> Stars:
     good = np.isfinite(value) & np.isfinite(noise)
     value, n = value[good], int(np.count_nonzero(good))
     if n < least:
-        return Stars(light=math.nan, error=math.nan, n=n, marked=marked, each=value, row=rows[good])
+        return Stars(light=math.nan, error=math.nan, noise=math.nan, n=n, marked=marked, each=value, row=rows[good])
     middle = float(np.median(value))
-    spread = max(1.4826 * float(np.median(np.abs(value - middle))), float(np.median(noise[good])))
-    return Stars(light=middle, error=spread * _SQRT_HALF_PI / math.sqrt(n), n=n, marked=marked, each=value, row=rows[good])
+    typical, of_median = float(np.median(noise[good])), _SQRT_HALF_PI / math.sqrt(n)
+    spread = max(1.4826 * float(np.median(np.abs(value - middle))), typical)
+    return Stars(light=middle, error=spread * of_median, noise=typical * of_median, n=n, marked=marked, each=value, row=rows[good])
 
 
 def calibration_per_second(fluxcal: FluxCalib, exposure: Exposure, wave: Float64, airmass: float, seeing: float) -> Float64:

@@ -24,6 +24,10 @@ NOISE = MetricDef("ptc_read_noise", "electron", dims=("amp",), doc="Read noise: 
 NOISE_RATIO = MetricDef("ptc_read_noise_ratio", "", dims=("amp",), doc="That read noise over the one that the instrument states.")
 LINEARITY = MetricDef("linearity_error", "", dims=("amp",), doc="Largest relative departure of the level of flats from a straight line against time.")
 FULL_WELL = MetricDef("full_well", "electron", dims=("amp",), doc="Highest level at which the variance still follows the line.")
+_LEVEL = Axis(label="level", unit="adu")
+_OFF = 0.3
+"""Part of the variance by which the axis of residuals reaches to either side of the fit."""
+_GAP = np.array([np.nan])
 _NO_GAIN = "no line of variance against level: there is too little light, or the amplifier is dead"
 
 
@@ -63,7 +67,14 @@ class PhotonTransferQa(MonitoringAlg[NoParams]):
             _known(FULL_WELL, amps, ptc, ptc.full_well, "no pixel was saturated"),
         )
         top = ptc.level[np.isfinite(ptc.level)]
-        panels = (_curves(ptc), bars(GAIN, metrics[0], title="Gain", label="gain"), bars(NOISE, metrics[3], title="Read noise", label="read noise"))
+        panels = (
+            _curves(ptc),
+            _residuals(ptc),
+            _linearity(ptc),
+            bars(GAIN, metrics[0], title="Gain", label="gain"),
+            bars(NOISE, metrics[3], title="Read noise", label="read noise"),
+            bars(FULL_WELL, metrics[6], title="Full well", label="full well"),
+        )
         plot = Plot(name="photon_transfer_curve", title=f"Photon transfer, camera {images[0].camera}", panels=panels, columns=2)
         return Measures(metrics, plots=(plot,), facts={"exposures": len(images), "highest_level_adu": float(top.max()) if top.size else math.nan})
 
@@ -81,14 +92,65 @@ def _known(definition: MetricDef, amps: Sequence[Amplifier], ptc: PhotonTransfer
     return per_amp(definition, amps, known) if known else not_applicable(definition.name, otherwise)
 
 
+def _line(ptc: PhotonTransfer, i: int, level: Float64) -> Float64:
+    """The variance of an amplifier that its gain and read noise make, ADU^2."""
+    noise = (ptc.read_noise[i] / ptc.gain[i]) ** 2 if math.isfinite(ptc.read_noise[i]) else 0.0
+    return np.asarray(noise + level / ptc.gain[i])
+
+
+def _seen(ptc: PhotonTransfer, i: int) -> tuple[Float64, Float64]:
+    seen = np.isfinite(ptc.level[i]) & np.isfinite(ptc.variance[i])
+    return ptc.level[i][seen].copy(), ptc.variance[i][seen].copy()
+
+
 def _curves(ptc: PhotonTransfer) -> Panel:
+    """Variance against level, the fits as one line that is broken between them, and where pixels are full."""
     layers: list[Scatter | Line] = []
+    x, y, full_x, full_y = ([np.empty(0)] for _ in range(4))
     for i, name in enumerate(ptc.amp):
-        seen = np.isfinite(ptc.level[i]) & np.isfinite(ptc.variance[i])
-        level, variance = ptc.level[i][seen], ptc.variance[i][seen]
-        layers.append(Scatter(x=level.copy(), y=variance.copy(), label=name))
+        level, variance = _seen(ptc, i)
+        layers.append(Scatter(x=level, y=variance, label=name))
         if math.isfinite(ptc.gain[i]) and level.size:
             ends = np.array([0.0, level.max()])
-            noise = (ptc.read_noise[i] / ptc.gain[i]) ** 2 if math.isfinite(ptc.read_noise[i]) else 0.0
-            layers.append(Line(x=ends, y=noise + ends / ptc.gain[i]))
-    return Panel(x=Axis(label="level", unit="adu"), y=Axis(label="variance", unit="adu^2"), layers=tuple(layers), title="Variance of an exposure")
+            x, y = [*x, ends, _GAP], [*y, _line(ptc, i, ends), _GAP]
+            if math.isfinite(ptc.full_well[i]):
+                full = np.array([ptc.full_well[i] / ptc.gain[i]])
+                full_x, full_y = [*full_x, full], [*full_y, _line(ptc, i, full)]
+    if len(x) > 1:
+        layers.append(Line(x=np.concatenate(x), y=np.concatenate(y), label="fits"))
+    if len(full_x) > 1:
+        layers.append(Scatter(x=np.concatenate(full_x), y=np.concatenate(full_y), label="full well"))
+    return Panel(x=_LEVEL, y=Axis(label="variance", unit="adu^2"), layers=tuple(layers), title="Variance of an exposure")
+
+
+def _residuals(ptc: PhotonTransfer) -> Panel:
+    """Variance over the fit, less 1."""
+    layers = []
+    for i, name in enumerate(ptc.amp):
+        level, variance = _seen(ptc, i)
+        if math.isfinite(ptc.gain[i]) and level.size:
+            layers.append(Scatter(x=level, y=variance / _line(ptc, i, level) - 1.0, label=name))
+    y = Axis(label="variance / fit - 1", range=(-_OFF, _OFF))
+    return Panel(x=_LEVEL, y=y, layers=tuple(layers), title="What the fits leave", message="no amplifier has a gain")
+
+
+def _linearity(ptc: PhotonTransfer) -> Panel:
+    """Level over that of a straight line against exposure time less 1, in per cent."""
+    layers, why = [], "the flats have one exposure time"
+    seconds, signal = (ptc.seconds, ptc.signal) if ptc.seconds is not None and ptc.signal is not None else (np.empty(0), np.empty((len(ptc.amp), 0)))
+    for i, name in enumerate(ptc.amp):
+        known = np.isfinite(signal[i]) & (signal[i] > 0) & (seconds > 0)
+        t, v = seconds[known], signal[i][known]
+        if t.size > 1 and t.max() > 1.02 * t.min():
+            layers.append(Scatter(x=v, y=100.0 * (v / _straight(t, v) - 1.0), label=name))
+    y = Axis(label="level / line against time - 1", unit="%")
+    title = "Linearity" + (f" (largest: {np.nanmax(ptc.linearity):.2%})" if layers and np.isfinite(ptc.linearity).any() else "")
+    return Panel(x=_LEVEL, y=y, layers=tuple(layers), title=title, message=why)
+
+
+def _straight(t: Float64, v: Float64) -> Float64:
+    """A line against time, through zero for two times, else with a delay of the shutter; the relative errors of all points count alike."""
+    several = np.unique(np.round(np.log(t) / 0.02)).size > 2
+    terms = np.stack([t, np.ones_like(t)], axis=1) if several else t[:, None]
+    best, *_ = np.linalg.lstsq(terms / v[:, None], np.ones_like(v), rcond=None)
+    return np.asarray(terms @ best)

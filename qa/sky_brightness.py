@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 from pydantic import Field
@@ -14,7 +15,7 @@ from quicklook.ccd.exposure import Exposure
 from quicklook.ccd.photometry import AB_FLUX
 from quicklook.ccd.spectra import FluxCalib, Frame, SkyModel
 from quicklook.core.errors import NotApplicable
-from quicklook.core.metrics import Measures, MetricDef
+from quicklook.core.metrics import Measures, MetricDef, not_applicable
 from quicklook.core.params import Params
 from quicklook.core.plots import Axis, Line, Panel, Plot
 from quicklook.core.plugin import MonitoringAlg
@@ -36,6 +37,12 @@ class SkyBrightnessParams(Params):
         description="band by the first letter of the camera, near g, r and z of the imaging surveys within what the arm covers [Angstrom]",
     )
     coverage: float = Field(0.5, gt=0, le=1, description="least part of the band that the camera and the flux calibration cover")
+    dark: dict[str, float] = Field(
+        {"b": 22.2, "r": 21.2, "z": 19.8},
+        description="brightness of a dark sky in the band, lines included; nothing is said where noise would hide it [mag/arcsec2]",
+    )
+    level_error: float = Field(0.5, ge=0.0, description="how well the zero of the spectra is known, by bias and background [electron/Angstrom]")
+    sigma: float = Field(5.0, gt=0.0, description="errors by which the sky of this exposure, or a dark one, is to stand out")
     star_fraction: float = Field(
         1.0, gt=0, le=1, description="part of the light of a star that enters a fibre in the flux calibration, where that counts the rest as lost"
     )
@@ -48,7 +55,8 @@ class SkyBrightness(MonitoringAlg[SkyBrightnessParams]):
     that extinction is left in, as is usual for the brightness of the sky.
     Formula: f = sky [electron/Angstrom] x star_fraction / (calibration x exposure time x area), in 1e-17 erg/(s cm2 Angstrom arcsec2), mean of four
     sky fibres; sky_brightness = -2.5 log10 (integral f w dw / integral f_AB w dw) over the band, mag/arcsec2, w the wavelength, f_AB the flux
-    density of magnitude 0. No error is stated: the flux calibration has none.
+    density of magnitude 0. No error is stated: the flux calibration has none. It does not apply where neither this sky nor a `dark` one has `sigma`
+    errors of light in the band, the error being that of the noise of the model and of the zero of the spectra (`level_error`) in quadrature.
     Source: it stands for SKYRBAND (Sky_Rband) of DESI's quick-look. Extinction: Patat 2003, A&A 400, 1183; f_AB: Oke & Gunn 1983, ApJ 266, 713;
     photon counting: Fukugita et al. 1996, AJ 111, 1748.
     """
@@ -71,10 +79,13 @@ class SkyBrightness(MonitoringAlg[SkyBrightnessParams]):
         rows = rows[:: max(1, rows.size // _FIBRES)][:_FIBRES]
         wave = np.arange(band[0], band[1])
         unit = exposure.fibre_area_arcsec2 * (1.0 if fluxcal.times_exptime else seconds(exposure.exptime)) / self.params.star_fraction
-        flux = _mean([_surface(sky, frame, fluxcal, row, wave) / unit for row in rows])
+        seen = [_Seen.of(sky, frame, fluxcal, row, wave) for row in rows]
+        flux = _mean([one.electrons / one.calib for one in seen]) / unit
         known = np.isfinite(flux)
         if known.mean() < self.params.coverage:
             raise NotApplicable(f"sky and flux calibration cover {100 * known.mean():.0f} % of the band, {band[0]:.0f} to {band[1]:.0f} Angstrom")
+        if why := self._hidden(frame.camera, sky, rows, wave, seen, unit):
+            return Measures((not_applicable(BRIGHTNESS.name, why),))
         of_zero = (AB_FLUX / wave)[known].sum()
         ratio = float((flux * wave)[known].sum() / of_zero)
         value = -2.5 * math.log10(ratio) if ratio > 0 else math.nan
@@ -84,8 +95,44 @@ class SkyBrightness(MonitoringAlg[SkyBrightnessParams]):
         return Measures(metrics, plots=(_plot(frame.camera, wave[known], flux[known]),), facts=facts)
 
 
-def _surface(sky: SkyModel, frame: Frame, fluxcal: FluxCalib, row: int, wave: Float64) -> Float64:
-    """Sky of one fibre over its calibration at these wavelengths, 1e-17 erg/(cm2 Angstrom); NaN where either is not known."""
+    def _hidden(self, camera: str, sky: SkyModel, rows: Raw, wave: Float64, seen: list[_Seen], unit: float) -> str:
+        """Why the brightness is not told: noise would hide a dark sky, and hides this one; "" if it does not, or nobody says how dark a sky is."""
+        dark = self.params.dark.get(camera[:1].lower())
+        if dark is None:
+            return ""
+        light, calib = (_mean([getattr(one, name) for one in seen]) for name in ("electrons", "calib"))
+        known = np.isfinite(light + calib)
+        due = float((AB_FLUX / wave**2 * calib)[known].sum()) * 10 ** (-0.4 * dark) * unit
+        error = math.hypot(_noise(sky, int(rows[0]), wave), self.params.level_error * float(known.sum()))
+        if max(due, float(light[known].sum())) >= self.params.sigma * error:
+            return ""
+        return f"noise and zero of the spectra would hide a dark sky of {dark:g} mag/arcsec2, which gives {due / error:.1f} errors in all of the band"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Seen:
+    """Light of one fibre, electron/Angstrom, and its calibration, electron per 1e-17 erg/(cm2 Angstrom), at some wavelengths; NaN where not known."""
+
+    electrons: Float64
+    calib: Float64
+
+    @classmethod
+    def of(cls, sky: SkyModel, frame: Frame, fluxcal: FluxCalib, row: int, wave: Float64) -> _Seen:
+        electrons = _electrons(sky, row, wave)
+        calib = np.interp(wave, fluxcal.wave, _vector(fluxcal, int(frame.fibermap.fiber[row]), row), left=np.nan, right=np.nan)
+        known = np.isfinite(electrons) & (calib > 0)
+        return cls(electrons=np.where(known, electrons, np.nan), calib=np.where(known, calib, np.nan))
+
+
+def _noise(sky: SkyModel, row: int, wave: Float64) -> float:
+    """Error by noise of the light of a row of the model over the band, electron: what its fibres share is what counts, so that of one row."""
+    own = sky.wave[row]
+    use = (sky.mask[row] == 0) & (sky.ivar[row] > 0) & (own >= wave[0]) & (own <= wave[-1])
+    return math.sqrt(float((np.gradient(own)[use] ** 2 / sky.ivar[row][use].astype(np.float64)).sum()))
+
+
+def _electrons(sky: SkyModel, row: int, wave: Float64) -> Float64:
+    """Sky of one fibre in each Angstrom about these wavelengths; NaN where it is not known."""
     good = (sky.mask[row] == 0) & (sky.ivar[row] > 0) & np.isfinite(sky.flux[row])
     if not good.any():
         return np.full(wave.shape, np.nan)
@@ -94,8 +141,7 @@ def _surface(sky: SkyModel, frame: Frame, fluxcal: FluxCalib, row: int, wave: Fl
     edges = np.concatenate([own - 0.5 * np.gradient(own), [own[-1] + 0.5 * (own[-1] - own[-2])]])
     electrons = np.interp(wave + 0.5, edges, total) - np.interp(wave - 0.5, edges, total)  # in each Angstrom: narrow lines keep their light
     covered = np.interp(wave, sky.wave[row], good.astype(np.float64), left=0.0, right=0.0) > _ENOUGH
-    calib = np.interp(wave, fluxcal.wave, _vector(fluxcal, int(frame.fibermap.fiber[row]), row), left=np.nan, right=np.nan)
-    return np.asarray(np.where(covered & (calib > 0), electrons, np.nan) / np.where(calib > 0, calib, np.nan))
+    return np.where(covered, electrons, np.nan)
 
 
 def _vector(fluxcal: FluxCalib, fiber: int, row: int) -> Raw:

@@ -21,6 +21,8 @@ from quicklook.core.params import Params
 from quicklook.core.plots import Axis, Panel, Plot, Scatter
 from quicklook.core.plugin import MonitoringAlg
 
+_FAR = 3.0
+
 STARS = MetricDef(
     "star_light", "", doc="Light of the standard stars over what catalogue and flux calibration let expect at the airmass and seeing of the exposure."
 )
@@ -43,6 +45,9 @@ class ThroughputParams(Params):
     """Parameters of `throughput`."""
 
     min_stars: int = Field(2, ge=1, description="with fewer standard stars nothing is said")
+    max_noise: float = Field(
+        0.03, gt=0.0, description="error by noise above which the stars tell neither throughput nor common_light; at three times that no star_light"
+    )
     dark_sky: dict[str, float] = Field(
         dict(DARK_SKY), description="AB magnitude of the light of a nominal dark sky in a fibre, between its lines, by the first letter of the camera"
     )
@@ -57,7 +62,8 @@ class Throughput(MonitoringAlg[ThroughputParams]):
     Formula: star_light = median over the n stars of (flux of the calibrated spectrum / flux of the imaging), as in `integrated_magnitudes`;
     star_light_error = max(1.4826 MAD, median noise) sqrt(pi / (2 n)); throughput = star_light / transparency stated in the header; sky_light =
     10^(0.4 (dark_sky - magnitude of the sky in a fibre)); common_light = max(star_light, sky_light). star_zero_point = -2.5 lg(f_nu) - 48.60, mag,
-    of the flux that gives one electron/(s Angstrom) at the middle wavelength.
+    of the flux that gives one electron/(s Angstrom) at the middle wavelength. Where median noise sqrt(pi / (2 n)) of the stars exceeds `max_noise`,
+    as in a few seconds, throughput and common_light do not apply; of three times as much star_light does not.
     Source: AB magnitudes: Oke & Gunn 1983, ApJ 266, 713. The separation of air and instrument is own definition: no single reference is in use for
     it.
     """
@@ -75,7 +81,10 @@ class Throughput(MonitoringAlg[ThroughputParams]):
         stated = exposure.transparency
         words = _words(frame, stars)
         sky_light = self._sky(frame, exposure, fluxcal, sky)
-        if stated is not None and stated > 0:
+        faint = f"by their noise alone {stars.n} standard stars tell it to {stars.noise:.2g}: they have too little light"
+        if stars.noise > self.params.max_noise:
+            metrics = (not_applicable(THROUGHPUT.name, faint), sky_light, not_applicable(COMMON.name, faint))
+        elif stated is not None and stated > 0:
             metrics = (
                 scalar(THROUGHPUT, stars.light / stated, f"{words} at a stated transparency of {stated:.3g}"),
                 sky_light,
@@ -85,7 +94,9 @@ class Throughput(MonitoringAlg[ThroughputParams]):
             metrics = (not_applicable(THROUGHPUT.name, "the exposure states no transparency"), sky_light, _common(stars, sky_light))
         facts = {"stars": stars.n, "stars_marked": stars.marked, "transparency": stated}
         zero = _zero_point(frame, stars, fluxcal, exposure)
-        told = (scalar(STARS, stars.light, words), scalar(ERROR, stars.error, "" if math.isfinite(stars.error) else words), zero, *metrics)
+        hidden = stars.noise > _FAR * self.params.max_noise
+        light = not_applicable(STARS.name, faint) if hidden else scalar(STARS, stars.light, words)
+        told = (light, scalar(ERROR, stars.error, "" if math.isfinite(stars.error) else words), zero, *metrics)
         return Measures(told, plots=(_plot(frame, stars, known.flux, stated),), facts=facts)
 
     def _sky(self, frame: Frame, exposure: Exposure, fluxcal: FluxCalib, sky: SkyModel | None) -> Measured:

@@ -37,6 +37,8 @@ from quicklook.service.site import Site, load_site, site_path
 from quicklook.service.workers.processing import Processed, Processor
 
 if TYPE_CHECKING:
+    from quicklook.core.document import Document
+    from quicklook.core.housekeeping_watch import HkMonitor
     from quicklook.service.rerun.onlyqa import Remeasured
     from quicklook.service.rerun.remeasured import Whole
     from quicklook.service.verdicts.concluding import Conclusion
@@ -259,3 +261,15 @@ def open_session(
     return Session(load_site(site_path(Path(site) if site else None), options=given, overrides=overrides))
 
 
+def housekeeping() -> HkMonitor:
+    """What watches housekeeping: check a configuration, replay or read a log, read a store, watch. Raises BadConfig where it is not installed."""
+    from quicklook.core.housekeeping_watch import hk_monitor
+
+    return hk_monitor()
+
+
+def hk_config(name: str | Path) -> Document:
+    """A configuration of housekeeping by its name in configs/hk/, or its path. Raises BadConfig."""
+    from quicklook.io.configfiles import find_config
+
+    return find_config("hk", name)

@@ -22,7 +22,7 @@ class Handling(Record):
     channels: tuple[str, ...] = Field((), description="channels that are told first; none: it is shown and not sent")
     hold_s: float = Field(0.0, ge=0, description="so long a condition must last before it is an alarm")
     clear_s: float = Field(0.0, ge=0, description="so long it must be gone before it is over")
-    wait_s: float = Field(5.0, ge=0, description="so long a message waits for others of its group, and for a cause that folds it")
+    wait_s: float = Field(2.0, ge=0, description="so long a message waits for others of its group, and for a cause that folds it")
     again_s: float | None = Field(8 * HOUR_S, gt=0, description="what was acknowledged so long ago and is still there is told again")
     keep_s: float = Field(12 * HOUR_S, gt=0, description="an event of a frame is over so long after the last one, if no sound frame ends it before")
     latch: bool | None = Field(

@@ -4,20 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from enum import IntEnum, StrEnum
+from enum import StrEnum
 
 from pydantic import Field
 
 from quicklook.core.results import Record
-
-
-class Severity(IntEnum):
-    """How bad it is. A higher one lifts a mute and an acknowledgement of a lower one."""
-
-    NOTICE = 1
-    WARNING = 2
-    ALARM = 3
-    CRITICAL = 4
+from quicklook.core.severity import Severity
 
 
 class State(StrEnum):
@@ -55,8 +47,8 @@ class Incident(Record):
     """One condition from when it began until somebody knows that it is over.
 
     `began`: the condition; `fired`: it has lasted for long enough; `cleared`: it is gone since then, perhaps for a moment alone; `ended`: it has been
-    gone for long enough. `worst` is latched until somebody acknowledges. `told`: the severity of the last message. `channels`: who was told,
-    and is to hear of the end. `folded_into`: the incident that is its cause; `folded_at`: when it was last seen as folded.
+    gone for long enough, and `ended_why`. `worst` is latched until somebody acknowledges. `told`: the severity of the last message. `channels`: who
+    was told, and is to hear of the end. `folded_into`: the incident that is its cause; `folded_at`: when it was so for the last time.
     """
 
     key: str
@@ -73,6 +65,7 @@ class Incident(Record):
     fired: int | None = None
     cleared: int | None = None
     ended: int | None = None
+    ended_why: str = ""
     acknowledged_by: str = ""
     acknowledged_at: int | None = None
     muted: str = ""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -94,6 +95,54 @@ def encoded(picture: Pixels, dpi: float) -> bytes:
 def width_of(text: str, size: float, dpi: float) -> float:
     """Width of a line of words in the font of the style, inch; `size` in points."""
     return _size(text, _font(FontProperties()), size, dpi)[0] / dpi
+
+
+@dataclass(frozen=True, slots=True)
+class Laid:
+    """Lines of words, each with its place (right of and above the anchor, pixel), and the box around them: left, bottom, width, height."""
+
+    lines: tuple[tuple[str, float, float], ...]
+    box: tuple[float, float, float, float]
+
+
+@lru_cache(_KEPT)
+def _laid(text: str, font: FontProperties, size: float, dpi: float, ha: str, va: str, upright: bool, inner: str) -> Laid:
+    """Where matplotlib would lay the words; see its `Text._get_layout`."""
+    above, below, gap = _heights(font, size * dpi / 72)
+    texts = text.split("\n")
+    if above is None or below is None or gap is None:
+        _, tall, below = _size("lp", font, size, dpi)
+        above, gap = tall - below, 0.0
+    spare = gap if len(texts) > 1 else 0.0
+    down, ys, widths, first, last = 0.0, [], [], 0.0, 0.0
+    for line in texts:
+        wide, tall, under = _size(line, font, size, dpi) if line else (0.0, 0.0, 0.0)
+        a, d = max(tall - under, above) + 0.5 * spare, max(under, below) + 0.5 * spare
+        first = a - down
+        down -= a
+        ys.append(down)
+        widths.append(wide)
+        down, last = down - d, d
+    width, low = max(widths), ys[-1] - last
+    xs = [{"left": 0.0, "center": 0.5 * (width - w), "right": width - w}[inner] for w in widths]
+    places = [(-y, x) if upright else (x, y) for x, y in zip(xs, ys, strict=True)]
+    left, right, bottom, top = (0.0, -low, 0.0, width) if upright else (0.0, width, low, 0.0)
+    across = {"left": left, "right": right, "center": 0.5 * (left + right)}[ha]
+    up = {
+        "bottom": bottom, "top": top, "center": 0.5 * (bottom + top), "baseline": bottom + last, "center_baseline": top - 0.5 * first,
+    }[va]  # fmt: skip
+    lines = tuple((line, x - across, y - up) for line, (x, y) in zip(texts, places, strict=True))
+    return Laid(lines, (left - across, bottom - up, right - left, top - bottom))
+
+
+def lines_of_text(renderer: Renderer, text: str, font: FontProperties, *, ha: str, va: str, upright: bool, inner: str) -> Laid:
+    """Words in one line or several, by their anchor `ha`, `va`, as matplotlib lays them; `inner`: how lines stand to each other."""
+    return _laid(text, _font(font), font.get_size_in_points(), renderer.dpi, ha, va, upright, inner)
+
+
+def shared_font(weight: str, style: str) -> FontProperties:
+    """A font of the style's family, one object for the same font."""
+    return _font_of(tuple(FontProperties().get_family()), style, weight)
 
 
 def _chunk(name: bytes, data: bytes) -> bytes:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 
+from monitor.render.direct import Pane
 from monitor.render.numeric import HUGE, TINY, Interval, short
 from monitor.render.style import NORMAL, WARNING, Dash, clean
 from quicklook.core.plots import Band
@@ -63,7 +64,7 @@ def entries(bands: Sequence[Band], unit: str, limits: Interval) -> list[tuple[Pa
     return [(patch, text) for text, patch in out.items()]
 
 
-def draw(ax: Axes, bands: Sequence[Band], limits: Interval) -> None:
+def draw(ax: Axes | Pane, bands: Sequence[Band], limits: Interval) -> None:
     """Draw the bands behind the data and their edges before them, clipped to the axis; a warning band is left out where it is normal."""
     low, high = sorted(limits)
     normal = [ends(b) for b in bands if b.kind == "normal"]

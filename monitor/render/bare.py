@@ -8,6 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.axis import XAxis, YAxis
 from matplotlib.figure import Figure
 
+from monitor.render.direct import Page, Pane
+
 
 class _BareX(XAxis):
     def set_clip_path(self, path: Any, transform: Any = None) -> None:
@@ -41,6 +43,13 @@ class BareAxes(Axes):
 
     def _update_line_limits(self, line: Any) -> None:
         """Limits are given."""
+
+
+def new_axes(figure: Figure | Page, left: float, bottom: float, width: float, height: float) -> Axes | Pane:
+    """Axes of that kind of figure at that place, in parts of it."""
+    if isinstance(figure, Page):
+        return figure.pane(left, bottom, width, height)
+    return bare_axes(figure, left, bottom, width, height)
 
 
 def bare_axes(figure: Figure, left: float, bottom: float, width: float, height: float) -> Axes:

@@ -7,15 +7,16 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from monitor.render.agg import encoded
 from monitor.render.colours import ColourScale
+from monitor.render.direct import Page
 from monitor.render.layout import EDGE, Box
 from monitor.render.numeric import short
 from monitor.render.panel import Prepared, prepare
 from monitor.render.plan import Place
-from monitor.render.renderer import add_axes, check_dpi, draw_badge, png, write
+from monitor.render.renderer import add_axes, check_dpi, draw_badge, page_dpi, write
 from monitor.render.style import BADGES, GREY, PALE, Look, clean, shortened, styled, wrapped
 from quicklook.core.plots import Axis, Image, Panel, Plot
 from quicklook.core.status import Status
@@ -46,7 +47,8 @@ def render_contact_sheet(
     check_dpi(dpi)
     across = columns if columns and columns > 0 else min(max(math.ceil(math.sqrt(len(plots))), 1), 6)
     with styled():
-        return png(_build(plots, statuses or {}, across, title, footer, dpi), dpi)
+        page = _build(plots, statuses or {}, across, title, footer, dpi)
+        return encoded(page.pixels(page.dpi), page.dpi)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,7 +107,7 @@ def _remark_font(look: Look) -> float:
 
 def _build(
     plots: Sequence[tuple[str, Plot | None]], statuses: Mapping[str, Status | None], columns: int, title: str, footer: str, dpi: float
-) -> Figure:
+) -> Page:
     scale = max(1.0, columns / 7)
     side = min((_WIDTH * scale - 2 * EDGE - _GAP * (columns - 1)) / columns, _LARGEST)
     inner = max(columns * (side + _GAP) - _GAP, 2 * _LARGEST)
@@ -121,7 +123,8 @@ def _build(
         title=wrapped(title, look.letters(inner, look.font + 3, bold=True)),
         footer=wrapped(footer, look.letters(inner, look.small), 3),
     )
-    figure = Figure(figsize=(look.width, sheet.height), dpi=dpi)
+    size = (look.width, sheet.height)
+    figure = Page(size, page_dpi(size, dpi))
     write(figure, sheet.title, EDGE, sheet.height - EDGE, look.font + 3, weight="bold")
     if not plots:
         figure.text(0.5, 0.5, "no data", ha="center", va="center", color=GREY, fontsize=look.font + 3)
@@ -146,7 +149,7 @@ def _picture(plot: Plot | None) -> Panel:
     return _NOTHING
 
 
-def _draw_cell(figure: Figure, sheet: _Sheet, box: Box, cell: _Cell) -> None:
+def _draw_cell(figure: Page, sheet: _Sheet, box: Box, cell: _Cell) -> None:
     look = sheet.look
     _draw_frame(figure, box, cell.status)
     middle = box.top - _PAD - 0.5 * look.line()
@@ -162,7 +165,7 @@ def _draw_cell(figure: Figure, sheet: _Sheet, box: Box, cell: _Cell) -> None:
     write(figure, cell.remarks, box.left + _PAD, bottom - 0.02, _remark_font(look), color=GREY)
 
 
-def _draw_frame(figure: Figure, box: Box, status: Status | None) -> None:
+def _draw_frame(figure: Page, box: Box, status: Status | None) -> None:
     """A frame in the colour of the status; thick where somebody should look."""
     quiet = status in (None, Status.NORMAL)
     colour = PALE if status is None else BADGES[status].colour
@@ -171,7 +174,7 @@ def _draw_frame(figure: Figure, box: Box, status: Status | None) -> None:
     figure.add_artist(frame)
 
 
-def _draw_picture(figure: Figure, prepared: Prepared, box: Box, look: Look) -> None:
+def _draw_picture(figure: Page, prepared: Prepared, box: Box, look: Look) -> None:
     ratio = prepared.ratio or 1.0
     width, height = (box.width, box.width * ratio) if ratio <= 1 else (box.height / ratio, box.height)
     left, bottom = box.left + 0.5 * (box.width - width), box.bottom + 0.5 * (box.height - height)

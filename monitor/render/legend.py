@@ -11,6 +11,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 
 from monitor.render.agg import width_of
+from monitor.render.direct import Page
 from monitor.render.plan import Entry
 from monitor.render.style import INK, Look
 
@@ -19,7 +20,7 @@ _HANDLE, _TEXT, _APART, _TALL = 1.8, 2.3, 1.4, 0.7
 _ABOVE = 5.0
 
 
-def draw_legend(figure: Figure, entries: Sequence[Entry], left: float, top: float, columns: int, look: Look) -> None:
+def draw_legend(figure: Figure | Page, entries: Sequence[Entry], left: float, top: float, columns: int, look: Look) -> None:
     """Handles with their texts, downwards in columns from that place (inch). Columns are as wide as the longest of their texts."""
     em, line = look.small / 72, look.line(look.small)
     inches = figure.dpi_scale_trans
@@ -27,12 +28,13 @@ def draw_legend(figure: Figure, entries: Sequence[Entry], left: float, top: floa
         for row, index in enumerate(column):
             handle, text = entries[index]
             middle = top - (row + 0.5) * line
-            figure.add_artist(_placed(handle, left, middle, em, figure))
+            if not (isinstance(figure, Page) and figure.handle(handle, (left, middle, _HANDLE * em, _TALL * em))):
+                figure.add_artist(_placed(handle, left, middle, em, figure))
             figure.text(left + _TEXT * em, middle, text, transform=inches, fontsize=look.small, color=INK, va="center_baseline", zorder=_ABOVE)
         left += (_TEXT + _APART) * em + max((width_of(entries[i][1], look.small, look.dpi) for i in column), default=0.0)
 
 
-def _placed(handle: Artist, left: float, middle: float, em: float, figure: Figure) -> Artist:
+def _placed(handle: Artist, left: float, middle: float, em: float, figure: Figure | Page) -> Artist:
     """A line, a point or a patch like the handle, at that place."""
     copy: Artist
     if isinstance(handle, Line2D):

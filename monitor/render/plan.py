@@ -13,6 +13,7 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 
 from monitor.render.colours import ColourScale
+from monitor.render.direct import Pane
 from monitor.render.numeric import Floats, Interval
 from quicklook.core.plots import Axis
 
@@ -21,7 +22,7 @@ from quicklook.core.plots import Axis
 class Place:
     """Where a layer is drawn: its axes, the limits of both, the pixels that one inch has, the font of small text (point)."""
 
-    ax: Axes
+    ax: Axes | Pane
     x: Interval
     y: Interval
     dpi: float

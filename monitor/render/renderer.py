@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import io
 import math
+from collections.abc import Callable
+from typing import TypeVar
 
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_pdf import FigureCanvasPdf
@@ -12,7 +14,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from monitor.render import agg, bands
-from monitor.render.bare import bare_axes
+from monitor.render.bare import new_axes
+from monitor.render.direct import Page, Pane
 from monitor.render.layout import EDGE, LEGEND_PAD, Box, Cell, arrange, cell_width, legend_columns, legend_rows
 from monitor.render.legend import draw_legend
 from monitor.render.panel import prepare
@@ -25,6 +28,7 @@ from quicklook.core.status import Status
 MOST_PANELS = 60
 """A figure of more panels is cut, and says so: nobody could read it, and a PNG has a greatest size."""
 
+S = TypeVar("S", Figure, Page)
 _MOST_PIXELS = 30_000
 _EMPTY = Panel(x=Axis(label=""), y=Axis(label=""), layers=())
 
@@ -36,8 +40,8 @@ def render_png(plot: Plot, *, dpi: float = 120, status: Status | None = None, fo
     """
     check_dpi(dpi)
     with styled():
-        figure = build(plot, dpi=dpi, status=status, footer=footer)
-        return png(figure, dpi)
+        page = _laid_out(plot, dpi, status, footer, lambda size: Page(size, page_dpi(size, dpi)))
+        return agg.encoded(page.pixels(page.dpi), page.dpi)
 
 
 def render_pdf(plot: Plot, *, status: Status | None = None, footer: str = "") -> bytes:
@@ -57,21 +61,24 @@ def check_dpi(dpi: float) -> None:
         raise ValueError(f"dpi is {dpi}; it must be above zero, 120 for a page")
 
 
-def png(figure: Figure, dpi: float) -> bytes:
-    """A figure as PNG, without metadata."""
-    width, height = figure.get_size_inches()
-    dpi = min(dpi, _MOST_PIXELS / max(width, height))
-    return agg.encoded(agg.pixels(figure, dpi), dpi)
+def page_dpi(size: tuple[float, float], dpi: float) -> float:
+    """The resolution for a page of that size (inch): that which is wanted, less where it would have too many pixels for a PNG."""
+    return min(dpi, _MOST_PIXELS / max(size))
 
 
 def build(plot: Plot, *, dpi: float, status: Status | None = None, footer: str = "") -> Figure:
-    """The figure of a plot. To be called within `styled()`."""
+    """The figure of a plot, of matplotlib's own objects. To be called within `styled()`."""
+    return _laid_out(plot, dpi, status, footer, lambda size: Figure(figsize=size, dpi=dpi))
+
+
+def _laid_out(plot: Plot, dpi: float, status: Status | None, footer: str, make: Callable[[tuple[float, float]], S]) -> S:
+    """The plot on a figure or page that `make` makes, of a size in inches."""
     panels = plot.panels[:MOST_PANELS] or (_EMPTY,)
     look = look_for(min(max(plot.columns, 1), len(panels)), dpi)
     width = cell_width(look)
     page = _Page.of(plot, look, status, footer, len(plot.panels) - len(panels))
     sheet = arrange([prepare(p, look, width) for p in panels], look, page.top, page.bottom)
-    figure = Figure(figsize=(look.width, sheet.height), dpi=dpi)
+    figure = make((look.width, sheet.height))
     page.draw(figure, look)
     for cell in sheet.cells:
         _draw_cell(figure, cell, look)
@@ -101,7 +108,7 @@ class _Page:
         bottom = EDGE + look.line() * len(caption) + look.line(look.small) * len(below) + (0.05 if caption or below else 0.0)
         return cls(title=title, caption=caption, footer=below, status=status, top=top, bottom=bottom)
 
-    def draw(self, figure: Figure, look: Look) -> None:
+    def draw(self, figure: Figure | Page, look: Look) -> None:
         """Write it onto the figure."""
         height = figure.get_size_inches()[1]
         write(figure, self.title, EDGE, height - EDGE, look.font + 2, weight="bold")
@@ -113,7 +120,7 @@ class _Page:
         write(figure, self.footer, EDGE, y - look.line() * len(self.caption), look.small, color=GREY)
 
 
-def draw_badge(figure: Figure, status: Status | None, left: float, middle: float, font: float) -> None:
+def draw_badge(figure: Figure | Page, status: Status | None, left: float, middle: float, font: float) -> None:
     """The status as a shape and a word, at that place in inches."""
     badge = BADGES[status]
     inches = figure.dpi_scale_trans
@@ -132,7 +139,7 @@ def draw_badge(figure: Figure, status: Status | None, left: float, middle: float
     figure.text(left + 1.45 * font / 72, middle, badge.word, transform=inches, fontsize=font, weight="bold", va="center_baseline")
 
 
-def write(figure: Figure, lines: list[str], left: float, top: float, font: float, **style: str) -> float:
+def write(figure: Figure | Page, lines: list[str], left: float, top: float, font: float, **style: str) -> float:
     """Write lines downwards from `top`; returns where they end."""
     step = 1.3 * font / 72
     for i, line in enumerate(lines):
@@ -140,13 +147,13 @@ def write(figure: Figure, lines: list[str], left: float, top: float, font: float
     return top - step * len(lines)
 
 
-def add_axes(figure: Figure, box: Box) -> Axes:
+def add_axes(figure: Figure | Page, box: Box) -> Axes | Pane:
     """Axes at that place in inches."""
     width, height = figure.get_size_inches()
-    return bare_axes(figure, box.left / width, box.bottom / height, box.width / width, box.height / height)
+    return new_axes(figure, box.left / width, box.bottom / height, box.width / width, box.height / height)
 
 
-def _draw_cell(figure: Figure, cell: Cell, look: Look) -> None:
+def _draw_cell(figure: Figure | Page, cell: Cell, look: Look) -> None:
     prepared = cell.prepared
     ax = add_axes(figure, cell.axes)
     draw_rulers(figure, ax, cell.axes, prepared.x, prepared.y, look)
@@ -167,7 +174,7 @@ def _draw_cell(figure: Figure, cell: Cell, look: Look) -> None:
     draw_colour_bars(figure, cell, look)
 
 
-def _draw_header(figure: Figure, cell: Cell, look: Look) -> None:
+def _draw_header(figure: Figure | Page, cell: Cell, look: Look) -> None:
     prepared = cell.prepared
     y = write(figure, prepared.title, cell.box.left, cell.box.top, look.font, weight="bold")
     notes = look.line(look.small) * len(prepared.notes)

@@ -15,8 +15,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Polygon, Rectangle
 
-from monitor.render.bare import bare_axes
+from monitor.render.bare import new_axes
 from monitor.render.colours import ColourScale
+from monitor.render.direct import Page, Pane
 from monitor.render.layout import BAR, BAR_GAP, TICK, Box, Cell, bar_label, bar_width
 from monitor.render.numeric import Interval, tick_texts
 from monitor.render.panel import Ruler
@@ -35,7 +36,7 @@ def fractions(values: Sequence[float], limits: Interval, *, log: bool) -> list[f
     return [(v - low) / (high - low) for v in at]
 
 
-def draw_rulers(figure: Figure, ax: Axes, box: Box, x: Ruler, y: Ruler, look: Look) -> None:
+def draw_rulers(figure: Figure | Page, ax: Axes | Pane, box: Box, x: Ruler, y: Ruler, look: Look) -> None:
     """Scales, limits, ticks and labels of both axes of the box (inch)."""
     if x.log:
         ax.set_xscale("log")
@@ -47,7 +48,7 @@ def draw_rulers(figure: Figure, ax: Axes, box: Box, x: Ruler, y: Ruler, look: Lo
     _left(figure, box, y, look)
 
 
-def _below(figure: Figure, box: Box, ruler: Ruler, look: Look) -> None:
+def _below(figure: Figure | Page, box: Box, ruler: Ruler, look: Look) -> None:
     places = [box.left + f * box.width for f in fractions(ruler.ticks, ruler.limits, log=ruler.log)]
     _marks(figure, places, [box.bottom] * len(places), 3)
     turn: dict[str, Any] = {"rotation": 90} if ruler.upright else {}
@@ -60,7 +61,7 @@ def _below(figure: Figure, box: Box, ruler: Ruler, look: Look) -> None:
         figure.text(box.left + 0.5 * box.width, bottom, ruler.label, transform=inches, fontsize=look.font, color=INK, ha="center", va="top")
 
 
-def _left(figure: Figure, box: Box, ruler: Ruler, look: Look) -> None:
+def _left(figure: Figure | Page, box: Box, ruler: Ruler, look: Look) -> None:
     places = [box.bottom + f * box.height for f in fractions(ruler.ticks, ruler.limits, log=ruler.log)]
     _marks(figure, [box.left] * len(places), places, 0)
     inches = figure.dpi_scale_trans
@@ -72,30 +73,32 @@ def _left(figure: Figure, box: Box, ruler: Ruler, look: Look) -> None:
         figure.text(right, box.bottom + 0.5 * box.height, ruler.label, transform=inches, fontsize=look.font, color=INK, **style)
 
 
-def _marks(figure: Figure, xs: list[float], ys: list[float], marker: Literal[0, 1, 3]) -> None:
+def _marks(figure: Figure | Page, xs: list[float], ys: list[float], marker: Literal[0, 1, 3]) -> None:
     """Short lines: to the left (0), to the right (1), downwards (3)."""
-    if xs:
+    if xs and isinstance(figure, Page):
+        figure.marks(xs, ys, marker=marker, color=GREY, markersize=_MARK["markersize"], markeredgewidth=_MARK["markeredgewidth"])
+    elif xs:
         figure.add_artist(Line2D(xs, ys, marker=marker, transform=figure.dpi_scale_trans, **_MARK))
 
 
-def draw_grid(ax: Axes, x: Ruler, y: Ruler, *, both: bool) -> None:
+def draw_grid(ax: Axes | Pane, x: Ruler, y: Ruler, *, both: bool) -> None:
     """Pale lines at the ticks: across, and upwards too where `both`."""
     _lines(ax, y, across=True)
     if both:
         _lines(ax, x, across=False)
 
 
-def _lines(ax: Axes, ruler: Ruler, *, across: bool) -> None:
+def _lines(ax: Axes | Pane, ruler: Ruler, *, across: bool) -> None:
     if not ruler.ticks:
         return
     at = np.repeat(np.array(ruler.ticks), 3)
     at[2::3] = np.nan
     ends = np.tile([0.0, 1.0, np.nan], len(ruler.ticks))
-    line = Line2D(*((ends, at) if across else (at, ends)), transform=ax.get_yaxis_transform() if across else ax.get_xaxis_transform(), **_GRID)
-    ax.add_artist(line)
+    transform: Any = ax.get_yaxis_transform() if across else ax.get_xaxis_transform()
+    ax.plot(*((ends, at) if across else (at, ends)), transform=transform, **_GRID)
 
 
-def draw_colour_bars(figure: Figure, cell: Cell, look: Look) -> None:
+def draw_colour_bars(figure: Figure | Page, cell: Cell, look: Look) -> None:
     """The colour bars of a cell, to the right of its axes."""
     left = cell.axes.left + cell.axes.width
     for scale in cell.prepared.scales:
@@ -103,14 +106,14 @@ def draw_colour_bars(figure: Figure, cell: Cell, look: Look) -> None:
         left += bar_width(scale, look)
 
 
-def _bar(figure: Figure, box: Box, scale: ColourScale, look: Look) -> None:
+def _bar(figure: Figure | Page, box: Box, scale: ColourScale, look: Look) -> None:
     """Shades in equal steps of the scale; a tip at an end beyond which there are values."""
     inches, tip = figure.dpi_scale_trans, _TIP * box.height
     low = box.bottom + (tip if scale.extend in ("min", "both") else 0.0)
     high = box.top - (tip if scale.extend in ("max", "both") else 0.0)
     shades = scale.cmap(np.linspace(0.0, 1.0, _SHADES))[:, None, :]
     width, height = figure.get_size_inches()
-    ax = bare_axes(figure, box.left / width, low / height, box.width / width, (high - low) / height)
+    ax = new_axes(figure, box.left / width, low / height, box.width / width, (high - low) / height)
     ax.set_axis_off()
     ax.imshow(shades, extent=(0.0, 1.0, 0.0, 1.0), origin="lower", aspect="auto")
     middle, right = box.left + 0.5 * box.width, box.left + box.width

@@ -33,8 +33,8 @@ class SheetKeeper:
         self._out, self._dpi = out, dpi
         self._waiting: OrderedDict[tuple[str, str], tuple[UnitDone, set[str]]] = OrderedDict()
 
-    def sheet(self, event: Event, footer: str) -> Sheet | None:
-        """The sheet that the event makes due: a verdict, or the last pictures of an exposure that has its verdict; None otherwise.
+    def due(self, event: Event) -> UnitDone | None:
+        """The verdict whose sheet the event makes due: it is one, or tells of the last pictures of an exposure that has its verdict; None otherwise.
 
         An exposure of one camera has none.
         """
@@ -53,7 +53,7 @@ class SheetKeeper:
             return None
         self._remember(key, verdict, late)
         drawn = event.kind == UnitDone.kind or not late
-        return self._drawn(verdict, folder, footer) if drawn and len(verdict.parts) + len(verdict.missing) > 1 else None
+        return verdict if drawn and len(verdict.parts) + len(verdict.missing) > 1 else None
 
     def _remember(self, key: tuple[str, str], verdict: UnitDone, late: set[str]) -> None:
         self._waiting.pop(key, None)
@@ -62,9 +62,11 @@ class SheetKeeper:
         while len(self._waiting) > _KEPT:
             self._waiting.popitem(last=False)
 
-    def _drawn(self, verdict: UnitDone, folder: Path, footer: str) -> Sheet | None:
+    def sheet(self, verdict: UnitDone, tag: str, footer: str) -> Sheet | None:
+        """The sheet of a verdict, drawn; None where no camera has a picture."""
         from monitor.render.contact import render_contact_sheet
 
+        folder = exposure_folder(self._out, tag, Unit(verdict.night, verdict.expid))
         names = sorted({*verdict.parts, *verdict.missing})
         plots = [(name, _preview(_file(folder, name, verdict))) for name in names]
         if not any(plot for _, plot in plots):  # plots are not made here

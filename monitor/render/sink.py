@@ -1,24 +1,36 @@
-"""The sink that draws: plots of QAs, configured figures and contact sheets as PNG, each with an event that says so."""
+"""The sink that draws: plots of QAs, configured figures and contact sheets as PNG, each with an event that says so.
+
+The newest exposure is drawn first, and what is not NORMAL before the rest. What a later revision has superseded before it was drawn is left out, and
+an event says so; as data it is kept.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import re
+from collections import OrderedDict
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from pydantic import Field
 
 from monitor.render.sheets import SheetKeeper
-from quicklook.core.events import Draft, Event, PlotDrawn, PlotsReady, ProductWritten, UnitDone, draft
+from quicklook.core.errors import BadData, NotReadyYet
+from quicklook.core.events import Draft, Event, PlotDrawn, PlotsReady, PlotsSkipped, ProductWritten, UnitDone, draft
 from quicklook.core.keys import Unit
 from quicklook.core.params import Params
 from quicklook.core.plots import Plot
 from quicklook.core.plotspecs import FigureSpec, load_plot_specs
-from quicklook.core.sink import Sink, SinkContext
+from quicklook.core.sink import Piece, PiecedSink, PoolSize, SinkContext
 from quicklook.core.status import Status
 
 _LONGEST = 80
+_SEEN_TO = (Status.ALARM, Status.WARNING)
+_FIGURES, _CONTACT = "figures", "contact"
+_FILES = 3
+"""Files of plots that are kept in memory by a process that draws."""
 _FIRST = (Status.ALARM, Status.WARNING, Status.UNKNOWN, Status.NORMAL)
 
 
@@ -29,6 +41,10 @@ class RenderParams(Params):
     figures: tuple[str, ...] = Field(("default",), description="files of configured figures (names or paths); a later one goes before")
     only: tuple[str, ...] = Field((), description="of these figures the named ones alone, whether their conditions hold or not")
     folder: str = Field("", description="folder for configured figures; default: beside the plots of the exposure")
+    processes: int = Field(1, ge=1, le=64, description="processes that draw; more than one takes time from the work on exposures where cores are few")
+    nice: int = Field(5, ge=0, le=19, description="how far they stand back behind all other work of the machine")
+    queue: int = Field(500, ge=10, description="files of plots that wait in memory; further ones wait in the journal")
+    deadline_s: float = Field(60.0, gt=0, description="seconds after which a picture is given up")
     contact: bool = Field(True, description="whether a sheet with a small picture of every camera is drawn of each exposure")
 
 
@@ -47,22 +63,38 @@ def file_names(names: Iterable[str]) -> list[str]:
     return out
 
 
-class RenderSink(Sink[RenderParams]):
+@dataclass(frozen=True, slots=True)
+class _Loaded:
+    """The plots of a file, the names of their pictures, and what these end with."""
+
+    plots: tuple[Plot, ...]
+    names: list[str]
+    folder: Path
+    suffix: str
+
+
+class RenderSink(PiecedSink[RenderParams]):
     """Draws plots to ``plots/<name>-<camera>-<expid>.png`` beside the plots as data, and answers with one event of kind ``plot`` for each.
 
     So it does with the configured figures of each camera (``figure-<name>-<camera>-<expid>.png``), from its stored result, and with
-    ``contact-<expid>.png``, when an exposure is done.
+    ``contact-<expid>.png``, when an exposure is done. Every picture is a piece of its own: one that fails or crashes costs no other.
     """
 
     name = "render"
     kinds = (PlotsReady.kind, UnitDone.kind)
-    isolated = True
+
+    @property
+    def pool(self) -> PoolSize:
+        """As the parameters say."""
+        p = self.params
+        return PoolSize(processes=p.processes, nice=p.nice, most=p.queue, deadline_s=p.deadline_s)
 
     def check(self) -> None:
         """Read the configured figures. Raises BadConfig, with file and line, for what is wrong with them."""
-        self._specs()
+        self._figures  # noqa: B018
 
-    def _specs(self) -> tuple[FigureSpec, ...]:
+    @cached_property
+    def _figures(self) -> tuple[FigureSpec, ...]:
         from quicklook.core.declared import declared_metrics
         from quicklook.core.errors import BadConfig
         from quicklook.core.validation import suggest
@@ -75,46 +107,94 @@ class RenderSink(Sink[RenderParams]):
                 raise BadConfig(f"there is no figure {name!r}{suggest(name, names, noun='figures')}")
         return found
 
+    def begin(self, context: SinkContext) -> None:
+        """Remember where plots lie."""
+        self._out = Path(context.out)
+        self._sheets = SheetKeeper(self._out, self.params.dpi)
+        self._loaded: OrderedDict[tuple[str, int, int, int], _Loaded] = OrderedDict()
+
     def open(self, context: SinkContext) -> None:
-        """Remember where plots lie; load what draws, so that the first plot does not wait for it."""
+        """As `begin`; load what draws, so that the first plot does not wait for it."""
         import monitor.render.renderer  # noqa: F401
 
-        self._out = Path(context.out)
-        self._figures = self._specs()
-        self._sheets = SheetKeeper(self._out, self.params.dpi)
+        self.begin(context)
 
-    def accept(self, event: Event) -> Sequence[Draft]:
-        """Draw what the event asks for: all plots of a file and the figures of its camera, or (of a stored result) the figures alone.
-
-        Raises Transient where a picture cannot be written now, NotReadyYet or BadData where the file of plots is gone or broken.
-        """
+    def pieces(self, event: Event) -> Sequence[Piece]:
+        """One for each plot of a file, those that somebody should look at first; one for the configured figures; the contact sheet if it is due."""
         if event.kind == UnitDone.kind:
-            return self._contact(event)
+            return self._sheet_pieces(event)
         if event.kind == ProductWritten.kind:
-            return self._draw_figures(event, self._out / ProductWritten.model_validate(event.payload).path)
-        drafts = self._draw_plots(event)
+            return [Piece(name=_FIGURES, line=f"{event.tag} {event.payload['path']}", data={"result": event.payload["path"]})]
+        ready = PlotsReady.model_validate(event.payload)
+        line = f"{event.tag} {ready.path}"
+        asked = [(status, i, name) for i, (name, status) in enumerate(zip(ready.names, ready.statuses, strict=True))]
+        found = [
+            Piece(name=f"plot {i}", line=line, urgent=status in _SEEN_TO, data={"plot": name, "index": i, "status": status and status.value})
+            for status, i, name in sorted(asked, key=lambda one: _urgency(one[0]))
+        ]
         if event.part and event.unit:
-            ready = self._out / PlotsReady.model_validate(event.payload).path
-            drafts += self._draw_figures(event, ready.parent.parent / f"qa{_suffix(event.part, Unit.parse(event.unit))}.json")
-            drafts += self._contact(event)
-        return drafts
+            suffix = _suffix(event.part, Unit.parse(event.unit))
+            result = Path(ready.path).parent.parent / f"qa{suffix}.json"
+            found += [Piece(name=_FIGURES, line=line, data={"result": str(result)}), *self._sheet_pieces(event)]
+        return found
 
-    def _draw_plots(self, event: Event) -> list[Draft]:
+    def _sheet_pieces(self, event: Event) -> list[Piece]:
+        verdict = self._sheets.due(event) if self.params.contact and event.unit else None
+        if verdict is None:
+            return []
+        data = {"verdict": verdict.model_dump(mode="json")}
+        return [Piece(name=_CONTACT, line=f"{_CONTACT} {event.tag} {event.unit}", urgent=verdict.status in _SEEN_TO, data=data)]
+
+    def work(self, event: Event, piece: Piece) -> Sequence[Draft]:
+        """Draw a piece. Raises Transient where a picture cannot be written now, NotReadyYet or BadData where the file of plots is gone or broken."""
+        if piece.name == _CONTACT:
+            drawn = self._sheets.sheet(UnitDone.model_validate(piece.data["verdict"]), event.tag, _footer(event))
+            return [self._written(event, _CONTACT, drawn.data, drawn.path, None)] if drawn is not None else []
+        if piece.name == _FIGURES:
+            return self._draw_figures(event, self._out / piece.data["result"])
+        return [self._draw_plot(event, piece)]
+
+    def skipped(self, event: Event, pieces: Sequence[Piece], by: Event) -> Sequence[Draft]:
+        """Which plots are not drawn, and what takes their place. A contact sheet that is drawn a little later is nothing to tell."""
+        names = [str(p.data.get("plot", p.name)) for p in pieces if p.name != _CONTACT]
+        if not names:
+            return []
+        path = PlotsReady.model_validate(event.payload).path
+        told = PlotsSkipped(names=names, path=path, by=by.seq, by_revision=by.revision)
+        unit = Unit.parse(event.unit) if event.unit else None
+        return [draft(told, unit=unit, part=event.part, tag=event.tag, revision=event.revision)]
+
+    def _draw_plot(self, event: Event, piece: Piece) -> Draft:
+        found, index, name = self._plots_of(event), int(piece.data["index"]), piece.data["plot"]
+        if index >= len(found.plots) or found.plots[index].name != name:  # the file was written anew
+            index = next((i for i, p in enumerate(found.plots) if p.name == name), -1)
+        if index < 0:
+            raise BadData(f"{found.folder} has no plot {name} of {event.unit} any more")
+        status = Status(piece.data["status"]) if piece.data["status"] else None
+        return self._draw(event, found.plots[index], status, found.folder / f"{found.names[index]}{found.suffix}.png")
+
+    def _plots_of(self, event: Event) -> _Loaded:
+        """The file of plots of an event; the last few are kept, as their plots are asked for one by one."""
         from quicklook.io.plotfiles import load_plots
         from quicklook.io.revisions import of_revision
 
-        ready = PlotsReady.model_validate(event.payload)
-        source = self._out / ready.path
+        source = self._out / PlotsReady.model_validate(event.payload).path
         suffix = _suffix(event.part, Unit.parse(event.unit) if event.unit else None)
         kept = of_revision(source, event.revision)
         if kept.is_file():  # a later revision has come meanwhile, and this one was kept under its number
             source, suffix = kept, f"{suffix}.rev{event.revision}"
-        plots = load_plots(source)
-        status_of = dict(zip(ready.names, ready.statuses, strict=False))
-        names = file_names(p.name for p in plots)
-        # those that somebody should look at come first: of many cameras the last plots are late
-        order = sorted(zip(plots, names, strict=True), key=lambda both: _urgency(status_of.get(both[0].name)))
-        return [self._draw(event, p, status_of.get(p.name), source.parent / f"{n}{suffix}.png") for p, n in order]
+        try:
+            about = source.stat()
+        except OSError as error:
+            raise NotReadyYet(f"{source} is not there") from error
+        key = (str(source), about.st_ino, about.st_size, about.st_mtime_ns)
+        if key not in self._loaded:
+            plots = load_plots(source)
+            self._loaded[key] = _Loaded(plots, file_names(p.name for p in plots), source.parent, suffix)
+        self._loaded.move_to_end(key)
+        while len(self._loaded) > _FILES:
+            self._loaded.popitem(last=False)
+        return self._loaded[key]
 
     def _draw_figures(self, event: Event, result_file: Path) -> list[Draft]:
         """The configured figures of a result; none where it is not there (what was built from a group has none) or cannot be read."""
@@ -140,11 +220,6 @@ class RenderSink(Sink[RenderParams]):
         from monitor.render.renderer import render_png
 
         return self._written(event, plot.name, render_png(plot, dpi=self.params.dpi, status=status, footer=_footer(event)), path, event.part)
-
-    def _contact(self, event: Event) -> list[Draft]:
-        """The contact sheet, where the event makes one due."""
-        drawn = self._sheets.sheet(event, _footer(event)) if self.params.contact and event.unit else None
-        return [self._written(event, "contact", drawn.data, drawn.path, None)] if drawn is not None else []
 
     def _written(self, event: Event, name: str, data: bytes, path: Path, part: str | None) -> Draft:
         from quicklook.io.atomic import atomic

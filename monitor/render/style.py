@@ -81,6 +81,7 @@ _STYLE: Mapping[str, Any] = MappingProxyType(
 )
 
 _LOCK = threading.RLock()
+_READY: dict[str, Any] = {}
 
 
 @contextmanager
@@ -89,12 +90,19 @@ def styled() -> Iterator[None]:
 
     Warnings about glyphs that the font lacks are silenced: such a letter is drawn as a box.
     """
-    with _LOCK, matplotlib.rc_context(), warnings.catch_warnings():
-        matplotlib.rcdefaults()
-        settings: Any = matplotlib.rcParams
-        settings.update(_STYLE)
-        warnings.filterwarnings("ignore", message="Glyph")
-        yield
+    settings: Any = matplotlib.rcParams
+    with _LOCK, warnings.catch_warnings():
+        before = dict.copy(settings)
+        try:
+            if not _READY:
+                matplotlib.rcdefaults()
+                settings.update(_STYLE)
+                _READY.update({k: v for k, v in dict.items(settings) if not k.startswith("backend")})
+            dict.update(settings, _READY)  # as they were checked once: to check all of them takes as long as to draw a small figure
+            warnings.filterwarnings("ignore", message="Glyph")
+            yield
+        finally:
+            dict.update(settings, before)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

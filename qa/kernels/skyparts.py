@@ -12,6 +12,7 @@ from quicklook.core.compiled import jit
 
 Array = npt.NDArray[Any]
 _LARGEST, _SMALLEST = 1e30, 1e-30
+_DOUBT = 0.5
 WINDOW = 21
 """Samples of a stretch of the spectrum in which the sky is looked for on a straight continuum."""
 
@@ -49,6 +50,28 @@ def _highest(values: Array, weight: Array) -> tuple[float, float]:
 
 
 @jit
+def _whole(flux: Array, ivar: Array, mask: Array, sky: Array, f: Any, chunk: Any, every: Any, whole: Array) -> None:
+    light, model, var, used = 0.0, 0.0, 0.0, 0
+    for a in range(0, flux.shape[1], every):
+        for j in range(a, min(a + chunk, flux.shape[1])):
+            if mask[f, j] == 0 and ivar[f, j] > _SMALLEST and abs(flux[f, j]) < _LARGEST:
+                light += flux[f, j]
+                model += sky[f, j]
+                var += 1.0 / ivar[f, j]
+                used += 1
+    whole[f, 0] = light / used if used > 0 else math.nan
+    whole[f, 1] = model / used if used > 0 else math.nan
+    whole[f, 2] = math.sqrt(var) / used if used > 0 else math.nan
+
+
+@jit
+def whole_light(flux: Array, ivar: Array, mask: Array, sky: Array, chunk: Any, every: Any, whole: Array) -> None:
+    """Into `whole` [nfibre, 3]: mean flux, mean sky, and error of the mean flux, in the first `chunk` of every `every` samples; NaN: none usable."""
+    for f in range(flux.shape[0]):
+        _whole(flux, ivar, mask, sky, f, chunk, every, whole)
+
+
+@jit
 def sky_parts(
     flux: Array,
     ivar: Array,
@@ -65,30 +88,21 @@ def sky_parts(
 ) -> None:
     """How much light of each fibre is sky, by all of its light (`whole`) and by the structure of the sky (`lines`). NaN: no usable sample.
 
-    `whole` [nfibre, 3] are mean flux, mean sky, and error of the mean flux, in the first `chunk` of every `every` samples.
+    `whole` [nfibre, 3]: as `whole_light`.
 
     `lines` [nfibre, 2] is flux over sky and its error: the weighted mean over stretches of `WINDOW` samples, begun at the wavelengths of the samples
     `start` [n] of fibre `row`, of the factor r of a fit r sky + level + slope, by least squares with ivar as weights; its error is made larger where
     the stretches disagree by more than their noise. It is the highest of the means that leave one stretch out: a line of the target in one of them
     makes no fibre faint. Noise of the sky makes r too low by the part that it has in the structure (regression dilution: Fuller 1987, Measurement
     Error Models, section 1.1): mean and error are divided by what is left of it, 1 - sum(ivar / sky_ivar) (1 - 2 / WINDOW) / sum(ivar sky^2), the
-    sky there less its level and slope; a `sky_ivar` of 0 says that its noise is not known, and counts as none. NaN where less than half is left.
+    sky there less its level and slope; a `sky_ivar` of 0 says that its noise is not known, and counts as none. NaN where less than half is left. Half
+    of what is not left is in the error, in quadrature: stretches that were chosen for their structure have more noise than others.
     """
     nfibre, nwave = flux.shape
     found, weight = np.empty(start.size), np.empty(start.size)
     for f in range(nfibre):
-        light, model, var, used = 0.0, 0.0, 0.0, 0
+        _whole(flux, ivar, mask, sky, f, chunk, every, whole)
         structure, noise = 0.0, 0.0
-        for a in range(0, nwave, every):
-            for j in range(a, min(a + chunk, nwave)):
-                if mask[f, j] == 0 and ivar[f, j] > _SMALLEST and abs(flux[f, j]) < _LARGEST:
-                    light += flux[f, j]
-                    model += sky[f, j]
-                    var += 1.0 / ivar[f, j]
-                    used += 1
-        whole[f, 0] = light / used if used > 0 else math.nan
-        whole[f, 1] = model / used if used > 0 else math.nan
-        whole[f, 2] = math.sqrt(var) / used if used > 0 else math.nan
         count = 0
         for i in range(start.size):
             k = start[i]
@@ -124,4 +138,4 @@ def sky_parts(
         mean, error = _highest(found[:count], weight[:count])
         left = 1.0 - noise / structure if structure > 0.0 else 0.0
         lines[f, 0] = mean / left if left > 0.5 else math.nan
-        lines[f, 1] = error / left if left > 0.5 else math.nan
+        lines[f, 1] = math.hypot(error, _DOUBT * (1.0 - left)) / left if left > 0.5 else math.nan

@@ -91,6 +91,7 @@ class PhotonTransfer(Calibration):
 
     [namp] float64: `gain` electron/ADU, `read_noise` electron, `full_well` electron, `linearity` (largest relative deviation from a straight line
     of signal against time), with `gain_error` and `read_noise_error`. The curve, [namp, npoint]: `level` ADU, `variance` ADU^2 of single frames.
+    Where the flats are known one by one: `seconds` [nflat], their exposure times, and `signal` [namp, nflat], ADU, NaN where an amplifier has none.
     """
 
     kind = "ptc"
@@ -104,8 +105,13 @@ class PhotonTransfer(Calibration):
     linearity: Float64
     level: Float64
     variance: Float64
+    seconds: Float64 | None = None
+    signal: Float64 | None = None
 
     def __post_init__(self) -> None:
+        if self.seconds is not None and self.signal is not None:
+            check_array("photon transfer seconds", self.seconds, dtype=np.float64, ndim=1)
+            check_array("photon transfer signal", self.signal, shape=(len(self.amp), len(self.seconds)), dtype=np.float64)
         for name in ("gain", "gain_error", "read_noise", "read_noise_error", "full_well", "linearity"):
             check_array(f"photon transfer {name}", getattr(self, name), shape=(len(self.amp),), dtype=np.float64, ndim=1)
         check_array("photon transfer level", self.level, shape=(len(self.amp), self.level.shape[-1]), dtype=np.float64)

@@ -19,7 +19,7 @@ def register(app: typer.Typer) -> None:
 
 def clean(
     out: Annotated[Path, typer.Argument(help="Output folder.", file_okay=False)],
-    kind: Annotated[list[str], typer.Option("--kind", "-k", help="Kind of products, such as preproc; may be repeated.")],
+    kind: Annotated[list[str], typer.Option("--kind", "-k", help="Kinds of products: preproc,sframe; may be repeated.")],
     tag: Annotated[list[str] | None, typer.Option("--tag", help="Of this tag alone; may be repeated.")] = None,
     older_than: Annotated[float, typer.Option("--older-than", metavar="DAYS", help="Not changed for so many days.", min=0.0)] = 0.0,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Remove without asking.")] = False,
@@ -36,7 +36,8 @@ def clean(
     from quicklook.core.errors import BadConfig
     from quicklook.service.rerun.cleaning import removable, remove
 
-    found = removable(out, kind, tag or [], older_than)
+    kinds = [name.strip() for text in kind for name in text.split(",")]
+    found = removable(out, kinds, tag or [], older_than)
     total = sum(r.size for r in found)
     for (of_tag, of_kind), sizes in sorted(_by_kind(found).items()):
         typer.echo(f"  {of_tag}  {of_kind}: {counted(len(sizes), 'file')}, {size_words(sum(sizes))}")

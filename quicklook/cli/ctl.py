@@ -11,7 +11,7 @@ import typer
 from quicklook.cli.options import OutOption, SiteOption
 
 if TYPE_CHECKING:
-    from quicklook.client import ClientKeys
+    from quicklook.client import ClientKeys, Controller
 
 KeysOption = Annotated[Path | None, typer.Option("--keys", help="Folder of this client's keys, made by `quicklook keys`.", file_okay=False)]
 
@@ -53,8 +53,25 @@ def ctl(
 
     Without keys whoever can read the token in the output folder may (or in the environment, QUICKLOOK_TOKEN).
     """
+    args = {"unit": exposure, "part": camera, "status": status, "reason": reason}
+    with controller_of(site, out, by=by, endpoint=endpoint, keys=keys, timeout_s=timeout) as controller:
+        answer = controller.send(str(command), **{name: text for name, text in args.items() if text})
+    if command is Command.STATUS:
+        from quicklook.cli.status import show
+        from quicklook.core.wire import State
+
+        show(State.model_validate(answer.result))
+        return
+    typer.echo(answer.said)
+
+
+def controller_of(
+    site: Path | None, out: Path | None, *, by: str | None = None, endpoint: str | None = None, keys: Path | None = None, timeout_s: float = 30.0
+) -> Controller:
+    """What gives commands to the daemon of a site or an output folder. Raises BadConfig where that has no command socket, or no token can be read."""
     from quicklook.client import Controller
-    from quicklook.core.errors import BadConfig
+    from quicklook.core.errors import BadConfig, Transient
+    from quicklook.service.journal.journal import daemon_lives
     from quicklook.service.publishing.commands import command_endpoint, token_of, who
     from quicklook.service.settings import CommandSettings
     from quicklook.service.site import load_site
@@ -66,17 +83,10 @@ def ctl(
     address = endpoint or command_endpoint(folder, settings)
     if not address:
         raise BadConfig(f"a daemon in {folder} has no command socket; name where it takes commands with --endpoint")
+    if endpoint is None and not daemon_lives(folder) and address.startswith("ipc://"):
+        raise Transient(f"no daemon works in {folder}", what_next="Start it with `quicklook watch`, or name its folder with --out or --site.")
     token = "" if keys else token_of(folder, settings)
-    args = {"unit": exposure, "part": camera, "status": status, "reason": reason}
-    with Controller(address, token=token, keys=keys_of(keys), by=by or who(), timeout_s=timeout) as controller:
-        answer = controller.send(str(command), **{name: text for name, text in args.items() if text})
-    if command is Command.STATUS:
-        from quicklook.cli.status import show
-        from quicklook.core.wire import State
-
-        show(State.model_validate(answer.result))
-        return
-    typer.echo(answer.said)
+    return Controller(address, token=token, keys=keys_of(keys), by=by or who(), timeout_s=timeout_s)
 
 
 def keys_of(folder: Path | None) -> ClientKeys | None:

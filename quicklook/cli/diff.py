@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from quicklook.cli.options import InstrumentOption, SiteOption
-from quicklook.cli.past import CameraOption, FlavorOption, NightOption, counted, described, selected
+from quicklook.cli.past import CameraOption, FlavorOption, NightOption, counted, described, nothing_there, selected
 
 if TYPE_CHECKING:
     from quicklook.core.diffing import Diff, MetricDiff, PartDiff
@@ -49,12 +49,16 @@ def diff(
     from quicklook.service.rerun.processings import tag_of
 
     place = described(site, instrument, out)
-    tags = [tag_of(place.out, name) for name in (first, second)]
+    tags = [tag_of(place.out, name, live=place.file.tag) for name in (first, second)]
     if tags[0] == tags[1]:
         raise BadConfig(f"{first} and {second} are both tag {tags[0]}; name two", what_next="Name another tag.")
     history = FileHistory(place.out)
     wanted = selected(history, tags[0], night=night, flavors=flavor, cameras=camera)
-    found = compare(history, wanted, replace(wanted, tag=tags[1]))
+    sides = (wanted, replace(wanted, tag=tags[1]))
+    found = compare(history, *sides)
+    for side in () if found.compared else sides:
+        if next(history.results(side), None) is None:
+            typer.echo(f"nothing of {side.tag} was selected: {nothing_there(history, side)}", err=True)
     if as_json:
         _print_json(found, history.skipped)
     else:
@@ -140,6 +144,7 @@ def _print_json(found: Diff, skipped: Any) -> None:
     data = {
         "first": found.first, "second": found.second, "compared": found.compared, "same": found.same, "causes": dict(found.causes),
         "only_first": [str(k) for k in found.only_first], "only_second": [str(k) for k in found.only_second],
+        "apart": [str(u) for u in found.apart],
         "parts": [_part_data(p) for p in found.parts if p.flipped or p.metrics or p.only_first or p.only_second], "skipped": list(skipped),
     }  # fmt: skip
     typer.echo(json.dumps(data, allow_nan=False, ensure_ascii=False, indent=1))

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +17,25 @@ import numpy as np
 import numpy.typing as npt
 
 from quicklook.api import Session, open_session
+from quicklook.ccd.exposure import Exposure
+from quicklook.ccd.spectra import Frame, SkyModel
+from quicklook.core.builder import load_builder
+from quicklook.core.calibration import NoCalibrations
 from quicklook.core.errors import QuicklookError
+from quicklook.core.group import GroupRunner, Member
+from quicklook.core.judge import Judge
 from quicklook.core.keys import PartKey, Unit
 from quicklook.core.plots import Plot
+from quicklook.core.reading import Reading
 from quicklook.core.results import QAResult
 from quicklook.core.status import Status
 from quicklook.io.calibadd import add_calibration
 from quicklook.io.calibentry import CalibEntry
+from quicklook.io.configfiles import find_config
 from quicklook.io.plotfiles import save_plots
 from quicklook.io.smallpng import palette_png
 from quicklook.service.rerun.redraw import redraw
+from quicklook.service.sessions.coadding import PROVIDES, levels_of
 from quicklook.sim import Flavor, SimInstrument, plan_exposure, sim_instruments, write_calibrations, write_exposure
 from quicklook.sim.bench import Bench, make_ccd
 from quicklook.sim.benchplan import BenchExposure, Mishaps
@@ -85,6 +95,7 @@ def _measured(folder: Path, seed: int) -> Iterator[tuple[QAResult, Plot]]:
         yield from _of_exposure(session, files[flavor][0], flavor)
     for outcome in built:
         yield from outcome
+    yield from _of_coadd(session, [write_exposure(folder, plan_exposure("science", n), one) for n in (51, 52, 53)])
     yield from _of_slit(folder / "slit", seed)
     yield from _of_bench(folder / "bench", seed)
     yield from _of_book(folder / "book")
@@ -109,6 +120,24 @@ def _of_book(folder: Path) -> Iterator[tuple[QAResult, Plot]]:
     session = open_session(instrument="so_book", out=folder / "out")
     peek = session.peek(path)
     outcome = session.process(session.site.chain_name(peek.flavor), path, peek.cameras[0]).outcome
+    yield from _pairs(outcome.result.qas, outcome.plots)
+
+
+def _of_coadd(session: Session, files: Sequence[Path]) -> Iterator[tuple[QAResult, Plot]]:
+    """Of science exposures of one camera, added up."""
+
+    def read(path: Path) -> Reading:
+        done = session.process("science", path, _MEASURED).outcome
+        frame, exposure, sky = done[Frame], done[Exposure], done[SkyModel]
+        assert isinstance(frame, Frame)
+        assert isinstance(exposure, Exposure)
+        assert isinstance(sky, SkyModel)
+        return Reading(products=(frame, exposure, levels_of(sky.flux, sky.wave, frame, exposure.exptime)), tags=done.result.tags)
+
+    builder = load_builder(find_config("coadds", "night"), provides=PROVIDES)
+    runner = GroupRunner(builder=builder, judge=Judge(session.site.limits()), calibrations=NoCalibrations(), clock=time.perf_counter)
+    members = [Member(key=PartKey(session.peek(p).unit, _MEASURED), read=partial(read, p), flavor="science") for p in files]
+    outcome = runner.run(members).outcome
     yield from _pairs(outcome.result.qas, outcome.plots)
 
 

@@ -53,6 +53,7 @@ def jobs(
     from quicklook.service.journal import jobview
 
     wanted = {"failed", *(state or ())} if failed else set(state or ())
+    _check_options(store, exposure, jobclass, where, number, new_state, camera, requeue=requeue, ignore=ignore)
     if store is not None:
         from quicklook.cli.storejobs import handle
 
@@ -65,12 +66,12 @@ def jobs(
     except ValueError as error:
         raise BadConfig(str(error)) from error
     folder, own_tag, unit_s = _place(site, out)
-    journal = _journal(folder)
+    journal = _journal(folder, to_read=not (requeue or ignore))
     try:
         if requeue:
             _requeue(journal, folder, tag or own_tag, unit, unit_s, by)
         elif ignore:
-            _ignore(journal, tag or own_tag, unit, camera or [], by, reason)
+            _ignore(journal, folder, tag or own_tag, unit, camera or [], by, reason, unit_s)
         else:
             with journal.reading() as connection:
                 found = jobview.list_jobs(connection, tag=tag, states=wanted, unit=unit, limit=limit)
@@ -78,6 +79,24 @@ def jobs(
             typer.echo(jobview.as_json(found)) if as_json else _show(found, counts)
     finally:
         journal.close()
+
+
+def _check_options(
+    store: str | None, exposure: str, jobclass: object, where: object, number: object, new_state: object, camera: object, *,
+    requeue: bool, ignore: bool,
+) -> None:  # fmt: skip
+    """Options that say nothing together are refused: one that is silently left out would have done what nobody wanted."""
+    from quicklook.core.errors import BadConfig
+
+    of_store = {"--class": jobclass, "--where": where, "--id": number, "--set": new_state}
+    of_daemon = {"--requeue": requeue, "--ignore": ignore, "--camera": camera, exposure: exposure}
+    if strange := [name for name, given in (of_daemon if store is not None else of_store).items() if given]:
+        other = "is for the jobs of a daemon, not for --store" if store is not None else "goes with --store"
+        raise BadConfig(f"{', '.join(strange)}: this {other}", what_next="Leave it out; `quicklook jobs --help` says what goes with what.")
+    if requeue and ignore:
+        raise BadConfig("--requeue and --ignore: one or the other", what_next="Say whether it is to be done again or not.")
+    if camera and not ignore:
+        raise BadConfig("--camera goes with --ignore", what_next="`quicklook ctl rerun NIGHT/EXPID CAMERA` processes one camera again.")
 
 
 def _place(site: Path | None, out: Path | None) -> tuple[Path, str, float]:
@@ -91,14 +110,14 @@ def _place(site: Path | None, out: Path | None) -> tuple[Path, str, float]:
     return described.out, described.file.tag, described.file.watch.unit_s
 
 
-def _journal(folder: Path) -> Journal:
+def _journal(folder: Path, *, to_read: bool) -> Journal:
     from quicklook.core.errors import BadConfig
     from quicklook.service.journal.journal import Journal, journal_path
 
     path = journal_path(folder)
     if not path.is_file():
         raise BadConfig(f"{folder} has no journal: no daemon has ever worked in it; give --site or --out of one that has")
-    return Journal(path, time.time_ns)
+    return Journal(path, time.time_ns, to_read=to_read)
 
 
 def _requeue(journal: Journal, folder: Path, tag: str, unit: Unit | None, unit_s: float, by: str | None) -> None:
@@ -121,7 +140,9 @@ def _requeue(journal: Journal, folder: Path, tag: str, unit: Unit | None, unit_s
     typer.echo(said if daemon_lives(folder) else f"{said} as soon as the daemon runs")
 
 
-def _ignore(journal: Journal, tag: str, unit: Unit | None, cameras: list[str], by: str | None, reason: str) -> None:
+def _ignore(
+    journal: Journal, folder: Path, tag: str, unit: Unit | None, cameras: list[str], by: str | None, reason: str, unit_s: float
+) -> None:
     from quicklook.core.errors import BadConfig
     from quicklook.service.journal import jobview
     from quicklook.service.publishing.commands import who
@@ -129,16 +150,16 @@ def _ignore(journal: Journal, tag: str, unit: Unit | None, cameras: list[str], b
     if unit is None or not reason:
         raise BadConfig("name the exposure (NIGHT/EXPID) whose work is to be left, and say why with --reason")
     person = by or who()
-    parts = jobview.ignore(journal, tag, unit, cameras, person, reason)
+    parts = jobview.ignore(journal, folder, tag, unit, cameras, person, reason, unit_s=unit_s)
     said = f"{unit}: {', '.join(parts)} ignored"
     jobview.note(journal, tag, "ignore", {"unit": str(unit), "reason": reason}, person, said)
     typer.echo(said)
 
 
 def _show(found: Sequence[JobView], counts: dict[str, int]) -> None:
-    from rich.console import Console
+    from quicklook.cli.options import wide_console
 
-    console = Console()
+    console = wide_console()
     if found:
         console.print(_table(found))
     for job in found:
@@ -153,11 +174,11 @@ def _name(job: JobView) -> str:
 
 
 def _table(found: Sequence[JobView]) -> RenderableType:
-    from rich.table import Table
+    from rich.table import Column, Table
 
     from quicklook.cli.view import status_text
 
-    table = Table("exposure", "camera", "rev", "tag", "flavor", "state", "attempts", "visits", "verdict")
+    table = Table(Column("exposure", no_wrap=True), Column("camera", no_wrap=True), "rev", "tag", "flavor", "state", "tries", "visits", "verdict")
     for job in found:
         verdict = status_text(job.status) if job.status else "not yet"
         what = f"build {job.builder}" if job.builder else job.flavor

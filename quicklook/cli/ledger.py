@@ -35,7 +35,8 @@ def ledger(
     """Reconcile a night: exposures and cameras expected, seen and processed, against the raw files and the results on disk.
 
     It names raw files that were never seen or were refused, exposures without a verdict, cameras that never came or have failed, results that are
-    missing. Exit status: 0 where nothing of the kind is found, else 1.
+    missing. Exit status: 0 where nothing of the kind is found, else 1; 3 where there was nothing to reconcile, or the journal has forgotten what was
+    written (see `retention`), so that nothing can be said.
     """
     from quicklook.cli.options import site_of
     from quicklook.core.errors import BadConfig
@@ -49,7 +50,7 @@ def ledger(
         raise BadConfig(f"{described.out} has no journal: no daemon has ever worked in it; give --site or --out of one that has")
     if not described.raw.is_dir():
         raise BadConfig(f"there is no folder {described.raw} of raw files; mount it, or name another one with --raw")
-    journal = Journal(path, time.time_ns)
+    journal = Journal(path, time.time_ns, to_read=True)
     try:
         chosen = latest_night(journal, described.file.tag) if night is None else night
         reader, filed = open_reader(described.instrument), "files" in described.file.sinks
@@ -57,14 +58,14 @@ def ledger(
     finally:
         journal.close()
     typer.echo(made.model_dump_json(indent=1)) if as_json else _show(made)
-    if not made.reconciled:
-        raise typer.Exit(1)
+    if not (made.reconciled and made.compared):
+        raise typer.Exit(3 if made.reconciled else 1)
 
 
 def _show(made: Ledger) -> None:
-    from rich.console import Console
+    from quicklook.cli.options import wide_console
 
-    console = Console()
+    console = wide_console()
     if made.exposures:
         _table(console, made.exposures)
     for line in made.exposures:
@@ -78,11 +79,11 @@ def _show(made: Ledger) -> None:
 
 
 def _table(console: Console, lines: list[LedgerLine]) -> None:
-    from rich.table import Table
+    from rich.table import Column, Table
 
     from quicklook.cli.view import status_text
 
-    table = Table("exposure", "rev", "flavor", "verdict", "expected", "seen", "processed", "products", "problems")
+    table = Table(Column("exposure", no_wrap=True), "rev", "flavor", "verdict", "expected", "seen", "processed", "products", "problems")
     for line in lines:
         verdict = status_text(line.status) if line.status else "none"
         counts = (len(line.expected), len(line.seen), len(line.processed), line.products, len(line.problems))
@@ -100,11 +101,22 @@ def _sums(made: Ledger) -> str:
     if t["products_removed"]:
         lines.append(f"{t['products_removed']} intermediate products are gone; they can be made again.")
     if made.gone:
-        lines.append(f"The raw files of {made.gone} exposures are not there any more.")
+        lines.append(f"The raw files of {made.gone} exposures are not there any more: moved to an archive, perhaps, or not mounted.")
     if made.missing_numbers:
         lines.append(f"Exposure numbers between the first and the last without an exposure: {_ranges(made.missing_numbers)}.")
-    lines.append("Reconciled." if made.reconciled else f"NOT RECONCILED: {t['problems']} problems.")
+    lines.append(_conclusion(made))
     return "\n".join(lines)
+
+
+def _conclusion(made: Ledger) -> str:
+    if not made.reconciled:
+        return f"NOT RECONCILED: {made.totals['problems']} problems."
+    if made.compared:
+        return "Reconciled."
+    if n := made.totals["cameras_unknown"]:
+        forgotten = f"the journal has forgotten what was written for {n} cameras (see `retention`)"
+        return f"NOT RECONCILED as far as files go: {forgotten}; all else is in order."
+    return "NOTHING TO RECONCILE: neither an exposure nor a raw file of this night is known. Is it the right night, tag and folder?"
 
 
 def _ranges(numbers: list[int]) -> str:

@@ -26,9 +26,18 @@ class What(StrEnum):
     sessions = "sessions"
     analyses = "analyses"
     flags = "flags"
+    hk_sources = "hk-sources"
+    hk = "hk"
 
 
-_KINDS = {"algorithms": ("algorithm",), "qas": ("qa",), "readers": ("reader",), "sinks": ("sink",), "plugins": ("algorithm", "qa", "reader", "sink")}
+_KINDS = {
+    "algorithms": ("algorithm",),
+    "qas": ("qa",),
+    "readers": ("reader",),
+    "sinks": ("sink",),
+    "hk-sources": ("hk_source",),
+    "plugins": ("algorithm", "qa", "reader", "sink", "hk_source"),
+}
 
 
 def register(app: typer.Typer) -> None:
@@ -38,7 +47,7 @@ def register(app: typer.Typer) -> None:
 
 def show(
     what: Annotated[What, typer.Argument(help="What to list.")] = What.plugins,
-    long: Annotated[bool, typer.Option("--long", "-l", help="With parameters, defaults and descriptions (loads the plugins).")] = False,
+    long: Annotated[bool, typer.Option("--long", "-l", help="With descriptions; of plugins with parameters and defaults too (loads them).")] = False,
 ) -> None:
     """List plugins, instruments, chains, builders of calibrations, limits, metrics, sessions, their analyses and flags, or the simulator's faults."""
     if what.value in _KINDS:
@@ -58,7 +67,18 @@ def show(
         from quicklook.io.configfiles import list_configs
 
         for name in list_configs(what.value):
-            typer.echo(name)
+            typer.echo(f"{name:20s} {_doc(what.value, name)}".rstrip() if long else name)
+
+
+def _doc(kind: str, name: str) -> str:
+    """What a configuration says that it is for; of a session its tests too."""
+    from quicklook.io.configfiles import find_config
+
+    found = find_config(kind, name)
+    tests = found.get(("tests",), ()) if kind == "sessions" else ()
+    of = ", ".join(str(t.get("name", "")) for t in tests if isinstance(t, dict)) if isinstance(tests, list) else ""
+    doc = found.get(("doc",), "")
+    return " ".join(str(doc if isinstance(doc, str) else "").split()) + (f" Tests: {of}" if of else "")
 
 
 def _plugins(kinds: tuple[str, ...], long: bool) -> None:
@@ -91,11 +111,13 @@ def _flags() -> None:
     """Every flag of every file of flags that is installed, with what it says, under the name of its file."""
     from quicklook.core.flags import load_flags
     from quicklook.io.configfiles import find_config, list_configs
+    from quicklook.service.sessions.sessionplan import series_names
     from quicklook.service.site import declared_metrics
 
+    metrics = declared_metrics()
     for name in list_configs("flags"):
         typer.echo(name)
-        for flag in load_flags([find_config("flags", name)], declared_metrics(), ("*",)).flags:
+        for flag in load_flags([find_config("flags", name)], metrics, series_names(metrics)).flags:
             typer.echo(f"  {flag.name:17s} {flag.doc}")
 
 

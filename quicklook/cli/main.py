@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import traceback
 from importlib.metadata import entry_points
 from typing import Annotated
 
@@ -13,15 +12,20 @@ from typer.core import TyperGroup
 
 from quicklook.cli import (
     aim,
+    alarms,
     bench,
     calib,
     clean,
+    crash,
     ctl,
     demo,
     diff,
     doctor,
+    drill,
     explain,
+    explog,
     export,
+    hk,
     instrument,
     jobs,
     judge,
@@ -35,6 +39,7 @@ from quicklook.cli import (
     retention,
     run,
     scorecard,
+    show,
     simulate,
     simulate_bench,
     status,
@@ -78,14 +83,19 @@ for module in (
     doctor,
     jobs,
     ledger,
+    explog,
+    alarms,
+    drill,
     retention,
     ctl,
     simulate,
     simulate_bench,
     listing,
     explain,
+    show,
     judge,
     limits,
+    hk,
     instrument,
     validate,
     export,
@@ -110,8 +120,11 @@ def _version(wanted: bool) -> None:
 @app.callback()
 def _root(
     version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and end.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Where the program itself fails, show where (or set QUICKLOOK_DEBUG=1).")] = False,
 ) -> None:
     del version
+    if debug:
+        os.environ[crash.VARIABLE] = "1"  # for processes that are started, too
 
 
 def _add_plugins() -> None:
@@ -124,7 +137,7 @@ def _add_plugins() -> None:
 
 
 def main() -> None:
-    """Entry point. Exit status: 0 NORMAL or WARNING, 1 ALARM, 3 UNKNOWN, 2 it could not run."""
+    """Entry point. Exit status: 0 NORMAL or WARNING, 1 ALARM, 3 UNKNOWN, 2 it could not run, 70 a fault of the program, 130 stopped by Ctrl-C."""
     _add_plugins()
     try:
         app()
@@ -136,10 +149,9 @@ def main() -> None:
         _complain("stopped")
         sys.exit(130)
     except Exception as error:
-        if os.environ.get("QUICKLOOK_DEBUG"):
-            traceback.print_exc()
-        _complain(f"this is a fault of the program: {describe(error)} (set QUICKLOOK_DEBUG=1 for a traceback)")
-        sys.exit(2)
+        of_system = crash.of_system(error)
+        _complain(of_system or crash.tell(error))
+        sys.exit(2 if of_system else crash.STATUS)
 
 
 def _complain(text: str) -> None:

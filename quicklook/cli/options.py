@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from quicklook.service.site import Site
+
+_WIDE = 200
 
 SiteOption = Annotated[Path | None, typer.Option("--site", envvar="QUICKLOOK_SITE", help="Site file.", dir_okay=False)]
 InstrumentOption = Annotated[str | None, typer.Option("--instrument", help="Instrument: a name (see `list instruments`) or a file.")]
@@ -41,3 +46,21 @@ def site_of(site: Path | None, sets: list[str] | None = None, badamps: str | Non
 
     given = {k: str(v) if isinstance(v, Path) else v for k, v in options.items()}
     return load_site(site, options={**given, "badamps": badamps or None}, overrides=sets or [])
+
+
+def place_of(site: Path | None, out: Path | None) -> tuple[Path, str]:
+    """Output folder and tag, for what works on results alone and needs no instrument. Raises BadConfig."""
+    from quicklook.service.site import load_site
+
+    if site is None:
+        return out or Path("quicklook-out"), "live"
+    described = load_site(site, options={"out": str(out)} if out else {})
+    return described.out, described.file.tag
+
+
+def wide_console() -> Console:
+    """For tables: as wide as the terminal; where the output goes elsewhere (a file, a pipe), as wide as they are, so that nothing is cut."""
+    from rich.console import Console
+
+    console = Console()
+    return console if console.is_terminal or "COLUMNS" in os.environ else Console(width=_WIDE)

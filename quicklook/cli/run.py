@@ -113,8 +113,9 @@ def _named(session: Session, chain: str | None, files: Sequence[Path], night: in
         paths += session.find(night, expid)
     if not paths:
         raise BadConfig("nothing to run: name raw files, or --night and --expid")
-    missing = [str(p) for p in paths if not p.is_file()]
-    if missing:
+    if folders := [str(p) for p in paths if p.is_dir()]:
+        raise BadConfig(f"{', '.join(folders)} is a folder; name the raw files in it, of an observation book its M_index.yaml")
+    if missing := [str(p) for p in paths if not p.is_file()]:
         raise BadConfig(f"there is no file {', '.join(missing)}")
     if chain is not None:
         session.chain(chain)

@@ -10,22 +10,30 @@ if TYPE_CHECKING:
 
     from quicklook.core.events import SessionNow, SessionTestNow
 
-_OVER = ("done", "closed")
+_OVER = ("done", "closed", "failed")
 
 
 def session_line(session: SessionNow) -> str:
     """How far the session is, and what is left of it."""
     over = sum(t.state in _OVER for t in session.tests)
     seen, expected = sum(t.seen for t in session.tests), sum(t.expected for t in session.tests)
-    line = f"Session {session.name}, run {session.run}: {over} of {len(session.tests)} tests over, {seen} of {expected} exposures seen"
+    line = f"Session {session.name}, run {session.run}: {over} of {len(session.tests)} tests over{_failed(session)}"
+    line += f", {seen} of {expected} exposures seen"
     if expected:
         line += f" ({100 * seen / expected:.0f} %)"
+    if session.trouble:
+        line += f"; IT CANNOT GO ON, and tries again: {session.trouble}"
     if session.over:
         return f"{line}; the session is over."
     if session.exposure_s:
         line += f"; exposures that are still expected take {span(session.exposure_s)}"
     closes = [t.closes for t in session.tests if t.closes is not None]
     return f"{line}; the next test is closed in {span(max(0.0, (min(closes) - time.time_ns()) / 1e9))} at the latest." if closes else f"{line}."
+
+
+def _failed(session: SessionNow) -> str:
+    number = sum(t.state == "failed" for t in session.tests)
+    return f" ({number} failed)" if number else ""
 
 
 def session_table(session: SessionNow) -> RenderableType:

@@ -20,10 +20,10 @@ def simulate_bench(
     out: Annotated[Path, typer.Argument(help="Folder; gets raw/ with a folder per day, and truth.json.", file_okay=False)],
     session: Annotated[str, typer.Option(help="Session whose tests are taken: a name or a file.")] = "vis_bench",
     tests: Annotated[str | None, typer.Option(help="These tests alone, separated by commas.")] = None,
-    first: Annotated[int, typer.Option(help="Number of the first exposure.", min=0)] = 100,
+    first: Annotated[int, typer.Option(help="Number of the first exposure.", min=0, max=10**9)] = 100,
     ccds: Annotated[int, typer.Option(help="Number of CCDs, all on ROE1.", min=1, max=12)] = 3,
     scale: Annotated[str, typer.Option(help="small (398 x 1064 pixels) or full (4238 x 4172).")] = "small",
-    seed: Annotated[int, typer.Option(help="Seed; the same seed gives the same pixels.")] = 20161125,
+    seed: Annotated[int, typer.Option(help="Seed; the same seed gives the same pixels.", min=0)] = 20161125,
     start: Annotated[str, typer.Option(help="Start of the first exposure, UTC.")] = "2016-11-25T09:00:00",
     abort: Annotated[list[str] | None, typer.Option(metavar="TEST:N", help="The test is aborted after N exposures, and begun anew.")] = None,
     miss: Annotated[list[str] | None, typer.Option(metavar="TEST:N", help="The Nth exposure of the test is lost.")] = None,
@@ -49,16 +49,19 @@ def simulate_bench(
     for name, n in _pairs("--miss", miss or []):
         missing.setdefault(name, []).append(n)
     mishaps = Mishaps(aborted=dict(_pairs("--abort", abort or [])), missing=missing, serials=_serials(serial or []))
-    plan = plan_bench(
-        loaded, first=first, start=_time(start), mishaps=mishaps, tests=[t.strip() for t in tests.split(",")] if tests else ()
-    )
+    chosen = () if tests is None else [t.strip() for t in tests.split(",")]
+    plan = plan_bench(loaded, first=first, start=_time(start), mishaps=mishaps, tests=chosen)
     cameras = [f"ROE1_CCD{n}" for n in range(1, ccds + 1)]
     bench = bench_of(loaded, out / "raw", cameras, seed=seed, scale=scale, mishaps=mishaps)  # type: ignore[arg-type]
-    write_bench_truth(out / "truth.json", bench, plan)
-    for exposure in plan:
-        bench.write(exposure)
-        typer.echo(f"{exposure.obsid:6d}  {exposure.test:8s} {exposure.position:3d}  {exposure.flavor:5s} {exposure.exptime:6g} s")
-        time.sleep(pause)
+    try:
+        write_bench_truth(out / "truth.json", bench, plan)
+        for exposure in plan:
+            bench.write(exposure)
+            typer.echo(f"{exposure.obsid:6d}  {exposure.test:8s} {exposure.position:3d}  {exposure.flavor:5s} {exposure.exptime:6g} s")
+            time.sleep(pause)
+    except OSError as error:
+        why = f"{out} cannot be written: {error.strerror or error}"
+        raise BadConfig(why, what_next="Name a folder that can be, with room on its disk.") from error
 
 
 def _pairs(option: str, texts: Iterable[str]) -> list[tuple[str, int]]:

@@ -74,7 +74,7 @@ def _read(folder: Path, tag: str | None, units: int) -> tuple[State, bool]:
     path = journal_path(folder)
     if not path.is_file():
         raise BadConfig(f"{folder} has no journal: no daemon has ever worked in it; give --site or --out of one that has")
-    journal = Journal(path, time.time_ns)
+    journal = Journal(path, time.time_ns, to_read=True)
     try:
         return state_of(journal, units=units, tag=tag), daemon_lives(folder)
     finally:
@@ -91,7 +91,7 @@ def show(state: State, *, lives: bool = True) -> None:
     from rich.console import Console
 
     console = Console()
-    for line in (_life(state, lives), _work(state), _night(state)):
+    for line in (_life(state, lives), *_raw(state), _work(state), _night(state)):
         console.print(line, markup=False, highlight=False)
     if state.session is not None:
         console.print(session_line(state.session), markup=False, highlight=False)
@@ -114,10 +114,19 @@ def _life(state: State, lives: bool) -> str:
     return f"{word}: {', '.join(facts)}."
 
 
+def _raw(state: State) -> list[str]:
+    """What is wrong with the folder of raw files, or keeps the work from being handed out, if anything is."""
+    beat = state.heartbeat
+    said = (("RAW FILES ARE NOT SEEN", beat.raw_trouble), ("NO WORK IS HANDED OUT", beat.work_trouble)) if beat is not None else ()
+    return [f"{what}: {why}." for what, why in said if why]
+
+
 def _work(state: State) -> str:
     queue = state.queue
     words = [f"{queue.get(key, 0)} {name}" for key, name in (("open", "waiting"), ("running", "running"), ("done", "done"), ("failed", "failed"))]
     line = f"Cameras under tag {state.tag}: {', '.join(words)}"
+    if state.heartbeat is not None and state.heartbeat.arriving:
+        line += f"; raw files arriving: {state.heartbeat.arriving}"
     if state.remaining_s:
         line += f"; about {span(state.remaining_s)} remain"
     if state.heartbeat is not None and (latency := state.heartbeat.latency_s):

@@ -31,7 +31,7 @@ def handle(
             raise BadConfig(f"there is no state {name!r} in a job store; there are: {', '.join(JobState)}")
     if new_state and not (classes or states or tags or ids):
         raise BadConfig("which jobs? choose them with --id, --class, --state, --failed or --where")
-    with JobStore(url) as store:
+    with JobStore(url, make=False) as store:
         found = store.get(list(classes) or None, states=states or None, tags=_tags(tags), limit=None if ids or new_state else limit)
         found = [job for job in found if not ids or job.id in ids]
         if new_state:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from typing import Any, Generic, TypeVar
 
 import zmq
 import zmq.asyncio
@@ -14,6 +15,7 @@ from quicklook.core.wire import EventsRequest, Refusal, State, StateRequest
 from quicklook.io.curvekeys import ClientKeys
 
 _PAUSE_S = 0.2
+S = TypeVar("S", bound="zmq.Socket[Any]")
 
 
 def own_answer(frames: list[bytes], number: int) -> Batch | State | Refusal | None:
@@ -26,19 +28,33 @@ def own_answer(frames: list[bytes], number: int) -> Batch | State | Refusal | No
     return answer if told == number else None
 
 
-class Asker:
-    """Asks at an address; nothing is ever answered at ""."""
+class _Connection(Generic[S]):
+    """A socket that is made, of `_context`, when it is asked for; nothing is ever answered at the address ""."""
+
+    _context: type[zmq.Context[Any]]
 
     def __init__(self, endpoint: str, keys: ClientKeys | None = None) -> None:
         self._endpoint, self._keys = endpoint, keys
-        self._socket: zmq.Socket[bytes] | None = None
+        self._socket: S | None = None
 
-    def _connected(self) -> zmq.Socket[bytes]:
+    def _connected(self) -> S:
         if self._socket is None:
-            socket: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.DEALER)
+            socket: S = self._context.instance().socket(zmq.DEALER)
             prepare(socket, self._endpoint, self._keys)
             self._socket = socket
         return self._socket
+
+    def close(self) -> None:
+        """Close the connection; the next question makes a new one."""
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+
+class Asker(_Connection["zmq.Socket[bytes]"]):
+    """Asks at an address."""
+
+    _context = zmq.Context
 
     def ask(self, request: EventsRequest | StateRequest, timeout_s: float) -> Batch | State | Refusal | None:
         """The answer; None where there is none in time. Raises BadConfig where the address is none."""
@@ -58,26 +74,11 @@ class Asker:
         self.close()
         return None
 
-    def close(self) -> None:
-        """Close the connection; the next question makes a new one."""
-        if self._socket is not None:
-            self._socket.close()
-            self._socket = None
 
-
-class AsyncAsker:
+class AsyncAsker(_Connection[zmq.asyncio.Socket]):
     """As `Asker`, for asyncio."""
 
-    def __init__(self, endpoint: str, keys: ClientKeys | None = None) -> None:
-        self._endpoint, self._keys = endpoint, keys
-        self._socket: zmq.asyncio.Socket | None = None
-
-    def _connected(self) -> zmq.asyncio.Socket:
-        if self._socket is None:
-            socket = zmq.asyncio.Context.instance().socket(zmq.DEALER)
-            prepare(socket, self._endpoint, self._keys)
-            self._socket = socket
-        return self._socket
+    _context = zmq.asyncio.Context
 
     async def ask(self, request: EventsRequest | StateRequest, timeout_s: float) -> Batch | State | Refusal | None:
         """The answer; None where there is none in time. Raises BadConfig where the address is none."""
@@ -96,9 +97,3 @@ class AsyncAsker:
                 return answer
         self.close()
         return None
-
-    def close(self) -> None:
-        """Close the connection; the next question makes a new one."""
-        if self._socket is not None:
-            self._socket.close()
-            self._socket = None

@@ -14,7 +14,8 @@ from quicklook.core.wire import EventsAnswer, Published, Refusal, State
 from quicklook.io.curvekeys import ClientKeys
 
 DEFAULT_ENDPOINT = "tcp://127.0.0.1:5556"
-_KEPT = 10_000
+_KEPT = 2000
+"""Messages that wait to be received; what does not find room is asked for again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections import deque
 from collections.abc import Generator, Iterable
@@ -36,6 +37,7 @@ class Order:
         self.epoch, self.gaps = epoch, 0
         self.state: State | None = None
         self.seq: int | None = since if isinstance(since, int) else None
+        self._former: tuple[str, int] | None = None
         self._joining, self._attachments, self._number = since != "now", attachments, 0
 
     def wanted(self, topic: str) -> bool:
@@ -51,7 +53,7 @@ class Order:
         self._number += 1
         if self._joining:
             return StateRequest(id=self._number) if self.seq is None else self._events(self.epoch, self.seq, MAX_SEQ)
-        if live is None or (last := self._last_before(live)) <= (self.seq or 0):
+        if live is None or ((last := self._last_before(live)) <= (self.seq or 0) and self._former is None):
             return None
         return self._events(self.epoch, self.seq or 0, last)
 
@@ -62,6 +64,7 @@ class Order:
         """The number of the last wanted event before a live one, as far as that is known. What is of another journal begins anew."""
         event = live.event
         if self.epoch != event.epoch:
+            self._former = (self.epoch, self.seq or 0) if self.epoch is not None else None
             self.seq = event.seq - 1 if self.epoch is None and self.seq is None else self.seq if self.epoch is None else 0
             self.epoch = event.epoch
         if live.before is None:
@@ -80,10 +83,19 @@ class Order:
             self.epoch, self.seq = head.epoch, 0
             return []
         if head.epoch != self.epoch and not self._joining:
-            raise BadData("the replay socket is not of the daemon that publishes here", what_next="Name the replay socket of this daemon.")
-        self.epoch, self.seq = head.epoch, max(after, head.through)
+            why = "the replay socket has another journal than the one that this was published from: it was begun anew, or is of another daemon"
+            raise BadData(why, what_next="Name the replay socket of this daemon.")
+        self.epoch, self.seq, self._former = head.epoch, max(after, head.through), None
         self._joining = self._joining and head.through < head.last
         return [m for m in answer.messages if m.event.seq > after and self.wanted(m.event.topic)]
+
+    def is_late(self, answer: Batch) -> bool:
+        """Whether the last live message is of a journal that was left for the present one: it waited here meanwhile. As before it came, then."""
+        if self._former is None or self._former[0] != answer.head.epoch:
+            return False
+        (self.epoch, self.seq), self._former = self._former, None
+        self.gaps += 1
+        return True
 
     def take(self, live: Message) -> bool:
         """Whether to give out a live message that nothing is to be asked for any more."""
@@ -98,7 +110,7 @@ class Order:
         missed = self._last_before(live) - (self.seq or 0)
         log.warning("%d events before number %d were missed and the replay socket does not give them", missed, live.event.seq)
         self.gaps += missed
-        self.seq = live.event.seq - 1
+        self.seq, self._former = live.event.seq - 1, None
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,35 +138,25 @@ class Rest:
 Act = Listen | Ask | Rest
 
 
-class Progress:
-    """What a subscriber knows of itself, whichever way it waits."""
-
-    _order: Order
-
-    @property
-    def gaps(self) -> int:
-        """Events that were missed for good: at most so many."""
-        return self._order.gaps
-
-    @property
-    def position(self) -> tuple[str | None, int]:
-        """Epoch and number up to which everything has been given out: what `epoch` and `since` go on from."""
-        return self._order.epoch, self._order.seq or 0
-
-    @property
-    def state(self) -> State | None:
-        """The state that a subscriber since "snapshot" has begun with."""
-        return self._order.state
-
-
 class Following:
-    """What both subscribers do, as a generator of acts: those who have sockets do them, each in its way."""
+    """What both subscribers do, as a generator of acts: those who have sockets do them, each in its way. `heard_at`: `time.monotonic()`."""
 
     def __init__(self, order: Order, *, asks: bool, replay_timeout_s: float) -> None:
         self.order, self._asks, self._timeout_s = order, asks, replay_timeout_s
         self._ready: deque[Message] = deque()
         self._live: Message | None = None
         self._asking_since: float | None = None
+        self.heard_at = time.monotonic()
+
+    def snapshot(self, timeout_s: float) -> Generator[Act, Any, State | None]:
+        """The state that a subscriber since "snapshot" begins with; None when the time is over."""
+        end = time.monotonic() + timeout_s
+        while isinstance(request := self.order.request(None), StateRequest) and time.monotonic() < end:
+            answer = yield Ask(request, min(1.0, timeout_s))
+            if isinstance(answer, State):
+                self.heard_at = time.monotonic()
+                self.order.answered(answer)
+        return self.order.state
 
     def receive(self, timeout_s: float | None) -> Generator[Act, Any, Message | None]:
         """The next message; None when the time is over. Nothing is lost where it is not carried to its end."""
@@ -176,6 +178,7 @@ class Following:
                 frames = yield Listen(left)
                 if frames is None:
                     return None
+                self.heard_at = time.monotonic()
                 self._live = _message(frames)
 
     def _catch_up(self, request: Request, left: float | None) -> Generator[Act, Any, None]:
@@ -183,14 +186,19 @@ class Following:
         answer: Answer = None
         if self._asks:
             answer = yield Ask(request, max(0.05, self._timeout_s if left is None else min(left, self._timeout_s)))
+            self.heard_at = self.heard_at if answer is None else time.monotonic()
         try:
             if answer is not None and not isinstance(answer, Refusal):
                 before = (self.order.epoch, self.order.seq)
                 self._ready += self.order.answered(answer)
                 self._asking_since = None if (self.order.epoch, self.order.seq) != before or isinstance(answer, State) else self._asking_since
                 return
-        except BadData as error:
+        except BadData as error:  # the journal that it was missed in is gone: it will not be told a second time
             log.warning("%s", error)
+            if isinstance(answer, Batch) and self.order.is_late(answer):
+                self._live = self._asking_since = None
+                return
+            since = -math.inf
         if self._live is not None and (not self._asks or time.monotonic() - since > self._timeout_s):
             self.order.give_up(self._live)
             self._asking_since = None

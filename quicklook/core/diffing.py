@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from quicklook.core.history import History, Selection
 from quicklook.core.keys import PartKey, Unit
 from quicklook.core.metrics import Coord
-from quicklook.core.results import LimitUsed, MetricResult, PartResult, UnitVerdict
+from quicklook.core.results import LimitUsed, MetricResult, PartResult, QAResult, UnitVerdict
 from quicklook.core.status import Status
 
 RANGE, SCATTER = "limit range", "scatter"
@@ -84,7 +84,10 @@ class PartDiff:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Diff:
-    """Everything that differs, worst first. `causes` counts what the processings differ in: chains, limits, versions, calibrations."""
+    """Everything that differs, worst first. `causes` counts what the processings differ in: chains, limits, versions, calibrations.
+
+    `apart`: exposures that were processed with other cameras in each, so that their verdicts as a whole say nothing of each other.
+    """
 
     first: str
     second: str
@@ -92,6 +95,7 @@ class Diff:
     only_first: tuple[PartKey, ...]
     only_second: tuple[PartKey, ...]
     causes: Mapping[str, int]
+    apart: tuple[Unit, ...] = ()
 
     @property
     def compared(self) -> int:
@@ -214,6 +218,37 @@ def _metrics(result: PartResult | UnitVerdict) -> dict[tuple[str, str], MetricRe
     return {(q.name, m.name): m for q in result.qas for m in q.metrics}
 
 
+def _qa_flips(key: PartKey, flavor: str, first: PartResult | UnitVerdict, second: PartResult | UnitVerdict) -> Iterator[MetricDiff]:
+    """What only one of the two has judged: a metric of a QA that failed, or does not apply, in the other; else the QA itself (name: that of the QA).
+
+    A QA that only one of the chains has, and that is NORMAL there, is no flip: chains differ, and that is said.
+    """
+    ours, theirs = {q.name: q for q in first.qas}, {q.name: q for q in second.qas}
+    for name in dict.fromkeys((*ours, *theirs)):
+        a, b = ours.get(name), theirs.get(name)
+        if (a is None or b is None) and all(q is None or q.status in (None, Status.NORMAL) for q in (a, b)):
+            continue
+        was, now = ({m.name: m for m in q.metrics} if q is not None else {} for q in (a, b))
+        alone = [m for n, m in (was | now).items() if (n in was) is not (n in now) and m.status is not None]
+        for metric in alone:
+            before, after = (metric.status if metric.name in had else q.status if q is not None and q.failure is not None else None
+                             for had, q in ((was, a), (now, b)))  # fmt: skip
+            yield _unmeasured(key, flavor, name, metric.name, (before, after), a, b)
+        states = (a.status if a is not None else None, b.status if b is not None else None)
+        told = alone or any(n in now and m.status is not now[n].status for n, m in was.items())
+        if states[0] is not states[1] and not told:
+            yield _unmeasured(key, flavor, name, name, states, a, b)
+
+
+def _unmeasured(
+    key: PartKey, flavor: str, qa: str, name: str, states: tuple[Status | None, Status | None], first: QAResult | None, second: QAResult | None
+) -> MetricDiff:
+    missing = "the QA is not in the chain of one of them" if first is None or second is None else ""
+    why = next((q.failure.message if q.failure is not None else q.not_applicable for q in (second, first)
+                if q is not None and (q.failure is not None or q.not_applicable)), missing)  # fmt: skip
+    return MetricDiff(key=key, qa=qa, name=name, unit="", flavor=flavor, status_before=states[0], status_after=states[1], reason=why or "")
+
+
 def diff_results(first: PartResult | UnitVerdict, second: PartResult | UnitVerdict, scatter: _Scatter | None = None) -> PartDiff:
     """One part, or one exposure as a whole, compared in two processings; sizes in limit ranges, where there is a limit."""
     key = PartKey(Unit(first.night, first.expid), first.part if isinstance(first, PartResult) else "")
@@ -226,6 +261,7 @@ def diff_results(first: PartResult | UnitVerdict, second: PartResult | UnitVerdi
         other = theirs.get((qa, name))
         if other is not None and (one := _metric_diff(key, qa, flavor, metric, other)) is not None:
             found.append(one)
+    found += _qa_flips(key, flavor, first, second)
     new = [r for r in second.reasons if r not in first.reasons]
     return PartDiff(
         key=key, flavor=flavor, before=first.status, after=second.status, metrics=tuple(sorted(found, key=_worst_metric_first)),
@@ -265,16 +301,20 @@ def compare(history: History, first: Selection, second: Selection) -> Diff:
             parts.append(diff_results(a, b, scatter))
         elif (one := a or b) is not None:
             alone[a is None].append(_key(one))
-    if not first.parts:
-        wholes = _side_by_side(history.verdicts(first), history.verdicts(second), newest_first=first.newest_first)
-        parts += [diff_results(a, b, scatter) for a, b in wholes if a is not None and b is not None]
+    apart: list[Unit] = []
+    for a, b in () if first.parts else _side_by_side(history.verdicts(first), history.verdicts(second), newest_first=first.newest_first):
+        if isinstance(a, UnitVerdict) and isinstance(b, UnitVerdict):
+            if {*a.parts, *a.missing} == {*b.parts, *b.missing}:
+                parts.append(diff_results(a, b, scatter))
+            else:
+                apart.append(_key(a).unit)
     causes: dict[str, int] = {}
     for cause in (c for p in parts for c in p.causes):
         causes[cause] = causes.get(cause, 0) + 1
     sized = (replace(p, metrics=tuple(_in_scatter(m, scatter) for m in p.metrics)) for p in parts)
     return Diff(
         first=first.tag, second=second.tag, parts=tuple(sorted(sized, key=_worst_first)), only_first=tuple(alone[0]), only_second=tuple(alone[1]),
-        causes=causes,
+        causes=causes, apart=tuple(apart),
     )  # fmt: skip
 
 
@@ -319,8 +359,10 @@ def _by_unit(results: Iterable[Result]) -> Iterator[tuple[Unit, Mapping[str, Res
 def alone_in_words(diff: Diff) -> Sequence[str]:
     """Parts that only one of the two has, in words, one line each."""
     out = [f"{len(keys)} only in {tag}: {_few(keys)}" for tag, keys in ((diff.first, diff.only_first), (diff.second, diff.only_second)) if keys]
+    if diff.apart:
+        out.append(f"{len(diff.apart)} with other cameras in each, so that their verdicts as a whole are not compared: {_few(diff.apart)}")
     return tuple(out)
 
 
-def _few(keys: Sequence[PartKey], most: int = 4) -> str:
+def _few(keys: Sequence[PartKey | Unit], most: int = 4) -> str:
     return ", ".join(map(str, keys[:most])) + (f" and {len(keys) - most} more" if len(keys) > most else "")

@@ -9,7 +9,9 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
+from quicklook.core.alarms import AlarmNow, MuteNow
 from quicklook.core.decision import DecisionCard
+from quicklook.core.housekeeping import HkChange
 from quicklook.core.keys import Unit
 from quicklook.core.results import SCHEMA_VERSION, Failure, Override, QAResult, Record, StepResult, UnitVerdict
 from quicklook.core.status import Status
@@ -22,13 +24,18 @@ class Payload(Record):
 
 
 class Seen(Payload):
-    """A unit has arrived: its file, the parts found in it, and its tags."""
+    """A unit has arrived: its file, the parts found in it, and its tags.
+
+    `earlier`: where these parts of it were taken from another file before, with another content, that file: they may be two exposures of one number.
+    """
 
     kind = "seen"
     file: str
     size: int
     parts: list[str]
     tags: dict[str, str] = Field(default_factory=dict)
+    path: str = ""
+    earlier: str = ""
 
 
 class Refused(Payload):
@@ -37,6 +44,7 @@ class Refused(Payload):
     kind = "refused"
     file: str
     failure: Failure
+    path: str = ""
 
 
 class Started(Payload):
@@ -109,6 +117,16 @@ class PlotDrawn(Payload):
     size: int
 
 
+class PlotsSkipped(Payload):
+    """Plots that waited to be drawn and are not: those of event `by`, of that revision, take their place. As data (`path`) they are kept."""
+
+    kind = "plots_skipped"
+    names: list[str]
+    path: str
+    by: int
+    by_revision: int
+
+
 class ProductWritten(Payload):
     """A product file has been written."""
 
@@ -164,11 +182,22 @@ class SinkGaveUp(Payload):
 
 
 class RawFolder(Payload):
-    """The folder of raw files is gone, or there again."""
+    """The folder of raw files is gone, or there again. `trouble`: why files in it are not seen though they may come, and what to do; "": none."""
 
     kind = "raw_folder"
     path: str
     there: bool
+    trouble: str = ""
+
+
+class Mirrored(Payload):
+    """A raw file has been copied to another place, called `name`, and verified there; or it could not be, for good."""
+
+    kind = "mirrored"
+    name: str
+    file: str
+    done: bool
+    error: str = ""
 
 
 class DiskRoom(Payload):
@@ -194,8 +223,31 @@ class CommandGiven(Payload):
     said: str
 
 
+class AlarmChanged(Payload):
+    """An alarm stands otherwise than before; `name` is its key."""
+
+    kind = "alarm"
+    name: str
+    alarm: AlarmNow
+
+
+class MutesChanged(Payload):
+    """All mutes that stand now."""
+
+    kind = "mutes"
+    mutes: list[MuteNow]
+
+
+class HkChanged(Payload):
+    """Things of housekeeping that are watched stand otherwise than before: limits, data, sources."""
+
+    kind = "hk"
+    changes: list[HkChange]
+
+
 class SessionTestNow(Record):
-    """A test of a session as it stands: `state` is waiting, receiving, complete, running (`subtask`), done, or closed (at its time-out).
+    """A test of a session as it stands: `state` is waiting, receiving, complete, running (`subtask`), done, closed (at its time-out), or
+    failed (the work on it, or a part of that).
 
     `expected`, `seen` and `judged` count its exposures; `closes` is when it is closed at the latest (UTC, ns); `minutes` by sub-task.
     """
@@ -215,7 +267,8 @@ class SessionTestNow(Record):
 
 
 class SessionNow(Payload):
-    """The state of wait mode: the run of a session, and each of its tests. `exposure_s` is the time that exposures which are still expected take."""
+    """The state of wait mode: the run of a session, and each of its tests. `exposure_s` is the time that exposures which are still expected take.
+    `trouble`: what keeps it from going on, tried again every few seconds."""
 
     kind = "session"
     run: str
@@ -224,6 +277,7 @@ class SessionNow(Payload):
     over: bool = False
     tests: list[SessionTestNow]
     exposure_s: float | None = None
+    trouble: str = ""
 
 
 class TestDone(Payload):
@@ -245,7 +299,9 @@ class Heartbeat(Payload):
     """The daemon lives: how many workers are warm, how much waits, runs, is done, how far each sink is behind.
 
     `latency_s`: seconds from the last byte to the verdict over the last `n` exposures, median and p95; empty before the first. `memory_mb`:
-    resident, of the daemon and of its workers together, 1e6 bytes. `disk_free_gb`: room for results, 1e9 bytes.
+    resident, of the daemon and of its workers together, 1e6 bytes. `disk_free_gb`: room for results, 1e9 bytes. `arriving`: files that are noticed
+    and not taken yet. `raw_trouble`: why raw files are not seen though they may come, and what to do; "" where all is well. `work_trouble`: so for
+    work that is not handed out.
     """
 
     kind = "heartbeat"
@@ -258,6 +314,9 @@ class Heartbeat(Payload):
     latency_s: dict[str, float] = Field(default_factory=dict)
     memory_mb: dict[str, float] = Field(default_factory=dict)
     disk_free_gb: float | None = None
+    arriving: int = 0
+    raw_trouble: str = ""
+    work_trouble: str = ""
 
 
 PAYLOADS: dict[str, type[Payload]] = {payload.kind: payload for payload in Payload.__subclasses__()}

@@ -42,8 +42,8 @@ TEST_FACTS: Mapping[str, str] = {
     "slow_subtasks": "sub-tasks that took longer than the session allows (`slow_s`)",
     "memory_free_mb": "memory that was left on the machine, 1e6 bytes, the least while the test was worked on",
     "hk_out": "channels of housekeeping outside of their limits while the test was taken; not known where nobody checks them",
-    "stars_missing": "point sources that should be there and were not found; not known where nobody looks for them",
-    "flux_out": "point sources whose flux is outside of its limits; not known where nobody measures it",
+    "stars_missing": "point sources that should be there and were not found (metric of that name); does not apply where no QA looks for them",
+    "flux_out": "cameras of exposures whose light is not what the session expects (`levels`); without these, fluences outside of limits",
 }
 """What a condition may ask for, and what it is."""
 
@@ -89,11 +89,20 @@ class Raised(Record):
 
 
 class FlagsSaid(Record):
-    """What the flags of a test say: those raised, those not, and those of which nothing was measured."""
+    """What the flags of a test say: those raised, those not, those of which nothing was measured, and those that do not apply.
+
+    `why` says of the last two why, where that is known.
+    """
 
     raised: list[Raised] = Field(default_factory=list)
     clear: list[str] = Field(default_factory=list)
     not_known: list[str] = Field(default_factory=list)
+    not_applicable: list[str] = Field(default_factory=list)
+    why: dict[str, str] = Field(default_factory=dict)
+
+    def with_why(self, names: Sequence[str]) -> list[str]:
+        """The names, each with the reason where there is one."""
+        return [f"{name} ({self.why[name]})" if name in self.why else name for name in names]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,12 +118,18 @@ class Found:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
     """All that flags are made from: `numbers` by name of `TEST_FACTS` (what is not there is not known), judged metrics, sentences on `mismatches` by
-    tag, and the tags that were compared at all."""
+    tag, and the tags that were compared at all.
+
+    By name of a fact: `told` are sentences on its number, `not_applicable` and `unknown` why there is none.
+    """
 
     numbers: Mapping[str, float] = field(default_factory=dict)
     metrics: Sequence[Found] = ()
     mismatches: Mapping[str, Sequence[str]] = field(default_factory=dict)
     checked: Collection[str] = ()
+    told: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    not_applicable: Mapping[str, str] = field(default_factory=dict)
+    unknown: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,9 +149,20 @@ class Flags:
             known, why = self._one(flag, facts, numbers, others)
             if why:
                 said.raised.append(Raised(name=flag.name, status=flag.status, why=why))
+            elif known:
+                said.clear.append(flag.name)
             else:
-                (said.clear if known else said.not_known).append(flag.name)
+                self._silent(flag, facts, said)
         return said
+
+    def _silent(self, flag: FlagDef, facts: Facts, said: FlagsSaid) -> None:
+        """One of which nothing is known: it does not apply where one of its facts does not."""
+        names = sorted(self.conditions[flag.name].names) if flag.condition else []
+        applies = not any(n in facts.not_applicable for n in names)
+        (said.not_known if applies else said.not_applicable).append(flag.name)
+        reasons = facts.unknown if applies else facts.not_applicable
+        if why := next((reasons[n] for n in names if n in reasons), ""):
+            said.why[flag.name] = why
 
     def _one(self, flag: FlagDef, facts: Facts, numbers: Mapping[str, float], others: Sequence[str]) -> tuple[bool, str]:
         """Whether anything is known of a flag, and why it is raised, if it is."""
@@ -149,7 +175,8 @@ class Flags:
         where, texts = self.conditions[flag.name], {k: f"{v:g}" for k, v in numbers.items()}
         if where(texts):
             stated = ", ".join(f"{n} {texts[n]}" for n in sorted(where.names) if texts.get(n, "0") != "0")
-            return True, _told([stated, *(others if "mismatches" in where.names else ())])
+            told = (s for n in sorted(where.names) for s in facts.told.get(n, ()))
+            return True, _told([stated, *(others if "mismatches" in where.names else ()), *told])
         return all(n in texts for n in where.names), ""
 
 

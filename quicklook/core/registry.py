@@ -17,6 +17,7 @@ GROUPS: Mapping[str, str] = {
     "reader": "quicklook.readers",
     "sink": "quicklook.sinks",
     "hk_source": "quicklook.hk_sources",
+    "monitor": "quicklook.monitors",
     "config": "quicklook.configs",
     "command": "quicklook.commands",
 }

@@ -27,7 +27,8 @@ Fact = str | int | float | bool | None
 class Record(BaseModel):
     """Base of all records: frozen, nothing extra, no NaN."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    # of texts that are read, keys alone are kept for the next time: names and reasons of exposures would fill the memory of a daemon
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, cache_strings="keys")
 
 
 class Failure(Record):

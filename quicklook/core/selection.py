@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from quicklook.core.errors import BadConfig
 
 _RANGE = re.compile(r"(\d{1,18})(?:\s*-\s*(\d{1,18}))?\Z")
-_GROUP = re.compile(r"([a-z]+|\*)(\d*)")
+_GROUP = re.compile(r"([a-z]+|(?<![a-z])\*)(\d*)")
 _PATTERN = frozenset("*?[")
 EVERY_ARM = "a"
 """Letter that stands for all arms, as in ``a0123``."""
@@ -57,14 +57,22 @@ class _Item:
     groups: tuple[tuple[str, str], ...] = ()
 
     def takes(self, part: str, tags: Mapping[str, str]) -> bool:
-        if part.lower() == self.text or (_PATTERN & set(self.text) and fnmatch.fnmatchcase(part.lower(), self.text)):
-            return True
-        arm, number = tags.get("arm", "").lower(), tags.get("spectrograph", "")
-        return bool(arm and number) and any(_fits(arms, numbers, arm, number) for arms, numbers in self.groups)
+        return self._named(part) or any(_fits(group, tags) for group in self.groups)
+
+    def idle(self, parts: Mapping[str, Mapping[str, str]]) -> tuple[str, ...]:
+        """The item, where it takes none of these parts; else those of its groups that take none: a letter may be misspelt."""
+        if any(map(self._named, parts)):
+            return ()
+        idle = tuple(f"{g[0]}{g[1]}" for g in self.groups if not any(_fits(g, tags) for tags in parts.values()))
+        return (self.text,) if len(idle) == len(self.groups) else idle
+
+    def _named(self, part: str) -> bool:
+        return part.lower() == self.text or bool(_PATTERN & set(self.text) and fnmatch.fnmatchcase(part.lower(), self.text))
 
 
-def _fits(arms: str, numbers: str, arm: str, number: str) -> bool:
-    return (arms in (EVERY_ARM, "*") or arm in arms) and (not numbers or number in numbers)
+def _fits(group: tuple[str, str], tags: Mapping[str, str]) -> bool:
+    (arms, numbers), arm, number = group, tags.get("arm", "").lower(), tags.get("spectrograph", "")
+    return bool(arm and number) and (arms in (EVERY_ARM, "*") or arm in arms) and (not numbers or number in numbers)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +81,8 @@ class Parts:
 
     The text has items with commas between them. An item is the name of a camera, a pattern of names (``*``, ``?``, ``[...]``), or groups of letters
     and digits: the letters are arms (``a`` alone: all of them), the digits spectrographs (none: all of them). ``a0123b4`` are all arms of
-    spectrographs 0 to 3, and arm b of 4; ``br`` all cameras of arms b and r; ``br01,z9`` are b0, b1, r0, r1 and z9. A name goes before a group.
+    spectrographs 0 to 3, and arm b of 4; ``br`` all cameras of arms b and r; ``br01,z9`` are b0, b1, r0, r1 and z9. A name goes before a group; a
+    ``*`` behind a letter is a pattern (``b*``), before digits all arms (``*01``).
     Spectrographs whose number has several digits are named or matched by a pattern.
     """
 
@@ -96,5 +105,5 @@ class Parts:
         return not self.items or any(item.takes(part, tags) for item in self.items)
 
     def idle(self, parts: Mapping[str, Mapping[str, str]]) -> tuple[str, ...]:
-        """Items that take none of these parts (tags by name): a name may be misspelt."""
-        return tuple(i.text for i in self.items if not any(i.takes(name, tags) for name, tags in parts.items()))
+        """Items, or groups of one, that take none of these parts (tags by name): a name may be misspelt."""
+        return tuple(text for item in self.items for text in item.idle(parts))

@@ -6,10 +6,11 @@ makes one number of the values that a metric has in the exposures, and judges it
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
 import statistics
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -18,10 +19,11 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from quicklook.core.document import Document
 from quicklook.core.errors import BadConfig
+from quicklook.core.groupplots import PlotDef, Point, Shown, group_plot
 from quicklook.core.judge import Judge
 from quicklook.core.limits import Limit, LimitSet, Range
 from quicklook.core.metrics import Coord, MetricDef, measured, not_applicable
-from quicklook.core.plots import Axis, Line, Panel, Plot
+from quicklook.core.plots import Plot
 from quicklook.core.results import MetricResult
 from quicklook.core.validation import suggest, validate
 
@@ -85,7 +87,9 @@ class AnalysisFile(BaseModel):
     flavor: Annotated[tuple[str, ...], BeforeValidator(_words)] = Field((), description="flavors of its exposures; none: all of the test")
     builder: str = Field("", description="builder whose steps and QAs work on them together (see `list builders`); none: series alone")
     builders: dict[str, str] = Field({}, description="another builder by instrument")
+    coadd: str = Field("", description="how stored spectra of its exposures are added up: a file of configs/coadds (night); none: they are not")
     series: tuple[SeriesDef, ...] = Field((), description="series over the metrics of its exposures")
+    plots: tuple[PlotDef, ...] = Field((), description="plots of metrics of its exposures, beside those of the builder and of the series")
 
 
 def load_analysis(doc: Document, metrics: Mapping[str, MetricDef]) -> AnalysisFile:
@@ -94,8 +98,16 @@ def load_analysis(doc: Document, metrics: Mapping[str, MetricDef]) -> AnalysisFi
     Raises BadConfig, with file and line: a metric that no QA measures, a limit that is inside out or has no reason.
     """
     file = validate(AnalysisFile, doc)
-    if not file.builder and not file.builders and not file.series:
-        raise BadConfig(f"{doc.where()}: analysis {file.analysis} has neither builder nor series; it would find out nothing")
+    for i, plot in enumerate(file.plots):
+        where = doc.where(("plots", i))
+        if plot.metric not in metrics:
+            raise BadConfig(f"{where}: no QA measures {plot.metric!r}{suggest(plot.metric, sorted(metrics), noun='metrics')}")
+        try:
+            plot.unit(metrics[plot.metric])
+        except ValueError as error:
+            raise BadConfig(f"{where}: {error}") from error
+    if not (file.builder or file.builders or file.coadd or file.series):
+        raise BadConfig(f"{doc.where()}: analysis {file.analysis} has neither builder nor coadd nor series; it would find out nothing")
     for i, one in enumerate(file.series):
         where = doc.where(("series", i))
         if one.metric not in metrics:
@@ -180,21 +192,34 @@ def judge_series(
     return judge.metric(definition, measured(definition.name, grid, remarks=few, **dict(zip(of.dims, axes, strict=True))), tags)
 
 
-def series_plot(series: SeriesDef, of: MetricDef, results: Sequence[tuple[float, MetricResult]], title: str) -> Plot | None:
-    """The values against time, a line an element (the first eight), less their means where it is their change that counts.
+def series_plots(
+    analysis: AnalysisFile, metrics: Mapping[str, MetricDef], results: Mapping[str, Sequence[tuple[float, MetricResult]]], title: str
+) -> Iterator[tuple[str, Plot]]:
+    """A plot of each metric of the series against time, with its name; those of which fewer than two exposures were measured have none."""
+    shown: dict[str, list[SeriesDef]] = {}
+    for series in analysis.series:
+        shown.setdefault(series.metric, []).append(series)
+    for metric, of_metric in shown.items():
+        told = f"{metric.replace('_', ' ').capitalize()} over the exposures of {title}"
+        plot = series_plot(of_metric, metrics[metric], results.get(metric, ()), told)
+        if plot is not None:
+            yield metric, plot
+
+
+def series_plot(series: Sequence[SeriesDef], of: MetricDef, results: Sequence[tuple[float, MetricResult]], title: str) -> Plot | None:
+    """The values of a metric against time, less their means where it is their change that counts; the widest range that is normal is told.
 
     None where there are fewer than two exposures.
     """
-    by_place = {at: v for at, v in series_of([(t, r) for t, r in results if r.not_applicable is None]).items() if len(v) > 1}
-    if not by_place:
+    points = [Point(hours=t, exptime=math.nan, metric=r) for t, r in results]
+    changes = all(s.how in _TWO for s in series)
+    spec = PlotDef(name=f"{of.name}_series", metric=of.name, shown=Shown.CHANGE if changes else Shown.VALUE)
+    plot = group_plot(spec, of, points, "")
+    if plot is None:
         return None
-    changes, layers = series.how in _TWO, list[Line]()
-    for at, values in list(by_place.items())[:8]:
-        t, y = np.array(values, dtype=np.float64).T
-        layers.append(Line(x=t, y=y - y.mean() if changes else y, label=", ".join(str(c) for c in at)))
-    label = f"{of.name} less its mean" if changes else of.name
-    panel = Panel(x=Axis(label="time since the first exposure", unit="h"), y=Axis(label=label, unit=of.unit), layers=tuple(layers))
-    return Plot(name=series.name, title=title, panels=(panel,))
+    limits = [f"{s.how} within {s.normal[0]:g} to {s.normal[1]:g}" for s in series if s.normal is not None and None not in s.normal]
+    caption = f"{plot.caption} Normal: {'; '.join(limits)}." if limits else plot.caption
+    return dataclasses.replace(plot, title=title, caption=caption)
 
 
 def names_of(analyses: Collection[AnalysisFile]) -> tuple[str, ...]:

@@ -10,9 +10,10 @@ import hashlib
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
+from functools import cached_property
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from quicklook.core.document import Document
 from quicklook.core.errors import BadConfig
@@ -22,8 +23,10 @@ from quicklook.core.validation import suggest, validate
 
 NAME = r"^[A-Za-z0-9_][A-Za-z0-9_-]*$"
 _YES_NO = {"yes": True, "on": True, "true": True, "1": True, "no": False, "off": False, "false": False, "0": False}
-_SAME_TIME = 0.01
+_NEAR = 0.01
 """Relative difference up to which two exposure times (or wavelengths) are the same; 0.01 s for short ones."""
+_MEASURED = ("exptime", "wavelength")
+"""Tags of which that holds; of all others a number is the same or it is not: 14312 is not the serial 14311."""
 
 
 class SubTask(StrEnum):
@@ -65,15 +68,20 @@ Wanted = Annotated[str | tuple[float, float], BeforeValidator(_wanted)]
 """What a fact must be: a value, or a range [low, high] of numbers."""
 
 
-def meets(wanted: str | tuple[float, float], fact: str) -> bool:
-    """Whether a fact is as wanted; two numbers are compared as numbers. A fact that is not known ("") never is."""
+def meets(wanted: str | tuple[float, float], fact: str, tag: str = "") -> bool:
+    """Whether a fact, the value of a tag, is as wanted; numbers are compared as numbers. A fact that is not known ("") never is."""
     number = _number(fact)
     if isinstance(wanted, tuple):
         return number is not None and wanted[0] <= number <= wanted[1]
     other = _number(wanted)
-    if number is not None and other is not None:
-        return abs(number - other) <= _SAME_TIME * max(1.0, abs(other))
-    return fact.strip().lower() == wanted.strip().lower() and bool(fact.strip())
+    if number is None or other is None:
+        return fact.strip().lower() == wanted.strip().lower() and bool(fact.strip())
+    if tag in _MEASURED:
+        return abs(number - other) <= _NEAR * max(1.0, abs(other))
+    whole = fact.strip(), wanted.strip()
+    if all(w.isascii() and w.isdigit() for w in whole):
+        return int(whole[0]) == int(whole[1])  # serial numbers may have more digits than a float
+    return math.isclose(number, other, rel_tol=1e-9)
 
 
 def words_of(wanted: str | tuple[float, float]) -> str:
@@ -104,8 +112,18 @@ class Expect(Part):
     program: str = Field("", description="program, as the header says")
     wavelength: float | None = Field(None, gt=0, description="the tag `wavelength` of the instrument")
     tags: dict[str, Wanted] = Field({}, description="further tags of the exposure, each a value or a range [low, high]")
+    levels: dict[str, Wanted] = Field(
+        {}, description="light that they should have: metrics with the range [low, high] of each of their values, as in {image_level: [9000, 11000]}"
+    )
 
-    @property
+    @field_validator("levels")
+    @classmethod
+    def _ranges(cls, levels: dict[str, str | tuple[float, float]]) -> dict[str, str | tuple[float, float]]:
+        if single := [name for name, wanted in levels.items() if isinstance(wanted, str)]:
+            raise ValueError(f"{', '.join(single)}: write a range of two numbers, [low, high]")
+        return levels
+
+    @cached_property
     def wanted(self) -> dict[str, str | tuple[float, float]]:
         """Everything that an exposure must be, by tag."""
         own = {"flavor": self.flavor, "program": self.program}
@@ -114,7 +132,7 @@ class Expect(Part):
 
     def misfit(self, tags: Mapping[str, str]) -> str:
         """Why an exposure is none of these, in words; empty where it is one."""
-        wrong = [f"{k} is {tags.get(k) or 'not stated'}, not {words_of(v)}" for k, v in self.wanted.items() if not meets(v, tags.get(k, ""))]
+        wrong = [f"{k} is {tags.get(k) or 'not stated'}, not {words_of(v)}" for k, v in self.wanted.items() if not meets(v, tags.get(k, ""), k)]
         return ", ".join(wrong)
 
 
@@ -143,7 +161,7 @@ class SessionTest(Part):
 
     def is_labelled(self, tags: Mapping[str, str]) -> bool:
         """Whether an exposure says that it belongs to this test."""
-        return bool(self.of) and all(meets(v, tags.get(k, "")) for k, v in self.of.items())
+        return bool(self.of) and all(meets(v, tags.get(k, ""), k) for k, v in self.of.items())
 
     def wanted_of(self, camera: str, session: SessionFile) -> dict[str, str | tuple[float, float]]:
         """What a camera must say, by tag: what the test says goes before what the session says, a name before a pattern."""
@@ -178,6 +196,8 @@ class SessionFile(Part):
         names = [t.name for t in self.tests]
         if twice := sorted({n for n in names if names.count(n) > 1}):
             raise ValueError(f"two tests are called {', '.join(twice)}")
+        if "all" in names:
+            raise ValueError("no test can be called `all`: it stands for every test (`--todo all:prep=no`)")
         return self
 
     def test(self, name: str) -> SessionTest:

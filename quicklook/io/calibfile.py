@@ -28,6 +28,7 @@ from quicklook.core.product import Calibration
 from quicklook.core.yamlsource import validate
 from quicklook.io.calibreview import glance, review
 from quicklook.io.calibtables import read_pixeltraces, read_ptc, read_refarc, read_refflat
+from quicklook.io.coaddfile import read_coadd
 from quicklook.io.configfiles import read_config
 from quicklook.io.fitsfile import FitsFile, inspect, open_fits
 from quicklook.io.fitssum import WRITE_AGAIN, wrong_sums
@@ -368,5 +369,6 @@ register_loader("arclines", lambda path: _lines(path, ArcLines))
 register_loader("lamplines", lambda path: _lines(path, LampLines))
 register_loader("pixeltraces", read_pixeltraces, _check_traces)
 register_loader("ptc", read_ptc)
+register_loader("coadd", read_coadd)
 register_loader("refarc", read_refarc)
 register_loader("refflat", read_refflat)

@@ -38,7 +38,7 @@ def read_pixeltraces(path: Path) -> PixelTraces:
 
 
 def read_ptc(path: Path) -> PhotonTransfer:
-    """Photon transfer: LEVEL, VARIANCE [namp, npoint], a table PTC with a row an amplifier. Raises BadData."""
+    """Photon transfer: LEVEL, VARIANCE [namp, npoint], a table PTC with a row an amplifier; SECONDS, SIGNAL where there are any. Raises BadData."""
     hdus = Hdus(path)
     number = {key: _column(hdus, "PTC", key).astype(np.float64) for key in ("GAIN", "GAIN_ERR", "RDNOISE", "RDN_ERR", "FULLWELL", "LINEARITY")}
     return PhotonTransfer(
@@ -51,6 +51,8 @@ def read_ptc(path: Path) -> PhotonTransfer:
         linearity=number["LINEARITY"],
         level=hdus.array("LEVEL", np.float64),
         variance=hdus.array("VARIANCE", np.float64),
+        seconds=hdus.array("SECONDS", np.float64, ndim=(1,)) if hdus.has("SECONDS") else None,
+        signal=hdus.array("SIGNAL", np.float64) if hdus.has("SIGNAL") else None,
     )
 
 

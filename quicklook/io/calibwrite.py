@@ -15,6 +15,7 @@ from quicklook.ccd.pixeltraces import PixelTraces
 from quicklook.core.errors import BadConfig
 from quicklook.core.product import Calibration
 from quicklook.io.atomic import atomic
+from quicklook.io.coaddfile import put_coadd
 from quicklook.io.configfiles import find_config, list_configs
 from quicklook.io.fitssum import write_sums
 from quicklook.io.fitswrite import Card, cards_of, write_image_hdu
@@ -118,6 +119,9 @@ def _ptc(f: BinaryIO, ptc: PhotonTransfer, cards: list[Card]) -> None:
     write_image_hdu(f, ptc.level, name="LEVEL", cards=[("BUNIT", "adu"), *cards], primary=True)
     write_image_hdu(f, ptc.variance, name="VARIANCE", cards=[("BUNIT", "adu**2")])
     write_table_hdu(f, columns, name="PTC", units=_PTC_UNITS)
+    if ptc.seconds is not None and ptc.signal is not None:
+        write_image_hdu(f, ptc.seconds, name="SECONDS", cards=[("BUNIT", "s")])
+        write_image_hdu(f, ptc.signal, name="SIGNAL", cards=[("BUNIT", "adu")])
 
 
 def _refarc(f: BinaryIO, arc: ReferenceArc, cards: list[Card]) -> None:
@@ -142,5 +146,6 @@ register_calibration_writer("fiberflat", put_fiberflat)
 register_calibration_writer("fluxcal", put_fluxcalib)
 register_calibration_writer("sky", put_sky)
 register_calibration_writer("ptc", _ptc)
+register_calibration_writer("coadd", put_coadd)
 register_calibration_writer("refarc", _refarc)
 register_calibration_writer("refflat", _refflat)

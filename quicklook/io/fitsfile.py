@@ -85,8 +85,8 @@ def open_fits(path: str | Path) -> Iterator[FitsFile]:
 
 def inspect(path: str | Path) -> FitsStructure:
     """The structure of a file, headers alone. Raises as `open_fits`."""
-    with open_fits(path) as f:
-        return f.structure
+    with open_source(Path(path), whole=False) as source, system_errors(source.path):
+        return FitsFile(source).structure
 
 
 def read_pixels(path: str | Path, hdu: str | int) -> Raw:

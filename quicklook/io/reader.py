@@ -81,7 +81,7 @@ class Peek:
 
 
 class Reader(ABC):
-    """Base of a reader plugin (entry-point group `quicklook.readers`). It can be pickled, and holds no open file.
+    """Base of a reader plugin (entry-point group `quicklook.readers`). It can be pickled, holds no open file, and several threads ask it.
 
     `provides` are the products that `read` may give; a chain is checked against them when it is loaded.
     """

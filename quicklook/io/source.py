@@ -13,7 +13,7 @@ from quicklook.core.errors import BadData, NotReadyYet, Transient
 
 MAX_UNPACKED = 8 << 30
 """A gzip stream that unpacks to more bytes than this is refused: it is no frame."""
-_CHUNK = 1 << 20
+_CHUNK, _PIECE = 1 << 20, 1 << 24
 _OTHER_FORMATS = {
     b"\x1f\x9d": "compressed with compress (.Z)",
     b"BZh": "compressed with bzip2",
@@ -100,9 +100,45 @@ def system_errors(path: Path) -> Iterator[None]:
         raise Transient(f"{path} cannot be read: {error.strerror or error}") from error
 
 
+class _Stream(Source):
+    """As `Source`, of a gzip-compressed file that is unpacked again and again as far as is read, and never held whole."""
+
+    def __init__(self, path: Path, stream: FileIO, disk_size: int) -> None:
+        super().__init__(path, stream, None, disk_size)
+        self.size = sum(len(piece) for piece in _unpacked(path, stream))  # which verifies it
+        self._pieces: Iterator[bytes] = iter(())
+        self._piece, self._start = b"", self.size + 1
+
+    @property
+    def packed(self) -> bool:
+        """See there."""
+        return True
+
+    def read(self, offset: int, count: int) -> bytes:
+        """See there. Quick where offsets grow."""
+        assert self._stream is not None
+        if offset < self._start:
+            self._pieces, self._piece, self._start = _unpacked(self.path, self._stream), b"", 0
+        parts = list[bytes]()
+        while count > 0:
+            here = self._piece[max(0, offset - self._start) : max(0, offset - self._start + count)]
+            parts.append(here)
+            offset, count = offset + len(here), count - len(here)
+            if count <= 0 or (following := next(self._pieces, None)) is None:
+                break
+            self._piece, self._start = following, self._start + len(self._piece)
+        return b"".join(parts)
+
+    def read_into(self, offset: int, buffer: memoryview) -> int:
+        """See there."""
+        part = self.read(offset, len(buffer))
+        buffer[: len(part)] = part
+        return len(part)
+
+
 @contextmanager
-def open_source(path: Path) -> Iterator[Source]:
-    """Open a file; one that is gzip-compressed is unpacked whole, which also verifies it.
+def open_source(path: Path, *, whole: bool = True) -> Iterator[Source]:
+    """Open a file. One that is gzip-compressed is verified: unpacked whole, in memory, or piece by piece for who reads only some of it.
 
     Raises Incomplete (empty file, stream that ends early), BadData (another format, broken stream), NotReadyYet (not there), Transient.
     """
@@ -110,11 +146,11 @@ def open_source(path: Path) -> Iterator[Source]:
         stream = FileIO(path)
     with stream:
         with system_errors(path):
-            source = _source(path, stream)
+            source = _source(path, stream, whole)
         yield source
 
 
-def _source(path: Path, stream: FileIO) -> Source:
+def _source(path: Path, stream: FileIO, whole: bool) -> Source:
     size = os.fstat(stream.fileno()).st_size
     start = stream.read(8)
     if not start.strip(b"\0"):
@@ -123,30 +159,33 @@ def _source(path: Path, stream: FileIO) -> Source:
     for magic, what in _OTHER_FORMATS.items():
         if start.startswith(magic):
             raise BadData(f"{path.name} is no FITS file but {what}")
-    content = _gunzip(path, stream) if start.startswith(b"\x1f\x8b") else None
-    return Source(path, stream, content, size)
+    if not start.startswith(b"\x1f\x8b"):
+        return Source(path, stream, None, size)
+    return Source(path, stream, b"".join(_unpacked(path, stream)), size) if whole else _Stream(path, stream, size)
 
 
-def _gunzip(path: Path, stream: FileIO) -> bytes:
-    """All members of a gzip stream, their checksums verified."""
+def _unpacked(path: Path, stream: FileIO) -> Iterator[bytes]:
+    """All members of a gzip stream, their checksums verified, in pieces."""
     stream.seek(0)
-    out = bytearray()
-    unpack = zlib.decompressobj(wbits=31)
-    ended = False
+    unpack, out, ended, read = zlib.decompressobj(wbits=31), 0, False, 0
     try:
         while data := stream.read(_CHUNK):
-            while data:
+            read += len(data)
+            more = True
+            while more:
                 if ended:
                     if not data.strip(b"\0"):  # padding that some tapes and copies leave
                         break
                     unpack, ended = zlib.decompressobj(wbits=31), False
-                out += unpack.decompress(data, MAX_UNPACKED - len(out) + 1)
-                if len(out) > MAX_UNPACKED:
+                piece = unpack.decompress(data, _PIECE)
+                out += len(piece)
+                if out > MAX_UNPACKED:
                     raise BadData(f"{path.name} unpacks to more than {MAX_UNPACKED >> 30} GiB; it is no frame")
-                data, ended = unpack.unused_data, unpack.eof
+                yield piece
+                stream.seek(read)  # who takes the pieces may have read elsewhere
+                data, ended = unpack.unused_data if unpack.eof else unpack.unconsumed_tail, unpack.eof
+                more = bool(data) or (not ended and len(piece) == _PIECE)  # of what is unpacked already, too
     except zlib.error as error:
-        raise BadData(f"{path.name} is a broken gzip stream after {len(out)} bytes: {error}") from error
+        raise BadData(f"{path.name} is a broken gzip stream after {out} bytes: {error}") from error
     if not ended:
-        found = stream.tell()
-        raise Incomplete(f"{path.name} is truncated: its gzip stream stops after {found} bytes", expected=None, found=found)
-    return bytes(out)
+        raise Incomplete(f"{path.name} is truncated: its gzip stream stops after {read} bytes", expected=None, found=read)

@@ -22,7 +22,9 @@ from quicklook.core.results import Failure
 from quicklook.core.status import Status
 from quicklook.io.reader import camera_tags, open_reader
 from quicklook.service.arrival.arrivals import Arrivals
-from quicklook.service.arrival.watcher import Arrived, Rejected, Watcher
+from quicklook.service.arrival.arrived import Arrived, Rejected
+from quicklook.service.arrival.lookout import Lookout, raw_only
+from quicklook.service.arrival.watcher import Watcher
 from quicklook.service.calibrating.again import Again
 from quicklook.service.calibrating.buildqueue import BuildQueue
 from quicklook.service.calibrating.builds import BuildJob
@@ -34,13 +36,14 @@ from quicklook.service.publishing.sinkset import SinkSet
 from quicklook.service.publishing.vitals import Vitals
 from quicklook.service.running.attendants import attendants
 from quicklook.service.running.attending import Attendant, Surroundings
+from quicklook.service.running.lastsaid import was_blind
 from quicklook.service.running.reloading import Reloading
 from quicklook.service.site import Site
 from quicklook.service.verdicts.concluding import Conclusion, after_verdict, conclude, overrides_in_journal, save_unit_plots, summaries_in_journal
 from quicklook.service.verdicts.receipts import receipt_of
 from quicklook.service.workers.executors import Executor, executor_of
 from quicklook.service.workers.processing import Recipe
-from quicklook.service.workers.worker import Broken, Judged, Message, Ready, Written
+from quicklook.service.workers.worker import LOST_ELSEWHERE, Broken, Judged, Message, Ready, Written
 
 log = logging.getLogger("quicklook.daemon")
 
@@ -57,7 +60,7 @@ class Daemon:
     """The quick-look daemon of a site. Use `run`, or `start`, `step` as often as wanted, and `stop`."""
 
     def __init__(self, site: Site) -> None:
-        self.stopping, self.reloading = False, Reloading()
+        self.stopping, self.reloading, self._reloaded = False, Reloading(), False
         self._take_over(site)
 
     def _take_over(self, site: Site) -> None:
@@ -74,6 +77,7 @@ class Daemon:
         self._held_since: float | None = None
         self._next_beat = 0.0
         self._raw_there: bool | None = None
+        self._raw_trouble = ""
         self._drain_s = 0.0
         self._attendants: Sequence[Attendant] = ()
 
@@ -103,7 +107,7 @@ class Daemon:
         attempts = self.site.file.work.attempts
         self._builds = BuildQueue(self.journal, self._plans, self._tag, attempts=attempts, pauses_s=RETRY_PAUSES_S, again=reopening)
         self._life.callback(self._sinks.stop)
-        self._sinks.start(self.journal, out)
+        self._sinks.start(self.journal, out, self._tag)
         self._life.callback(lambda: self._sinks.drain(self._drain_s))
         self._vitals = Vitals(self.journal, self._tag, out, self._claim)
         self._life.callback(Commander.start(self.site, Hooks(wake=self._wake, stop=self.ask_to_stop, reload=self.reload)).close)
@@ -113,7 +117,10 @@ class Daemon:
             log.info("%d jobs that an earlier run left unfinished are done again", again)
         self.executor: Executor = self._executor()
         self._life.callback(self.executor.stop)
-        around = Surroundings(site=self.site, recipe=self.recipe, journal=self.journal, wake=self._wake, stop=self.ask_to_stop)
+        around = Surroundings(
+            site=self.site, recipe=self.recipe, journal=self.journal, wake=self._wake, stop=self.ask_to_stop,
+            arriving=lambda: self._arriving or not self._lookout.there, reloaded=self._reloaded,
+        )  # fmt: skip
         self._attendants = attendants(around)
         for attendant in self._attendants:
             self._life.callback(attendant.close)
@@ -123,7 +130,7 @@ class Daemon:
         w = self.site.file.watch
         self.watcher = Watcher(
             self.site.raw,
-            wanted=self.reader.accepts,
+            wanted=raw_only(self.reader.accepts, self.site.raw, self.site.out),
             check=self.reader.peek,
             wake=self._wake,
             mode=w.mode,
@@ -132,11 +139,13 @@ class Daemon:
             rescan_s=w.rescan_s,
             poll_s=w.poll_s,
         )
-        self._life.callback(self.watcher.stop)
-        self._arrivals = Arrivals(self.journal, self.site, self.recipe, self.reader)
+        self._lookout = Lookout(self.watcher, wake=self._wake, hangs_s=w.hangs_s)
+        self._life.callback(self._lookout.stop)
+        self._arrivals = Arrivals(self.journal, self.site, self.recipe, self.reader, self._wake)
+        self._life.callback(self._arrivals.close)
         self._arrivals.recall(self.watcher)
-        self.watcher.start()
-        log.info("watching %s (%s), writing to %s", self.site.raw, self.watcher.mode, self.site.out)
+        self._lookout.start()
+        log.info("watching %s (%s), writing to %s", self.site.raw, self._lookout.mode, self.site.out)
 
     def _executor(self) -> Executor:
         return executor_of(self.recipe, self.site.file.work, raw=self.site.raw)
@@ -170,18 +179,28 @@ class Daemon:
 
     def _begin_with(self, site: Site) -> None:
         self._take_over(site)
+        self._reloaded = True
         self.start()
 
     def drain(self, timeout_s: float) -> bool:
         """Wait until every sink has taken every event; False if one has not within the time."""
         return self._sinks.drain(timeout_s)
 
+    @property
+    def blind(self) -> str:
+        """Why raw files are not seen though they may come, in a sentence; "" where they are."""
+        return self._lookout.trouble or ("" if self._lookout.there else f"there is no folder {self.site.raw}")
+
     # ---- work
+
+    @property
+    def _arriving(self) -> bool:
+        return bool(self._inbox or self._arrivals.waiting or self._lookout.pending)
 
     @property
     def idle(self) -> bool:
         """Nothing waits, runs, or is about to arrive."""
-        if self._inbox or self._arrivals.waiting or self.watcher.pending or not all(a.idle for a in self._attendants):
+        if self._arriving or not all(a.idle for a in self._attendants):
             return False
         try:
             with self.journal.reading() as connection:
@@ -193,13 +212,14 @@ class Daemon:
 
     def step(self) -> None:
         """One turn: take messages, take arrivals, hand out jobs, close what is due."""
-        if self.reloading.site is not None and self.executor.running() == 0:
-            self.reloading.change(self.site, self.stop, self._begin_with)
-        pause = min(self.watcher.wait_s(), 0.05 if self._arrivals.waiting else 1.0)
+        wanted = self.reloading.site is not None and self.executor.running() == 0
+        if wanted and not self.reloading.change(self.site, self.stop, self._begin_with, lambda: self.stopping):
+            return
+        pause = min(self._lookout.wait_s(), 0.05 if self._arrivals.waiting else 1.0)
         self._inbox.extend(self.executor.wait(pause, [self._bell]))
         while self._bell.poll():
             self._bell.recv_bytes()
-        self._inbox.extend(self.watcher.poll())
+        self._inbox.extend(self._lookout.poll())
         self._sinks.look_after()
         try:
             self._turn()
@@ -234,18 +254,19 @@ class Daemon:
             self._held_since = None
 
     def _announce_folder(self) -> None:
-        """Say that the folder of raw files is gone, or there again; that it is there at the start needs no word."""
-        there, before = self.watcher.there, self._raw_there
-        if there == before:
+        """Say that the folder of raw files is gone, or cannot be looked into, or can again; at the start that all is well needs no word."""
+        there, trouble, before = self._lookout.there, self._lookout.trouble, self._raw_there
+        if (there, trouble) == (before, self._raw_trouble):
             return
-        if not (there and before is None):
-            said = f"{self.site.raw} is there {'again' if before is False else ''}".strip() if there else f"there is no folder {self.site.raw}"
-            log.warning("%s%s", said, "" if there else "; mount it or make it, it is looked for every few seconds")
-            self.journal.append([draft(RawFolder(path=str(self.site.raw), there=there), tag=self._tag)])
-        self._raw_there = there
+        if not (there and before is None and not trouble) or was_blind(self.journal, self._tag, str(self.site.raw)):
+            lost = f"there is no folder {self.site.raw}; mount it or make it, it is looked for every few seconds"
+            back = f"{self.site.raw} is there{' again' if before is False else ', and all of it can be looked into again' if before else ''}"
+            log.log(logging.ERROR if trouble else logging.WARNING, "%s", trouble or (back if there else lost))
+            self.journal.append([draft(RawFolder(path=str(self.site.raw), there=there, trouble=trouble), tag=self._tag)])
+        self._raw_there, self._raw_trouble = there, trouble
 
     def _hand_out(self) -> None:
-        while self.executor.free() > 0 and self.reloading.site is None:
+        while self.executor.free() > 0 and self.reloading.site is None and not self._lookout.hangs:
             with self.journal.transaction() as connection:
                 job = jobs.take_next(connection, self._tag, time.time_ns(), self._claim)
                 begun = job is not None and self._begin(connection, job)
@@ -300,8 +321,10 @@ class Daemon:
     def _broken(self, connection: sa.Connection, job: Job, message: Broken) -> None:
         log.warning("%s %s: attempt %d: %s", job.unit, job.part, job.attempts, message.failure.message)
         now = time.time_ns()
-        if message.failure.error == NoSpace.__name__:
-            # not an attempt that counts: it goes well as soon as there is room
+        if message.failure.error == LOST_ELSEWHERE:
+            jobs.retry_later(connection, job.id, now + int(RETRY_PAUSES_S[0] * 1e9), message.failure, job.attempts - 1)
+        elif message.failure.error == NoSpace.__name__ or (message.retry and self._lookout.hangs):
+            # not an attempt that counts: it goes well as soon as there is room, or the raw files can be read
             jobs.retry_later(connection, job.id, now + int(FULL_DISK_PAUSE_S * 1e9), message.failure, job.attempts - 1)
         elif message.retry and job.attempts < self.site.file.work.attempts:
             pause = RETRY_PAUSES_S[min(job.attempts, len(RETRY_PAUSES_S)) - 1]
@@ -369,6 +392,8 @@ class Daemon:
 
     def _beat(self) -> None:
         if time.monotonic() >= self._next_beat:
-            pids: list[int] = getattr(self.executor, "pids", [])
-            self._vitals.beat(workers=self.executor.warm(), pids=pids, sinks=self._sinks.names)
+            self._vitals.beat(
+                workers=self.executor.warm(), pids=getattr(self.executor, "pids", []), sinks=self._sinks.names, raw_trouble=self.blind,
+                arriving=self._lookout.arriving + self._arrivals.waiting, work_trouble=getattr(self.executor, "trouble", ""),
+            )  # fmt: skip
             self._next_beat = time.monotonic() + HEARTBEAT_S

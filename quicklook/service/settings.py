@@ -9,20 +9,23 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from quicklook.io.badamps import split_words
 from quicklook.service.calibrating.adopting import AdoptSettings, BuildSettings
 
+YEAR_S = 366 * 86400.0
+
 
 class WatchSettings(BaseModel):
-    """How arrival is watched. Times in seconds."""
+    """How arrival is watched. Times in seconds, a year at most."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     mode: Literal["auto", "inotify", "polling"] = Field("auto", description="auto: polling on network file systems, else inotify")
-    settle_s: float = Field(0.25, ge=0, description="a file is looked at when it has not changed for so long")
-    patience_s: float = Field(20.0, gt=0, description="a truncated file is refused when nothing was added to it for so long")
-    rescan_s: float = Field(30.0, gt=0, description="the tree is scanned again after so long")
-    poll_s: float = Field(1.0, gt=0, description="period of polling")
-    companion_s: float = Field(5.0, ge=0, description="companions are waited for so long; then the work goes on without them, marked as degraded")
-    gather_s: float = Field(5.0, ge=0, description="where cameras come in files of their own and none is expected by name: wait so long for more")
-    unit_s: float = Field(600.0, gt=0, description="cameras that have not come are waited for so long; work that waits its turn, for ever")
+    settle_s: float = Field(0.25, ge=0, le=YEAR_S, description="a file is looked at when it has not changed for so long")
+    patience_s: float = Field(20.0, gt=0, le=YEAR_S, description="a truncated file is refused when nothing was added to it for so long")
+    rescan_s: float = Field(30.0, gt=0, le=YEAR_S, description="the tree is scanned again after so long")
+    hangs_s: float = Field(20.0, gt=0, le=YEAR_S, description="a file system that has not answered for so long is said to hang; all else goes on")
+    poll_s: float = Field(1.0, gt=0, le=YEAR_S, description="period of polling")
+    companion_s: float = Field(5.0, ge=0, le=YEAR_S, description="companions are waited for so long, then the work goes on without them, degraded")
+    gather_s: float = Field(5.0, ge=0, le=YEAR_S, description="where cameras have files of their own and none is expected by name: so long for more")
+    unit_s: float = Field(600.0, gt=0, le=YEAR_S, description="cameras that have not come are waited for so long; work that waits its turn, for ever")
 
 
 class WorkSettings(BaseModel):
@@ -45,7 +48,7 @@ class WorkSettings(BaseModel):
         10.0, ge=0, description="room in the cache folder for calibrations kept ready for all worker processes, 240 MB a DESI camera; 0: none"
     )
     recycle_jobs: int = Field(0, ge=0, description="a worker is renewed after so many cameras; 0: never")
-    attempts: int = Field(3, ge=1, description="so often is tried what fails for a reason that may pass")
+    attempts: int = Field(4, ge=1, description="so often is tried what fails for a reason that may pass: once, and three times more after 1, 5, 20 s")
     priorities: dict[str, int] = Field(
         {}, description="flavors that go before others, as in {science: 10, _default: 0}: higher numbers first, newest first among equals"
     )
@@ -84,6 +87,16 @@ class DiskSettings(BaseModel):
     warn_gb: float = Field(10.0, ge=0, description="it is said, once, when less than so much is free")
     keep_gb: float = Field(1.0, ge=0, description="so much is kept free: products wait until there is more; verdicts are given all the same")
     look_s: float = Field(5.0, gt=0, description="it is looked so often, s")
+
+
+class HousekeepingSettings(BaseModel):
+    """Housekeeping that the daemon watches beside the frames: sources, limits, and a store of samples."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    config: str = Field("", description="configuration: a name in configs/hk, or a file; empty: none is watched")
+    store: str = Field("", description="file of the samples; default: hk.sqlite in the output folder")
+    every_s: float = Field(1.0, ge=0.1, le=60, description="sources are asked so often, s")
 
 
 class RetentionSettings(BaseModel):
@@ -127,6 +140,7 @@ class SiteFile(BaseModel):
     commands: CommandSettings = CommandSettings()
     session: SessionSettings = SessionSettings()
     disk: DiskSettings = DiskSettings()
+    housekeeping: HousekeepingSettings = HousekeepingSettings()
     retention: RetentionSettings = RetentionSettings()
     sinks: dict[str, dict[str, Any]] = Field(
         default_factory=_default_sinks, description="where events go: sinks and their parameters"

@@ -38,8 +38,8 @@ from quicklook.service.workers.processing import Recipe
 log = logging.getLogger("quicklook.config")
 
 
-_SINK_FOLDERS = {"render": ("folder",), "zmq": ("keys",)}
-_SINK_CONFIGS = {"render": ("figures",)}
+_SINK_FOLDERS = {"alarms": ("book", "template"), "mirror": ("raw",), "render": ("folder",), "zmq": ("keys",)}
+_SINK_CONFIGS = {"alarms": ("rules",), "render": ("figures",)}
 """Parameters of sinks that are paths, and that are names or paths of configurations: they are relative to the site file, as all others there."""
 
 
@@ -263,6 +263,8 @@ def load_site(path: Path | None, *, options: Mapping[str, Any] | None = None, ov
     here: dict[str, Any] = {k: _resolved(Path() if k in given else base, getattr(file, k)) for k in ("raw", "calib", "out")}
     own = {k: _resolved(base, str(Path(v).expanduser())) for k in ("keys", "token") if (v := getattr(file.commands, k))}
     here["commands"] = file.commands.model_copy(update=own)
+    watched = {"config": _beside(base, file.housekeeping.config), "store": _resolved(base, file.housekeeping.store)}
+    here["housekeeping"] = file.housekeeping.model_copy(update=watched)
     here["session"] = file.session.model_copy(update={"file": _beside(base, file.session.file)})
     here["sinks"] = {name: _sink_beside(base, name, params) for name, params in file.sinks.items()}
     if "chains" not in given:
@@ -296,7 +298,9 @@ def _sink_beside(base: Path, name: str, params: Mapping[str, Any]) -> dict[str, 
         if isinstance(text := found.get(key), str):
             found[key] = _resolved(base, str(Path(text).expanduser()) if text else "")
     for key in _SINK_CONFIGS.get(name, ()):
-        if isinstance(names := found.get(key), list | tuple):
+        if isinstance(names := found.get(key), str):
+            found[key] = _beside(base, names)
+        elif isinstance(names, list | tuple):
             found[key] = [_beside(base, n) if isinstance(n, str) else n for n in names]
     return found
 

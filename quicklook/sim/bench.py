@@ -166,7 +166,7 @@ class Bench:
         cards = [
             Card("EXPTIME", exposure.exptime, "[s] exposure time"),
             Card("DATE-OBS", exposure.start.strftime("%Y-%m-%dT%H:%M:%S"), "start (UTC)"),
-            Card("TEST", exposure.test, "test"),
+            Card("TEST", exposure.label or exposure.test, "test"),
             Card("SEQPOS", exposure.position, "position in the sequence of the test"),
             Card("CCD_SN", self._serial(ccd, exposure), "serial number of the CCD"),
             Card("ROE_SN", "SIM-01", "serial number of the ROE"),
@@ -178,7 +178,7 @@ class Bench:
     def _log(self, day: Path, ccd: BenchCcd, exposure: BenchExposure, path: Path) -> None:
         row = {
             "ObsID": exposure.obsid, "File_name": path.stem, "CCD": ccd.camera.partition("_")[2], "ROE": ccd.camera.partition("_")[0],
-            "DATE": exposure.start.strftime("%d%m%yD%H%M%ST"), "TEST": exposure.test, "CCD_SN": self._serial(ccd, exposure),
+            "DATE": exposure.start.strftime("%d%m%yD%H%M%ST"), "TEST": exposure.label or exposure.test, "CCD_SN": self._serial(ccd, exposure),
             "Exptime": exposure.exptime, "Wavelength": exposure.wavelength, "SeqPos": exposure.position, "CCD_TEMP": TEMPERATURE_C,
         }  # fmt: skip
         _append(day / f"EXP_LOG_{exposure.start:%d%m%y}.txt", row)
@@ -201,17 +201,23 @@ class Bench:
 
 
 def _append(path: Path, row: Mapping[str, Any]) -> None:
-    new = not path.is_file()
-    with path.open("a", encoding="ascii") as file:
-        if new:
-            file.write("\t".join(row) + "\n")
-        file.write("\t".join(str(v) for v in row.values()) + "\n")
+    """Add a row to a log; one that is there, since the same exposure is taken once more, is not added again."""
+    line = "\t".join(str(v) for v in row.values()) + "\n"
+    there = path.read_text(encoding="ascii").splitlines(keepends=True) if path.is_file() else []
+    if line not in there:
+        with path.open("a", encoding="ascii") as file:
+            file.write(line if there else "\t".join(row) + "\n" + line)
 
 
 def bench_of(session: SessionFile, folder: Path, cameras: Sequence[str], *, seed: int, scale: Scale, mishaps: Mishaps) -> Bench:
-    """A bench with the CCDs that a session asks for (their serial numbers are those that it states), writing below `folder`."""
-    serials = {c: session.tests[0].wanted_of(c, session).get("serial", f"SIM-{i:02d}") for i, c in enumerate(cameras, start=1)}
-    ccds = [make_ccd(c, str(serials[c]), seed=seed, scale=scale) for c in cameras]
+    """A bench with the CCDs that a session asks for (their serial numbers are those that it states), writing below `folder`.
+
+    Raises BadConfig for mishaps that cannot be.
+    """
+    mishaps.check(session, cameras)
+    wanted = {c: session.tests[0].wanted_of(c, session).get("serial") for c in cameras}
+    serials = {c: w if isinstance(w, str) else f"SIM-{i:02d}" for i, (c, w) in enumerate(wanted.items(), start=1)}
+    ccds = [make_ccd(c, serials[c], seed=seed, scale=scale) for c in cameras]
     return Bench(folder=folder, ccds=ccds, mishaps=mishaps)
 
 

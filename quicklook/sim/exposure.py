@@ -16,6 +16,7 @@ from quicklook.sim.light import LightPath, image_of, light_path
 from quicklook.sim.plan import LIT_FLAVORS, PlannedExposure
 from quicklook.sim.spectra import Spectra, lost_sky_fibres, no_light, spectra_of
 from quicklook.sim.streams import Purpose, stream
+from quicklook.sim.swaps import SWAPPED, exchanged, swapped_pairs
 from quicklook.sim.targets import Targets, fibre_throughput, targets_of
 from quicklook.sim.traces import Flexure, Floats, Traces
 
@@ -81,11 +82,14 @@ def simulate_exposure(instrument: SimInstrument, planned: PlannedExposure) -> Si
     traces = instrument.hardware.traces.shifted(flexure)
     path = light_path(instrument.layout, traces)
     targets = targets_of(instrument, planned.tileid)
-    spectra = spectra_of(instrument, planned, path, targets) if planned.flavor in LIT_FLAVORS else no_light(instrument)
+    pairs = swapped_pairs(instrument, planned, targets)
+    seen = exchanged(targets, pairs)
+    spectra = spectra_of(instrument, planned, path, seen) if planned.flavor in LIT_FLAVORS else no_light(instrument)
     spectra, bad_fibres = _saturate(instrument, planned, spectra)
     too_bright = bad_fibres.copy()
     spectra = _dim(instrument, planned, spectra, bad_fibres)
-    bad_fibres[lost_sky_fibres(instrument, planned, targets)] = 1
+    bad_fibres[lost_sky_fibres(instrument, planned, seen)] = 1
+    bad_fibres[pairs] = 1
     expected = expected_image(instrument, planned, path, spectra.counts)
     cosmics, n_cosmics = cosmic_rays(instrument, planned.expid, planned.exptime, planned.faults)
     electrons = detect(instrument, planned.expid, expected, cosmics)
@@ -144,12 +148,12 @@ def _saturate(instrument: SimInstrument, planned: PlannedExposure, spectra: Spec
 def faulty_fibres(instrument: SimInstrument, fault: Fault) -> NDArray[np.int64]:
     """Rows of the fibres that have a fault of fibres: those that it names, else some of the sound ones, the same in all arms and exposures.
 
-    Raises BadConfig where it names one that there is not.
+    None for one that chooses by the targets (`swapped_pairs`). Raises BadConfig where it names one that there is not.
     """
     layout = instrument.layout
     if strange := [i for i in fault.fibers if not 0 <= i < layout.nfibre]:
         raise BadConfig(f"fault {fault.name}: {instrument.camera} has no fibre {strange[0]}; its rows are 0 to {layout.nfibre - 1}")
-    if fault.fibers:
+    if fault.fibers or fault.name not in FIBRE_FAULTS:
         return np.array(fault.fibers, np.int64)
     sound = np.setdiff1d(np.arange(layout.nfibre), [layout.dead_fibre, *instrument.low_fibres])
     rng = stream(instrument.seed, Purpose.FIBRES, instrument.spectrograph, 1 + FIBRE_FAULTS.index(fault.name))
@@ -194,7 +198,9 @@ def _fault_info(
             entry["n_saturated_pixels"] = int((raw == 65535).sum())
         if fault.name == "lost_sky":
             entry["fibres"] = lost_sky_fibres(instrument, planned, targets).tolist()
-        if fault.kind.of_fibers:
+        if fault.name == SWAPPED:
+            entry["fibres"] = swapped_pairs(instrument, planned, targets).ravel().tolist()
+        elif fault.kind.of_fibers:
             entry["fibres"] = faulty_fibres(instrument, fault).tolist()
         info[fault.name] = entry
     return info

@@ -81,6 +81,11 @@ FAULTS: Mapping[str, FaultKind] = MappingProxyType(
             description="fibres that the calibrations do not know to be low have lost most of their light",
             level="pixels", strength=0.1, strength_doc="factor on their light", needs_light=True, of_fibers=True, limits=(0.0, 1.0),
         ),
+        "swapped_fibers": FaultKind(
+            description="two fibres have each other's target, where the fibre map has them the other way round",
+            level="pixels", strength=8.0, strength_doc="mag, by how much the targets differ; empty sky counts as 25",
+            needs_sky=True, of_fibers=True, limits=(0.0, 10.0),
+        ),
         "nan_calib": FaultKind(
             description="the pixel flat of the calibrations has NaN in a block and in single pixels",
             level="calibration", strength=200.0, strength_doc="number of single pixels; a sixteenth of it squared are in the block",
@@ -131,6 +136,8 @@ class Fault:
             raise BadConfig(f"fault {self.name}: is of no amplifier; leave {self.amp} out")
         if self.fibers and not self.kind.of_fibers:
             raise BadConfig(f"fault {self.name}: is of no fibres; leave {', '.join(str(i) for i in self.fibers)} out")
+        if self.name == "swapped_fibers" and (len(self.fibers) % 2 or len(set(self.fibers)) < len(self.fibers)):
+            raise BadConfig(f"fault {self.name}: fibres are exchanged two by two, each once, as in fibers=5+17")
         self._check_strength()
 
     def _check_strength(self) -> None:

@@ -43,6 +43,7 @@ LADDERS: Mapping[str, tuple[float, ...]] = MappingProxyType(
         "low_throughput": (0.9, 0.85, 0.75, 0.6, 0.4),
         "dead_fibers": (1.0, 2.0, 3.0, 5.0, 10.0),
         "low_fibers": (0.9, 0.8, 0.7, 0.5, 0.1),
+        "swapped_fibers": (0.5, 1.0, 2.0, 4.0, 8.0),
         "nan_calib": (10.0, 30.0, 100.0, 200.0, 1000.0),
         "wrong_night": (1.0, 2.0, 7.0, 30.0, 365.0),
         "truncated_file": (0.99, 0.95, 0.9, 0.7, 0.3),

@@ -22,8 +22,8 @@ def complaints(site: ChaosSite, expids: Sequence[int]) -> list[str]:
 
 
 def _verdicts(site: ChaosSite, expids: Sequence[int]) -> Iterator[str]:
-    """Each camera and each exposure has one verdict of revision 0, and there is no other revision."""
-    for kind in ("verdict", "unit_verdict"):
+    """Each camera and each exposure has one verdict of revision 0, and there is no other revision; each has arrived once, and has one receipt."""
+    for kind in ("verdict", "unit_verdict", "seen", "receipt"):
         rows = site.ask("select unit, coalesce(part, ''), revision from events where kind = ?", kind)
         said = Counter((Unit.parse(str(unit)).expid, str(part), int(str(revision))) for unit, part, revision in rows)
         parts = site.cameras if kind == "verdict" else ("",)

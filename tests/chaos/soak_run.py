@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import sys
 import tempfile
@@ -22,6 +23,9 @@ from endurance_page import machine, write_section
 SETTLING = 200
 """So many exposures are not looked at: caches fill, allocators find their size."""
 _AHEAD = 6
+FLAT_MB = 0.5
+"""A slope of memory below this, per 1000 exposures, and less than twice its error, is called flat."""
+_BLOCKS = 12
 
 
 def own_memory_mb(pid: int) -> float:
@@ -34,15 +38,35 @@ def own_memory_mb(pid: int) -> float:
     return kb[0] * 1.024e-3 if kb else float("nan")
 
 
+def count_of(pid: int, what: str) -> float:
+    """How many file handles (`fd`) or threads (`task`) a process has; NaN where it is gone."""
+    try:
+        return float(len(os.listdir(f"/proc/{pid}/{what}")))
+    except OSError:
+        return float("nan")
+
+
+def size_mb(path: Path) -> float:
+    """Size of a file, 1e6 bytes; NaN where there is none."""
+    return path.stat().st_size / 1e6 if path.exists() else float("nan")
+
+
 @dataclass
 class Soak:
-    """What was seen: exposures done, seconds, memory in MB of the daemon and of its workers together, at each sample."""
+    """What was seen: exposures done, seconds, memory in MB of the daemon and of its workers together, at each sample.
+
+    `handles` and `threads` are those of the daemon, `log_mb` the size of the write-ahead log of the journal, `files` how many were written in all.
+    """
 
     done: list[int] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
     daemon: list[float] = field(default_factory=list)
     workers: list[float] = field(default_factory=list)
+    handles: list[float] = field(default_factory=list)
+    threads: list[float] = field(default_factory=list)
+    log_mb: list[float] = field(default_factory=list)
     replaced: int = 0
+    files: int = 0
     complaints: list[str] = field(default_factory=list)
 
     def after(self, settling: int) -> tuple[np.ndarray, np.ndarray]:
@@ -52,12 +76,16 @@ class Soak:
 
 
 def slope(x: np.ndarray, y: Sequence[float] | np.ndarray) -> tuple[float, float]:
-    """Slope of a straight line by least squares, and its standard error from the scatter about it; NaN below five samples."""
+    """Slope of a straight line by least squares through the means of twelve parts of the samples, and its standard error from their scatter about it.
+
+    Neighbouring samples are not independent: memory goes up and down over many exposures. NaN below one sample a part.
+    """
     values = np.asarray(y, float)
     good = np.isfinite(values)
     x, values = x[good], values[good]
-    if len(x) < 5 or np.ptp(x) == 0:
+    if len(x) < _BLOCKS or np.ptp(x) == 0:
         return float("nan"), float("nan")
+    x, values = (np.array([part.mean() for part in np.array_split(a, _BLOCKS)]) for a in (x, values))
     dx = x - x.mean()
     best = float(dx @ values / (dx @ dx))
     left = values - values.mean() - best * dx
@@ -82,12 +110,16 @@ def soak(folder: Path, exposures: int, *, limit_s: float, plots: bool = False) -
                 out.seconds.append(time.monotonic() - start)
                 out.daemon.append(own_memory_mb(site.pid))
                 out.workers.append(float(np.nansum([own_memory_mb(p) for p in pids])))
+                out.handles.append(count_of(site.pid, "fd"))
+                out.threads.append(count_of(site.pid, "task"))
+                out.log_mb.append(size_mb(folder / "out" / "journal.sqlite-wal"))
             time.sleep(0.2)
         if site.count("unit_verdict") < exposures:
             out.complaints.append(f"{site.count('unit_verdict')} of {exposures} exposures after {limit_s:g} s")
         wait_for(lambda: not site.ask("select 1 from jobs where state in ('open', 'running') limit 1"), 60)
     finally:
         status = site.end()
+    out.files = sum(len(files) for _, _, files in os.walk(folder / "out" / "live"))
     out.complaints += [*([f"the daemon ended with status {status}"] if status else []), *complaints(site, expids)]
     return out
 
@@ -108,8 +140,29 @@ def report(out: Soak, exposures: int, command: str) -> str:
         per_1000, per_hour = slope(done / 1000, late), slope(seconds / 3600, late)
         ends = f"{np.nanmedian(late[:few]):.1f} | {np.nanmedian(late[-few:]):.1f}"
         lines.append(f"| {name} | {ends} | {per_1000[0]:+.2f} ± {per_1000[1]:.2f} | {per_hour[0]:+.1f} ± {per_hour[1]:.1f} |")
+        if name == "daemon":
+            flat = verdict_on(*per_1000)
+    lines += ["", f"The daemon {flat}: flat is a slope below {FLAT_MB:g} MB per 1000 exposures that is less than twice its error from 0.", "", *_bounds(out, settling)]
     lines += ["", f"Workers replaced: {out.replaced}. Complaints: {len(out.complaints)}.", *(f"- {c}" for c in out.complaints[:20])]
     return "\n".join(lines)
+
+
+def verdict_on(per_1000: float, error: float) -> str:
+    """Whether memory is flat, in words."""
+    if not np.isfinite(per_1000):
+        return "was not measured for long enough"
+    told, small = abs(per_1000) >= 2 * error, abs(per_1000) < FLAT_MB
+    return "is flat" if small and not told else "grows so little that it is below the bound, and can be told from 0" if small else "is not flat"
+
+
+def _bounds(out: Soak, settling: int) -> list[str]:
+    """Handles, threads, the log of the journal, files: what else could fill up."""
+    if not out.done:
+        return []
+    first = next((i for i, n in enumerate(out.done) if n > settling), 0)
+    spans = [f"{name} {min(v[first:]):.0f} to {max(v[first:]):.0f}" for name, v in (("file handles", out.handles), ("threads", out.threads))]
+    return [f"Of the daemon after the first {settling}: {', '.join(spans)}. The write-ahead log of the journal had {np.nanmax(out.log_mb):.1f} MB at most;"
+            f" {out.files / out.done[-1]:.1f} files were written for each exposure."]  # fmt: skip
 
 
 def main() -> int:

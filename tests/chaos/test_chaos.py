@@ -10,7 +10,9 @@ from chaos_check import complaints
 from chaos_run import Chaos
 from chaos_site import NIGHT, ChaosSite
 from endurance_page import write_section
-from soak_run import slope
+from journal_run import measure
+from journal_run import report as times_of
+from soak_run import Soak, report, slope, verdict_on
 
 from quicklook.core.events import PartVerdict, ProductWritten, draft
 from quicklook.core.keys import Unit
@@ -34,13 +36,47 @@ def test_chaos(tmp_path):
     assert sum(out.statuses.values()) == 60
 
 
-def test_the_slope_of_memory_is_found_with_its_error():
-    x = np.arange(200.0)
-    noise = np.random.default_rng(3).normal(0, 1, 200)
-    rising = slope(x, 50 + 0.03 * x + noise)
-    assert abs(rising[0] - 0.03) < 4 * rising[1]
-    assert rising[1] == pytest.approx(1 / np.sqrt(((x - x.mean()) ** 2).sum()), rel=0.2)  # scatter 1 over the spread of x; 20 %: 200 samples
+@pytest.mark.parametrize("memory", [0.0, 0.9])
+def test_the_slope_of_memory_is_found_with_its_error(memory):
+    """Of 60 soaks whose noise has a memory of so much from sample to sample: the pulls have a scatter near 1, as they would not by single samples."""
+    x, pulls = np.arange(600.0), []
+    for seed in range(60):
+        white = np.random.default_rng(seed).normal(0, 1, 600)
+        noise = white.copy()
+        for i in range(1, 600):
+            noise[i] += memory * noise[i - 1]
+        found, error = slope(x, 50 + 0.003 * x + noise)
+        pulls.append((found - 0.003) / error)
+    # of twelve parts ten degrees of freedom are left: Student's t has a scatter of 1.12; 60 of them tell it to 10 %, of which three are allowed, and neighbouring parts add some
+    assert 0.75 < np.std(pulls) < 1.6
     assert np.isnan(slope(x[:3], x[:3])).all()
+
+
+@pytest.mark.parametrize(
+    ("per_1000", "error", "words"),
+    [(0.1, 0.2, "is flat"), (0.3, 0.1, "grows so little"), (2.9, 0.1, "is not flat"), (0.6, 0.5, "is not flat"), (np.nan, np.nan, "not measured")],
+)
+def test_what_is_called_flat(per_1000, error, words):
+    assert words in verdict_on(per_1000, error)
+
+
+def test_a_soak_of_a_daemon_that_grows_is_told_from_one_that_does_not():
+    done = list(range(1, 601))
+    rising, flat = ([70 + slope_mb * n / 1000 + 0.05 * (n % 7) for n in done] for slope_mb in (3.0, 0.0))
+    common = {"done": done, "seconds": [2.0 * n for n in done], "workers": flat, "handles": [44.0] * 600, "threads": [10.0] * 600, "log_mb": [4.1] * 600}
+    told = [report(Soak(daemon=daemon, files=5400, **common), 600, "x") for daemon in (rising, flat)]
+    assert "| daemon | 70.8 | 71.9 | +3.00" in told[0]
+    assert "The daemon is not flat" in told[0]
+    assert "The daemon is flat" in told[1]
+    assert "file handles 44 to 44, threads 10 to 10. The write-ahead log of the journal had 4.1 MB at most; 9.0 files" in told[1]
+
+
+def test_the_times_of_a_journal_are_measured(tmp_path):
+    found, events, size = measure(tmp_path, exposures=20, times=1)
+    assert events == (20 - 17) * (30 * 12 + 3)  # 500 jobs wait: the cameras of the last 17 exposures
+    assert size > 0.3  # a thousand events of some hundred bytes, and their indices
+    assert all(0 < clock < 5000 and 0 < processor < 5000 for clock, processor in found.values())
+    assert "| heartbeat, every 5 s | " in times_of(20, "x", (found, events, size))
 
 
 def test_a_section_of_the_page_is_written_anew(tmp_path):
@@ -70,6 +106,7 @@ def test_the_checks_find_what_is_wrong(tmp_path):
     said = "\n".join(complaints(site, [1001]))
     assert "verdict of (1001, 'r0', 0) was given 2 times" in said
     assert "unit_verdict of (1001, '', 0) is missing" in said
+    assert "seen of (1001, '', 0) is missing" in said
     assert "have gaps" in said
     assert "a.json cannot be read" in said
     assert "b.fits cannot be read" in said

@@ -93,10 +93,14 @@ def test_what_is_not_stored_is_named(night: Path) -> None:
     shutil.copytree(night / "out/base", night / "out/bare")
     for tag in ("fframe", "frame"):
         (night / "out/bare" / EXPOSURE / f"{tag}-r0-00000101.fits").unlink()
-    code, text = quicklook("aim", "--expid", "101", "--from-step", "compute_sky", "--from-tag", "bare", cwd=night)
-    assert code == 2
-    assert "step compute_sky needs the frame that step apply_fiberflat has made, which is not stored" in text
-    assert "--write frame,fframe" in text
+    for more in ((), ("--dry-run",)):
+        code, text = quicklook("aim", "--expid", "101", "--from-step", "compute_sky", "--from-tag", "bare", *more, cwd=night)
+        assert code == 2
+        assert "step compute_sky needs the frame that step apply_fiberflat has made, which is not stored" in text
+        assert "--write frame,fframe" in text
+    (night / "out/bare" / EXPOSURE / "preproc-r0-00000101.fits").unlink()
+    code, text = quicklook("aim", "--expid", "101", "--only-qa", "image_level", "--from-tag", "bare", "--dry-run", cwd=night)
+    assert (code, "QA image_level needs the preproc that step preproc" in text) == (2, True), text
     code, text = quicklook("aim", "--expid", "101", "--from-step", "flexur", "--from-tag", "base", cwd=night)
     assert code == 2
     assert "no step flexur; it has: preproc, flexure" in text
@@ -140,6 +144,13 @@ def test_a_qa_alone_goes_into_a_tag_of_its_own(night: Path) -> None:
         (("--tag", "base", "--from-step", "sky", "--from-tag", "base"), "under the same tag"),
         (("--session", "site.yaml", "--test", "BIAS01"), "has written none"),
         (("--resume",), "nothing to resume"),
+        (("--resume", "--tag", "base"), "--expid cannot change"),
+        (("--where", ""), "--where is empty"),
+        (("--calib", "nowhere"), "nowhere is not there"),
+        (("--calib", "raw", "--dry-run"), "holds neither"),
+        (("--tag", " "), "--tag is empty"),
+        (("--where", "expid=101", "--where", "camera=r0"), "more than once"),
+        (("--from-tag", "base"), "--from-tag goes with"),
     ],
 )
 def test_what_cannot_be_is_refused(night: Path, words: tuple[str, ...], why: str) -> None:
@@ -152,9 +163,50 @@ def test_the_processings_are_listed(night: Path) -> None:
     assert code == 0
     assert "20220101/00000100  zero: 1 processing" in text
     assert "    base@0  " in text
+    (listed,) = json.loads(quicklook("aim", "--expid", "100", "--list", "--json", cwd=night)[1])
+    (known,) = listed["processings"]
+    assert (listed["exposure"], known["tag"], known["revision"], known["cameras"], known["last"]) == ("20220101/00000100", "base", 0, ["r0"], True)
     assert quicklook("aim", "--make-default", "base", cwd=night)[0] == 0
     assert "default last" in quicklook("aim", "--expid", "100", "--list", cwd=night)[1]
     (night / "out/default.json").unlink()
+
+
+def test_a_run_goes_on_with_the_options_it_began_with(night: Path) -> None:
+    shutil.copytree(night / "calib", night / "calib-new", dirs_exist_ok=True)
+    words = ("aim", "--expid", "100", "--tag", "cut", "--calib", "calib-new", "-c", "preproc.overscan=row", "--write", "preproc")
+    assert quicklook(*words, cwd=night)[0] in (0, 1, 3)
+    plan = night / "out/cut/aim.json"
+    ended = json.loads(plan.read_text())
+    plan.write_text(json.dumps({**ended, "state": "running"}))
+    (night / "out/cut/aim.done").unlink()  # as if it had been killed at the very beginning
+    code, text = quicklook("aim", "--resume", "--tag", "cut", "--calib", "calib", cwd=night)
+    assert (code, "calibrations: " in text, "calib-new then" in text) == (2, True, True), text
+    code, text = quicklook("aim", "--resume", "--tag", "cut", "-c", "preproc.overscan=none", cwd=night)
+    assert (code, "chain or parameters for zero" in text) == (2, True), text
+    code, text = quicklook("aim", "--resume", "--tag", "cut", cwd=night)
+    assert (code in (0, 1, 3), "1 exposure of 1" in text) == (True, True), text
+    again = PartResult.model_validate_json((night / "out/cut/exposures/20220101/00000100/qa-r0-00000100.json").read_bytes())
+    assert {Path(c.source).parts[-4] for c in again.provenance.calibrations} == {"calib-new"}
+    assert again.provenance.config_sha256 == ended["configuration"]["zero"]
+    shutil.rmtree(night / "out/cut")
+
+
+def test_an_option_that_is_given_twice_counts_twice(night: Path) -> None:
+    text = quicklook("aim", "--expid", "100", "--expid", "101", "--camera", "b0", "--camera", "r0", "--dry-run", cwd=night)[1]
+    assert "no exposure that is chosen has b0" in text
+    text = quicklook("aim", "--expid", "100", "--expid", "101", "--camera", "r0", "--camera", "r*", "--dry-run", cwd=night)[1]
+    assert "2 exposures, 2 cameras" in text
+    text = quicklook("aim", "--night", "20220101", "--where", "flavor=arc", "--dry-run", cwd=night)[1]
+    assert "nothing is chosen: 2 files" in text
+
+
+def test_what_is_stored_is_listed_where_the_raw_files_are_gone(night: Path) -> None:
+    (night / "raw").rename(night / "away")
+    try:
+        code, text = quicklook("aim", "--expid", "100", "--list", cwd=night)
+    finally:
+        (night / "away").rename(night / "raw")
+    assert (code, "20220101/00000100  zero: " in text, "base@0" in text) == (0, True, True), text
 
 
 def test_intermediate_products_are_removed_and_nothing_else(night: Path) -> None:

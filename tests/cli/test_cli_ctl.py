@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 
 import pytest
@@ -42,11 +43,12 @@ def test_status_says_whether_the_daemon_lives(tmp_path, journal):
     beat = Heartbeat(workers=2, waiting=0, running=0, done=0, failed=0, latency_s={"median": 1.24, "p95": 3.0, "n": 20}, memory_mb={"daemon": 120.4}, disk_free_gb=7.25)
     journal.append([draft(beat)])
     status, text = run("status", "--out", str(tmp_path))
-    assert (status, "THE DAEMON DOES NOT RUN: its last sign of life is 0 s old" in text) == (3, True), "nobody holds the lock"
+    told = re.search(r"THE DAEMON DOES NOT RUN: its last sign of life is \d+ s old", text)  # on a busy machine it is not 0 s
+    assert (status, told is not None) == (3, True), "nobody holds the lock"
     with take_lock(tmp_path):
         status, text = run("status", "--out", str(tmp_path))
     assert status == 0
-    assert "The daemon lives (sign of life 0 s ago): 2 workers, daemon 120 MB, 7.2 GB free on disk." in text
+    assert re.search(r"The daemon lives \(sign of life \d+ s ago\): 2 workers, daemon 120 MB, 7\.2 GB free on disk\.", text)
     assert "median 1.2 s, 95 % within 3.0 s (last 20 exposures)" in " ".join(text.split())
     status, text = run("status", "--out", str(tmp_path), "--json")
     assert State.model_validate_json(text).heartbeat == beat
@@ -74,6 +76,9 @@ def test_keys_are_made_and_added(tmp_path):
 def test_a_command_reaches_the_daemon_by_its_folder(tmp_path):
     site = load_site(None, options={"instrument": "desi", "out": str(tmp_path), "sinks": {}})
     asked: list[str] = []
+    with pytest.raises(Transient, match="no daemon works in"):
+        run("ctl", "stop", "--out", str(tmp_path))
+    lock = take_lock(tmp_path)
     commander = Commander.start(site, Hooks(wake=lambda: None, stop=lambda: asked.append("stop"), reload=lambda: "it is in order"))
     try:
         if not commander.endpoint:
@@ -83,8 +88,11 @@ def test_a_command_reaches_the_daemon_by_its_folder(tmp_path):
         assert "No exposure has arrived" in run("ctl", "status", "--out", str(tmp_path))[1]
         with pytest.raises(BadConfig, match="names no unit"):
             run("ctl", "rerun", "nonsense", "--out", str(tmp_path))
+        with pytest.raises(BadConfig, match="stop has no argument 'unit'"):
+            run("ctl", "stop", "20220101/7", "--out", str(tmp_path))
     finally:
         commander.close()
+        lock.close()
     assert asked == ["stop"]
 
 

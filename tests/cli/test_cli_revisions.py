@@ -11,6 +11,7 @@ from unittest import mock
 
 import pytest
 
+from quicklook.cli.crash import report_of
 from quicklook.cli.main import main
 from quicklook.sim import Fault, plan_exposure, sim_instruments, write_calibrations, write_exposure
 
@@ -91,16 +92,45 @@ def test_the_verdict_is_that_of_the_worst_camera(tmp_path: Path) -> None:
     assert verdict["reasons"][0].startswith("r0: ALARM")
 
 
-@pytest.mark.parametrize("error", [ZeroDivisionError("of the program"), OSError(5, "Input/output error"), UnicodeError("odd")])
-def test_what_nobody_foresaw_is_one_line_and_2(tmp_path: Path, error: Exception) -> None:
+@pytest.mark.parametrize("error", [ZeroDivisionError("of the program"), OSError("of nobody knows what"), UnicodeError("odd")])
+def test_what_nobody_foresaw_is_a_report_and_70(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     with mock.patch("quicklook.cli.validate.site_of", side_effect=error):
         code, said = quicklook("validate", cwd=tmp_path)
-        assert code == 2
+        (report,) = tmp_path.glob("quicklook-fault-*.txt")
+        assert code == 70
         assert said.startswith(f"quicklook: this is a fault of the program: {type(error).__name__}: ")
-        assert said.endswith("(set QUICKLOOK_DEBUG=1 for a traceback)\n")
-        assert said.count("\n") == 1
-        code, said = quicklook("validate", cwd=tmp_path, env={"QUICKLOOK_DEBUG": "1"})
-        assert (code, "Traceback" in said) == (2, True)
+        assert f"send {report}" in said
+        assert said.count("\n") == 2
+        text = report.read_text()
+        assert all(word in text for word in ("Traceback", str(error), "numpy", "Python 3.", "command: "))
+        assert report.stat().st_mode & 0o077 == 0
+        for words, env in ((("validate",), {"QUICKLOOK_DEBUG": "1"}), (("--debug", "validate"), {})):
+            with mock.patch.dict("os.environ"):
+                code, said = quicklook(*words, cwd=tmp_path, env=env)
+            assert (code, "Traceback" in said) == (70, True)
+
+
+def test_no_password_stands_in_a_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["quicklook", "jobs", "--store", "postgresql://me:secret@host/name"])
+    text = report_of(ValueError("postgresql+psycopg://me:secret@host:5432/name cannot be used"))
+    assert "secret" not in text
+    assert "command: quicklook jobs --store postgresql://me:***@host/name" in text
+    assert "postgresql+psycopg://me:***@host:5432/name" in text
+
+
+def test_a_fault_without_a_place_for_its_report_is_told_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "gone"))
+    with mock.patch("quicklook.cli.validate.site_of", side_effect=ZeroDivisionError("x")):
+        code, said = quicklook("validate", cwd=tmp_path)
+    assert (code, "no report could be written" in said) == (70, True)
+
+
+@pytest.mark.parametrize(("number", "what"), [(13, "access"), (28, "room"), (5, "disk")])
+def test_what_the_system_refuses_is_no_fault_of_the_program(tmp_path: Path, number: int, what: str) -> None:
+    with mock.patch("quicklook.cli.validate.site_of", side_effect=OSError(number, os.strerror(number), "/the/file")):
+        code, said = quicklook("validate", cwd=tmp_path)
+    assert (code, "fault of the program" in said, "/the/file" in said, what in said.splitlines()[-1]) == (2, False, True, True)
 
 
 def test_what_to_do_next_is_true(night: Path, tmp_path: Path) -> None:

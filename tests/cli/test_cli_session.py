@@ -27,6 +27,11 @@ def test_what_is_installed() -> None:
     assert "MISSDATA          Exposures or cameras that the session expects did not come." in run("list", "flags")
 
 
+def test_what_is_installed_is_explained() -> None:
+    assert "Tests: BIAS01, BIAS02, DARK01, FLAT01, PTC01" in run("list", "sessions", "--long")
+    assert "darks                Dark current, hot pixels" in run("list", "analyses", "--long")
+
+
 def test_a_session_is_validated() -> None:
     said = run("validate", "--instrument", "vis_bench", "--session", "vis_bench")
     assert "session vis_bench: 5 tests (exposures): BIAS01 (5), BIAS02 (10), DARK01 (4), FLAT01 (6), PTC01 (12)" in said
@@ -40,12 +45,34 @@ def test_the_bench_takes_what_it_is_told(tmp_path: Path) -> None:
     assert (tmp_path / "truth.json").is_file()
 
 
-@pytest.mark.parametrize("options", [("--abort", "BIAS01"), ("--serial", "BIAS01:X"), ("--start", "now"), ("--scale", "huge"), ("--tests", "NO")])
+@pytest.mark.parametrize("options", [
+        ("--abort", "BIAS01"), ("--serial", "BIAS01:X"), ("--start", "now"), ("--scale", "huge"), ("--tests", "NO"), ("--tests", ""),
+        ("--serial", "BIAS01:ROE1_CCD9=X"), ("--start", "9999-12-31T23:59:00"),
+    ])  # fmt: skip
 def test_what_it_cannot_take(options: tuple[str, str], tmp_path: Path) -> None:
     from quicklook.core.errors import BadConfig
 
     done = CliRunner().invoke(app, ["simulate-bench", str(tmp_path), *options])
     assert isinstance(done.exception, BadConfig)
+
+
+def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
+    from quicklook.core.errors import BadConfig
+
+    (tmp_path / "raw").write_text("a file where the folder is to be")
+    done = CliRunner().invoke(app, ["simulate-bench", str(tmp_path), "--tests", "BIAS01", "--ccds", "1"])
+    assert isinstance(done.exception, BadConfig)
+    assert "cannot be written" in str(done.exception)
+
+
+def test_the_bench_says_what_the_session_calls_a_test_and_logs_an_exposure_once(tmp_path: Path) -> None:
+    session = tmp_path / "s.yaml"
+    session.write_text("session: s\ntests:\n  - {name: A, of: {program: nine lives}, expect: [{flavor: zero, count: 1}]}\n")
+    for _ in range(2):
+        run("simulate-bench", str(tmp_path), "--session", str(session), "--ccds", "1")
+    (log,) = (tmp_path / "raw").rglob("EXP_LOG_*.txt")
+    head, row = (line.split("\t") for line in log.read_text().splitlines())
+    assert row[head.index("TEST")] == "nine lives"
 
 
 def test_how_a_session_is_shown() -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
+import coadd_factories
 import lamp_factories
 import numpy as np
 import shift_factories
@@ -216,6 +217,7 @@ FACTORIES: dict[type[Product], Callable[[Case, int], Product]] = {
     KnownFibers: lambda case, n: KnownFibers(broken=(3,), low=(5,)),
     CalibrationsUsed: calibrations_used,
     Book: book,
+    **coadd_factories.FACTORIES,
     **lamp_factories.FACTORIES,
     **shift_factories.FACTORIES,
     **slit_factories.FACTORIES,

@@ -11,7 +11,7 @@ import pytest
 from quicklook.core.calibration import CalibrationUsed
 from quicklook.core.diffing import RANGE, SCATTER, Diff, alone_in_words, compare, limit_scale
 from quicklook.core.history import Selection
-from quicklook.core.results import LimitUsed, MetricResult, PartResult, Provenance, QAResult, UnitVerdict
+from quicklook.core.results import Failure, LimitUsed, MetricResult, PartResult, Provenance, QAResult, UnitVerdict
 from quicklook.core.status import Status
 
 N, W, A, U = Status.NORMAL, Status.WARNING, Status.ALARM, Status.UNKNOWN
@@ -147,3 +147,40 @@ def test_elements_that_only_one_has_are_no_crash_and_count() -> None:
     (change,) = diff(part(1, "r0", one), part(1, "r0", two, tag="two")).changes
     assert change.elements == 2
     assert (change.before, change.after) in ((1.0, None), (None, 3.0))
+
+
+def of_qas(tag: str, *qas: QAResult) -> PartResult:
+    return part(1, "r0", [], W, tag).model_copy(update={"qas": list(qas)})
+
+
+def a_qa(name: str, status: Status | None, metrics: Sequence[MetricResult] = (), **more: Any) -> QAResult:
+    return QAResult(name=name, step="read", group="g", status=status, seconds=0.0, metrics=list(metrics), **more)
+
+
+def test_what_was_judged_and_was_not_measured_in_the_other_is_a_flip_though_the_verdict_is_the_same() -> None:
+    failure = Failure(error="BadData", message="no light", what_next="")
+    one = [a_qa("q", N, [metric("m", {"A": 1.0}), metric("free", {"A": 1.0}, None)]), a_qa("p", N, [metric("k", {"A": 1.0})]), a_qa("r", None)]
+    two = [a_qa("q", U, failure=failure), a_qa("p", None, not_applicable="no such targets"), a_qa("r", U, failure=failure)]
+    found = diff(of_qas("one", *one), of_qas("two", *two))
+    assert not found.same
+    assert {(m.qa, m.name, m.status_before, m.status_after, m.reason) for m in found.flips} == {
+        ("q", "m", N, U, "no light"), ("p", "k", N, None, "no such targets"), ("r", "r", None, U, "no light"),
+    }  # fmt: skip
+    assert found.changes == ()
+
+
+def test_a_qa_that_one_chain_has_not_is_a_flip_where_it_was_not_normal() -> None:
+    quiet, loud = a_qa("q", N, [metric("m", {"A": 1.0})]), a_qa("p", A, [metric("k", {"A": 1.0}, A)])
+    found = diff(of_qas("one", quiet, loud), of_qas("two"))
+    assert [(m.name, m.status_before, m.status_after) for m in found.flips] == [("k", A, None)]
+    assert diff(of_qas("one", quiet), of_qas("two")).same
+
+
+def test_exposures_of_other_cameras_are_not_compared_as_a_whole() -> None:
+    one = verdict(1, A, "one").model_copy(update={"parts": {"b0": A, "r0": N}})
+    two = verdict(1, N, "two").model_copy(update={"parts": {"r0": N}})
+    found = diff(one, two, part(1, "r0", []), part(1, "r0", [], tag="two"))
+    assert (found.same, [u.expid for u in found.apart]) == (True, [1])
+    assert "other cameras" in alone_in_words(found)[-1]
+    late = two.model_copy(update={"status": U, "missing": ["b0"]})
+    assert [(p.before, p.after) for p in diff(one, late).flipped] == [(A, U)]

@@ -9,9 +9,12 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from quicklook.core.alarms import AlarmNow, MuteNow
 from quicklook.core.events import PAYLOADS, Event, Heartbeat, PartVerdict, PlotDrawn, QADone, Refused, Seen, StepDone, UnitDone, draft
+from quicklook.core.housekeeping import HkChange, HkState
 from quicklook.core.keys import Unit
 from quicklook.core.results import Failure, MetricResult
+from quicklook.core.severity import Severity
 from quicklook.core.status import Status
 
 FAILURE = Failure(error="BadData", message="it is cut off", what_next="look")
@@ -52,6 +55,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     },
     "plots": {"path": "p.npz", "names": ["a"], "statuses": [Status.NORMAL]},
     "plot": {"name": "a", "path": "a.png", "sha256": "0", "size": 5},
+    "plots_skipped": {"names": ["a"], "path": "p.npz", "by": 9, "by_revision": 1},
     "product": {"name": "preproc", "path": "a.fits", "sha256": "0", "size": 5},
     "calibration": {
         "name": "bias",
@@ -84,6 +88,45 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "failed": {"attempts": 3, "failure": FAILURE},
     "sink_gave_up": {"name": "db", "seq": 4, "failure": FAILURE},
     "raw_folder": {"path": "raw", "there": False},
+    "alarm": {
+        "name": "bad_detector/read_noise/r0/science",
+        "alarm": AlarmNow(
+            key="bad_detector/read_noise/r0/science",
+            fingerprint="676eabaf904724eb",
+            rule="bad_detector",
+            state="firing",
+            severity=Severity.ALARM,
+            worst=Severity.ALARM,
+            frame=True,
+            what="camera r0: read noise",
+            facts={"part": "r0"},
+            began=1,
+            fired=1,
+            told=["mail"],
+        ),
+    },
+    "mutes": {"mutes": [MuteNow(id="mute-7", pattern="hk/*", owner="bob", reason="warm-up", until=9, severity=Severity.ALARM)]},
+    "hk": {
+        "changes": [
+            HkChange(
+                subject="ccd_temp/cold",
+                channel="ccd_temp",
+                limit="cold",
+                kind="absolute",
+                state=HkState.VIOLATING,
+                before=HkState.NORMAL,
+                severity=Severity.ALARM,
+                time=10.0,
+                since=8.0,
+                value=-110.0,
+                bound=-119.0,
+                direction="high",
+                level="performance",
+                unit="degC",
+            ),
+        ],
+    },
+    "mirrored": {"name": "archive", "file": "20220101/desi-00000102.fits.fz", "done": True},
     "disk": {"path": "out", "free_gb": 0.5, "total_gb": 1000.0, "status": Status.ALARM, "what_next": "make room"},
     "heartbeat": {"waiting": 0, "running": 1, "done": 2, "failed": 0, "sinks": {"zmq": 4}, "latency_s": {"median": 1.5, "p95": 2.0, "n": 20.0}},
     "session": {"run": "20220101T000000-0a1b", "name": "bench", "tests": [{"name": "BIAS01", "state": "waiting", "expected": 10}], "exposure_s": 5.0},

@@ -78,3 +78,17 @@ def test_what_is_wrong_is_shown_with_its_place(old: str, new: str, why: str) -> 
 def test_those_of_the_test_bench_ship() -> None:
     shipped = load_flags([find_config("flags", "default")], declared_metrics())
     assert [f.name for f in shipped.flags] == OF_THE_TEST_BENCH
+
+
+def test_what_does_not_apply_is_told_apart_from_what_is_not_known() -> None:
+    text = "flags:\n  - {name: STARS, doc: gone, condition: stars_missing > 0}\n  - {name: HK, doc: warm, condition: hk_out > 0}\n"
+    facts = Facts(not_applicable={"stars_missing": "no QA looks for them"}, unknown={"hk_out": "nobody checks"})
+    said = flags(text).say(facts)
+    assert (said.not_applicable, said.not_known) == (["STARS"], ["HK"])
+    assert said.with_why([*said.not_applicable, *said.not_known, "X"]) == ["STARS (no QA looks for them)", "HK (nobody checks)", "X"]
+
+
+def test_what_was_found_stands_behind_the_number_that_raises_a_flag() -> None:
+    text = "flags:\n  - {name: FLUX, doc: dim, condition: flux_out > 0}\n"
+    said = flags(text).say(Facts(numbers={"flux_out": 1}, told={"flux_out": ["20220101/00000001 a: image_level is 5, the session says 9 to 11"]}))
+    assert said.raised[0].why == "flux_out 1; 20220101/00000001 a: image_level is 5, the session says 9 to 11"

@@ -46,7 +46,7 @@ def test_an_unknown_name_that_is_near_to_none_tells_all() -> None:
 
 def test_a_kind_without_plugins_says_so() -> None:
     with pytest.raises(BadConfig, match="known: none"):
-        find("hk_source", "modbus")
+        find("command", "modbus")
 
 
 def test_two_packages_that_claim_a_name_are_told_apart() -> None:

@@ -25,6 +25,9 @@ def taken(text: str) -> str:
         ("br0", "b0 r0"),
         ("z", " ".join(f"z{n}" for n in range(10))),
         ("*9", "b9 r9 z9"),
+        ("b*", " ".join(f"b{n}" for n in range(10))),
+        ("?7", "b7 r7 z7"),
+        ("b0*12", "b0 b1 b2 r1 r2 z1 z2"),
         ("[bz]3", "b3 z3"),
         ("b01r2", "b0 b1 r2"),
     ],
@@ -47,6 +50,7 @@ def test_names_without_arms_go_by_name_and_pattern() -> None:
 
 def test_an_item_that_takes_nothing_is_named() -> None:
     assert Parts.parse("r0,x3,r-5").idle(CAMERAS) == ("x3", "r-5")
+    assert Parts.parse("b0r0x0,q*").idle(CAMERAS) == ("x0", "q*")
     with pytest.raises(BadConfig, match="empty"):
         Parts.parse("r0,,b1")
 

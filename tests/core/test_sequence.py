@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -89,5 +90,48 @@ def test_what_comes_after_a_test_is_over_repeats_it() -> None:
 
 
 def test_more_than_expected() -> None:
-    row = only(session(BIAS), zeros("bias01", 1, 2, 3, 4))
+    row = only(session({**BIAS, "repeats": False}), zeros("bias01", 1, 2, 3, 4))
     assert (numbers(row.units), numbers(row.extra)) == ([1, 2, 3], [4])
+    further = [zeros("bias01", n, position=str(n))[0] for n in (1, 2, 3, 4)]
+    row = only(session(BIAS, position="position"), further)  # its position says that it goes on
+    assert (numbers(row.units), numbers(row.extra)) == ([1, 2, 3], [4])
+
+
+def test_a_test_that_is_taken_again_before_it_is_closed_is_told_apart() -> None:
+    """When it is closed is a matter of milliseconds, and must change nothing."""
+    first, again = assign(session(BIAS), zeros("bias01", *range(1, 6)))
+    assert (first.name, numbers(first.units), first.extra) == ("BIAS01", [1, 2, 3], [])
+    assert (again.name, numbers(again.units), again.missing) == ("BIAS01.2", [4, 5], 1)
+    closed = only(session(BIAS), zeros("bias01", *range(1, 6)), over={"BIAS01": 1}, taken={Unit(20220101, n) for n in (1, 2, 3)})
+    assert (closed.name, closed.units) == (again.name, again.units)
+
+
+def test_without_labels_a_test_that_is_over_is_not_repeated_before_the_others_were_taken() -> None:
+    of, came, gone = session(ZEROS, MORE), zeros("", *range(1, 8)), {Unit(20220101, n) for n in (1, 2)}
+    repeated, second = assign(of, came[:4], over={"Z": 1}, taken=gone)
+    assert (repeated.name, repeated.every, numbers(second.units)) == ("Z.2", [], [3, 4])
+    repeated, second = assign(of, came[:5], over={"Z": 1}, taken=gone)
+    assert (numbers(repeated.units), numbers(second.units)) == ([5], [3, 4])
+
+
+def test_without_labels_a_sequence_that_is_begun_anew_is_no_repetition_of_another() -> None:
+    ptc = {**PTC, "of": {}}
+    came = [flat(11, 1), flat(12, 1), flat(13, 5), flat(14, 1)]
+    first, ramp = assign(session({"name": "F", "expect": [{"count": 1, "exptime": 1}]}, ptc), came, over={"F": 1})
+    assert (first.every, numbers(ramp.aborted), numbers(ramp.units)) == ([], [11, 12, 13], [14])
+
+
+def test_of_two_tests_with_one_label_it_is_the_one_that_expects_it() -> None:
+    darks = {"name": "DARKS", "of": {"program": "x"}, "expect": [{"flavor": "dark", "count": 1}]}
+    dark, bias = assign(session(darks, {**BIAS, "of": {"program": "x"}}), zeros("x", 1))
+    assert (dark.every, numbers(bias.units)) == ([], [1])
+    flat = Came(unit=Unit(20220101, 2), tags={"flavor": "flat", "program": "x"})
+    dark, bias = assign(session(darks, {**BIAS, "of": {"program": "x"}}), [flat])
+    assert (dark.strays[flat.unit], bias.every) == ("flavor is flat, not dark", [])
+
+
+def test_the_exposures_of_a_long_session_are_told_apart_in_no_time() -> None:
+    many = session({"name": "N", "expect": [{"flavor": "zero", "count": 4000}]})
+    begun = time.perf_counter()
+    assert only(many, zeros("", *range(1, 4001))).missing == 0
+    assert time.perf_counter() - begun < 1.0  # 0.05 s; 2.4 s where it goes with the square

@@ -65,11 +65,11 @@ def test_what_applies_to_no_exposure_does_not_apply() -> None:
 
 
 def test_a_plot_has_a_line_for_each_element() -> None:
-    plot = series_plot(RANGE, LEVEL, [(0.0, level(100, 200)), (1.0, level(101, 204))], "Levels")
+    plot = series_plot([RANGE], LEVEL, [(0.0, level(100, 200)), (1.0, level(101, 204))], "Levels")
     assert plot is not None
     assert [layer.label for layer in plot.panels[0].layers] == ["A", "B"]  # type: ignore[union-attr]
-    assert [layer.y.tolist() for layer in plot.panels[0].layers] == [[-0.5, 0.5], [-2.0, 2.0]]  # type: ignore[union-attr]
-    assert series_plot(RANGE, LEVEL, [(0.0, level(100, 200))], "Levels") is None
+    assert [layer.y.tolist() for layer in plot.panels[0].layers] == [[0.0, 1.0], [0.0, 4.0]]  # type: ignore[union-attr]
+    assert series_plot([RANGE], LEVEL, [(0.0, level(100, 200))], "Levels") is None
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def test_a_plot_has_a_line_for_each_element() -> None:
         ("analysis: a\nseries: [{metric: no_such, how: range}]", r"a.yaml:2 \(series\[0\]\): no QA measures 'no_such'"),
         ("analysis: a\nseries: [{metric: level, how: range, normal: [0, 1]}]", "a limit has a reason and an action"),
         ("analysis: a\nseries: [{metric: level, how: much}]", "how"),
-        ("analysis: a", "neither builder nor series"),
+        ("analysis: a", "neither builder nor coadd nor series"),
     ],
 )
 def test_what_is_wrong_is_shown(text: str, why: str) -> None:

@@ -48,10 +48,17 @@ def test_what_a_session_says() -> None:
 @pytest.mark.parametrize(
     ("wanted", "fact", "holds"),
     [("A-1", "a-1 ", True), ("A-1", "A-2", False), ("A-1", "", False), ((-121.0, -119.0), "-120", True), ((-121.0, -119.0), "-118.9", False),
-     ((-121.0, -119.0), "cold", False), ("10", "10.05", True), ("10", "10.2", False), ("0", "0.005", True), ("0", "0.02", False)],
+     ((-121.0, -119.0), "cold", False), ("26", "26.0", True), ("007", "7", True), ("14311", "14312", False), ("26", "26.001", False),
+     ("9007199254740993", "9007199254740992", False)],
 )  # fmt: skip
 def test_facts_that_are_as_wanted(wanted: str | tuple[float, float], fact: str, holds: bool) -> None:
-    assert meets(wanted, fact) is holds
+    assert meets(wanted, fact, "serial") is holds
+
+
+@pytest.mark.parametrize(("wanted", "fact", "holds"), [("10", "10.05", True), ("10", "10.2", False), ("0", "0.005", True), ("0", "0.02", False)])
+def test_times_and_wavelengths_are_measured(wanted: str, fact: str, holds: bool) -> None:
+    assert meets(wanted, fact, "exptime") is holds
+    assert meets(wanted, fact, "wavelength") is holds
 
 
 def test_why_an_exposure_is_none_that_is_expected() -> None:
@@ -72,6 +79,7 @@ def test_why_an_exposure_is_none_that_is_expected() -> None:
         ("timeout_h: 0.5", "timeout_h: -1", "timeout_h"),
         ("expect: [{flavor: zero, count: 3}]", "expect: []", "expect"),
         ("name: FLAT01", "name: 'FLAT:01'", "name"),
+        ("name: FLAT01", "name: all", "no test can be called `all`"),
     ],
 )
 def test_what_is_wrong_is_shown_with_its_place(old: str, new: str, why: str) -> None:

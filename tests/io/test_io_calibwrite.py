@@ -59,7 +59,7 @@ def test_a_kind_of_somebody_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     class Odd(Calibration):
         kind = "oddity"
 
-    with pytest.raises(BadConfig, match="'oddity' has no form on disk; there are bias, dark, fiberflat"):
+    with pytest.raises(BadConfig, match="'oddity' has no form on disk; there are bias, coadd, dark, fiberflat"):
         write_calibration(Odd(), tmp_path / "x.fits")
 
     def put(f: BinaryIO, odd: Odd, cards: object) -> None:

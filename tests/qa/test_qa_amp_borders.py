@@ -10,6 +10,7 @@ from qa.amp_borders import AmpBorders
 from qa.kernels.borders import ratio_across, step_across
 from quicklook.ccd.image import Image
 from quicklook.core.errors import NotApplicable
+from quicklook.core.metrics import Measures
 
 NY, NX = 256, 240
 """Of one amplifier."""
@@ -95,6 +96,35 @@ def test_a_wrong_gain_shows_in_science_where_there_is_light_enough(gain: float) 
     assert excess[1] == 0.0
     assert (excess[0] > 0.02) == (abs(gain - 1.0) > 0.1) or gain == 1.08  # of 8 per cent four errors leave little
     assert "amp_border_ratio" not in steps(lit(10.0), "science"), "noise tells no ratio"
+
+
+@pytest.mark.parametrize("lower", [0.9, 1.1])
+def test_two_wrong_gains_on_one_side_are_told_together_where_neither_is_alone(lower: float) -> None:
+    """Borders of some sixty bright columns of 60 electron in the brightest pixel: each is known to two per cent, both together to three quarters of that."""
+    found = 0
+    for seed in range(6):
+        values = lit(150.0, seed)
+        values[:NY] *= lower
+        got = AmpBorders().measure(image(values), exposure("science"))
+        alone = np.abs(got["amp_border_ratio"].values) - 4.0 * np.array(_errors(got))
+        excess = got["amp_border_ratio_excess"].values
+        assert (excess >= alone - 1e-3).all()  # the remarks have two digits
+        found += bool((excess > 0.005).all() and (alone < excess).any())
+    assert found >= 4
+
+
+def _errors(got: Measures) -> list[float]:
+    """Of the ratios of the borders alone, from their remarks: ``+0.1 +- 0.02; all borders there together ...``."""
+    return [float(words.split("+- ")[1].split(";")[0]) for words in got["amp_border_ratio"].remarks.values()]
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_one_wrong_gain_is_of_its_border_alone(seed: int) -> None:
+    values = lit(1000.0, seed)
+    values[NY:, :NX] *= 0.85
+    got = steps(values, "science")["amp_border_ratio_excess"]
+    assert got[0] > 0.02
+    assert got[1] == 0.0
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -209,7 +209,7 @@ def slow_lines(frame: Frame, sky: SkyModel, start: np.ndarray, fibre: int) -> tu
         mean = np.average(v, weights=w)
         means.append((mean, np.sqrt(max(1.0, (w * (v - mean) ** 2).sum() / (len(v) - 1)) / w.sum())))
     left = 1 - noise / weights.sum()
-    return max(means)[0] / left, max(means)[1] / left
+    return max(means)[0] / left, np.hypot(max(means)[1], 0.5 * (1 - left)) / left
 
 
 def parts(frame: Frame, sky: SkyModel, start: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -22,7 +22,7 @@ from quicklook.ccd.image import RawImage
 from quicklook.ccd.tags import TAGS
 from quicklook.core.judge import Judge
 from quicklook.core.limits import load_limits
-from quicklook.core.metrics import Measures, MetricDef
+from quicklook.core.metrics import Measures, MetricDef, measured
 from quicklook.core.plugin import MonitoringAlg
 from quicklook.core.results import MetricResult
 from quicklook.core.status import Status
@@ -187,3 +187,26 @@ def test_healthy_image_is_normal_and_a_masked_one_is_not() -> None:
     got = judged(ImageLevel().measure(image(dark, mask)), ImageLevel, "zero", "desi")
     assert got["masked_fraction"].status is Status.ALARM
     assert got["image_level"].status is Status.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("name", "where", "value"),
+    [
+        ("effective_time_ratio", {"target": "ELG"}, 0.0024),
+        ("fiducial_snr", {"target": "ELG"}, 0.001),
+        ("trace_shift", {"axis": "y"}, 0.25),
+        ("trace_shift_error", {"axis": "y"}, 0.08),
+        ("trace_shift_range", {"axis": "y"}, 0.37),
+        ("trace_shift_scatter", {"axis": "y"}, 0.35),
+    ],
+)
+def test_what_read_noise_makes_of_a_few_seconds_is_no_fault(name: str, where: dict[str, str], value: float) -> None:
+    """Values of healthy simulated exposures of 1 to 20 s; in those of full length each would be one."""
+    judge, definition = judge_of("default", "desi"), all_metrics()[name]
+    got = measured(name, [value], **{k: (v,) for k, v in where.items()})
+    status = {
+        seconds: judge.metric(definition, got, {"flavor": "science", "program": "dark", "night": "20220101", "arm": "r", "exptime": seconds}).status
+        for seconds in ("10", "900")
+    }
+    assert status["10"] is Status.NORMAL
+    assert status["900"] in (Status.WARNING, Status.ALARM)

@@ -178,6 +178,24 @@ def test_brightness_of_a_flat_sky(per_fibre: bool) -> None:
     assert only(half["sky_brightness"]) == pytest.approx(20.3 + 2.5 * np.log10(2), abs=0.002)
 
 
+def _of_brightness(mag: float, seconds: float, noise: float = 8.0) -> Measured:
+    """Brightness of a sky of that magnitude seen for so long, by a model with noise that all fibres share; 0.085 electron of 1e-17 erg a second."""
+    frame, sky = made()
+    grid = np.arange(5700.0, 7400.0, 2.0)
+    fluxcal = FluxCalib(calib=np.full(grid.shape, 0.085, np.float32), wave=grid)
+    flux = 3.631e-20 * 10 ** (-0.4 * mag) * 2.99792458e18 / sky.wave**2 * 1e17
+    own = flux * 0.085 * seconds * 1.8 + noise * np.random.default_rng(4).normal(size=NWAVE)
+    model = replace(sky, flux=own.astype(np.float32), ivar=np.full(own.shape, noise**-2, np.float32))
+    return SkyBrightness().measure(frame, model, replace(EXPOSURE, exptime=seconds), fluxcal)["sky_brightness"]
+
+
+def test_noise_is_no_dark_sky_but_a_dark_sky_is_told() -> None:
+    assert "would hide a dark sky of 21.2 mag/arcsec2" in (_of_brightness(21.0, 1.0).not_applicable or "")
+    assert only(_of_brightness(21.0, 900.0)) == pytest.approx(21.0, abs=0.02)
+    assert only(_of_brightness(26.0, 900.0)) > 24.0, "in a long exposure a sky that is far too dark is one that was lost"
+    assert only(_of_brightness(17.0, 1.0)) == pytest.approx(17.0, abs=0.1), "twilight is told in a second"
+
+
 def test_what_brightness_needs() -> None:
     frame, sky = made()
     fluxcal = FluxCalib(calib=np.ones(900, np.float32), wave=np.linspace(5700, 7400, 900))

@@ -82,6 +82,19 @@ def test_a_star_unlike_the_others_is_named() -> None:
     assert got["common_light"].not_applicable
 
 
+@pytest.mark.parametrize(("noise", "hidden"), [(5.0, ()), (100.0, ("throughput", "common_light")), (500.0, ("throughput", "common_light", "star_light"))])
+def test_stars_in_noise_tell_nothing_and_lost_light_does(noise: float, hidden: tuple[str, ...]) -> None:
+    """The noise is measured against what the catalogue promises: where all light is lost, that is told as where none is."""
+    frame = targets.calibrated(noise=noise, brightest=16.5)
+    for factor in (1.0, 0.01):
+        faint = replace(frame, flux=(frame.flux * factor).astype(np.float32))
+        got = Throughput(PARAMS).measure(faint, targets.exposure(transparency=1.0), targets.fluxcal(), None)
+        assert [n for n in ("throughput", "common_light", "star_light") if "too little light" in (got[n].not_applicable or "")] == list(hidden)
+        assert got["star_light_error"].not_applicable is None
+        if not hidden:
+            assert got["throughput"].values == pytest.approx(factor, abs=0.05)
+
+
 def test_where_it_does_not_apply_or_cannot_tell() -> None:
     frame = targets.calibrated()
     elgs = targets.with_columns(frame, DESI_TARGET=np.full(made.NFIBRE, targets.ELG))

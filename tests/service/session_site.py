@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from astropy.io import fits
-from bench_site import WATCH
+from bench_site import WATCH, said
+from bench_site import turn as turn_for
 
 from quicklook.service.daemon import Daemon
 from quicklook.service.sessions.session import Session
@@ -40,6 +43,10 @@ tests:
 """
 
 
+LATE = SESSION.replace("session: morning", "session: morning\ntimeout_h: 0.0002")
+"""Closed 0.72 s after the launch."""
+
+
 def session_site(folder: Path, text: str = SESSION, *, settings: dict[str, Any] | None = None, **options: Any) -> Site:
     """A site with this session in `session.yaml`."""
     (folder / "raw").mkdir(exist_ok=True)
@@ -65,6 +72,34 @@ def take_zero(folder: Path, expid: int, program: str = "BIAS01", *, position: in
     beside = path.with_name(f".{path.name}")
     fits.PrimaryHDU(pixels, header).writeto(beside, overwrite=True)
     return beside.rename(path)
+
+
+def turn(daemon: Daemon, until: Callable[[], object]) -> None:
+    """Turn until something holds; machines that are busy take their time."""
+    turn_for(daemon, until, 120)
+
+
+def outcomes(daemon: Daemon, count: int = 1) -> list[dict[str, Any]]:
+    """What is said of tests, once so many are over."""
+    turn(daemon, lambda: len(said(daemon, "test")) >= count)
+    return [e.payload for e in said(daemon, "test")]
+
+
+def of_run(daemon: Daemon, name: str) -> Path:
+    """A file of the run of the session."""
+    return session_in(daemon).folder / name
+
+
+def record_of(daemon: Daemon, test: str) -> dict[str, Any]:
+    """The outcome of a test, as it is kept."""
+    record: dict[str, Any] = json.loads(of_run(daemon, f"{test}/test.json").read_text())
+    return record
+
+
+def change_run(folder: Path, **update: object) -> None:
+    """Change what is kept of the one run there is, while no daemon works."""
+    (path,) = folder.glob("out/tests/*/run.json")
+    path.write_text(json.dumps({**json.loads(path.read_text()), **update}))
 
 
 def session_in(daemon: Daemon) -> Session:

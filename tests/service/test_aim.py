@@ -18,11 +18,13 @@ from quicklook.core.selection import Numbers, Parts
 from quicklook.core.status import Status
 from quicklook.core.where import parse_where
 from quicklook.io.reader import open_reader
+from quicklook.service.journal.jobs import UnitRow, add_unit
+from quicklook.service.journal.journal import Journal, journal_path
 from quicklook.service.rerun.aim import AimRun, Summary
-from quicklook.service.rerun.aimplan import Plan, PlanFile, configuration_of, plan_units, unfinished
+from quicklook.service.rerun.aimplan import Plan, PlanFile, configuration_of, differences, plan_units, unfinished
 from quicklook.service.rerun.choosing import Choice, Wanted, choose, fact_names
 from quicklook.service.rerun.fromstored import Debugging
-from quicklook.service.rerun.processings import find_processing, make_default, processings, tag_of
+from quicklook.service.rerun.processings import find_processing, is_live, make_default, processings, stored_units, tag_of
 from quicklook.service.workers.executors import InlineExecutor
 from quicklook.service.workers.processing import Recipe
 from quicklook.service.workers.worker import Broken
@@ -144,6 +146,62 @@ def test_again_under_the_same_tag_is_a_revision_or_is_left_out(bench: Path) -> N
     folder = bench / "out/one/exposures" / str(NIGHT) / "00000001"
     assert (folder / "qa-a-00000001.rev0.json").is_file()
     assert (folder / "verdict.rev1.json").is_file()
+
+
+def test_cameras_that_are_not_done_again_keep_their_place_in_the_verdict(bench: Path) -> None:
+    aim(bench, "one", chosen(bench, "1"))
+    units, _ = plan_units(chosen(bench, "1", parts=Parts.parse("a")).exposures, bench / "out", "one", skip_existing=False)
+    assert [(sorted(u.cameras), u.kept, u.whole) for u in units] == [(["a"], ["b"], True)]
+    path = bench / "out/one/exposures" / str(NIGHT) / "00000001/qa-b-00000001.json"
+    stored = PartResult.model_validate_json(path.read_bytes())
+    path.write_text(stored.model_copy(update={"status": Status.ALARM, "reasons": ["ALARM: it is dark"]}).model_dump_json())
+    _, told = aim(bench, "one", chosen(bench, "1", parts=Parts.parse("a")))
+    assert [(v.revision, v.status, sorted(v.parts), v.missing) for v in told.units] == [(1, Status.ALARM, ["a", "b"], [])]
+    units, _ = plan_units(chosen(bench, "1", parts=Parts.parse("a")).exposures, bench / "out", "new", skip_existing=False)
+    assert [(u.kept, u.whole) for u in units] == [([], False)]
+
+
+def test_what_failed_before_a_run_went_on_is_not_forgotten(bench: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("quicklook.service.rerun.aim.RETRY_S", 0.01)
+    aim(bench, "one", chosen(bench, "1-2"), breaks={"1/a": 9}, attempts=1)
+    recipe, file = site(bench, "one").recipe(), PlanFile(bench / "out/one")
+    plan = file.read()
+    assert plan is not None
+    summary = AimRun(recipe=recipe, plan=plan, file=file, teller=Told()).run(InlineExecutor(recipe))
+    assert not summary.parts
+    assert (Status.UNKNOWN, True) in summary.judged
+    assert len(summary.judged) == 6
+
+
+def test_what_a_run_began_with_is_told_where_it_is_another(bench: Path) -> None:
+    recipe = site(bench, "one").recipe()
+    begun = configuration_of(recipe, ["zero"])
+    assert differences(begun, configuration_of(recipe, ["zero"])) == []
+    other = replace(recipe, calib=bench / "new", products=("preproc",))
+    told = differences(begun, configuration_of(other, ["zero"]))
+    assert [t.partition(":")[0] for t in told] == ["calibrations", "products"]
+    assert str(bench / "new") in told[0]
+    assert differences({**begun, "zero": "x", "limits": "y"}, begun) == ["chain or parameters for zero", "the limits"]
+
+
+def test_a_tag_under_which_a_daemon_has_worked_is_live(bench: Path) -> None:
+    out = bench / "out"
+    assert not is_live(out, "night")
+    journal = Journal(journal_path(out), lambda: 1)
+    row = UnitRow(unit=Unit(NIGHT, 1), tag="night", revision=0, path="", expected=(), tags={}, closed_ns=None, seen_ns=1, deadline_ns=1)
+    with journal.transaction() as connection:
+        add_unit(connection, row, ["a"])
+    journal.close()
+    assert (is_live(out, "night"), is_live(out, "other")) == (True, False)
+
+
+def test_removing_products_does_not_make_a_tag_the_last(bench: Path) -> None:
+    for tag in ("one", "two"):
+        aim(bench, tag, chosen(bench, "1"))
+    (bench / "out/one/exposures" / str(NIGHT) / "00000001/product.fits").touch()  # the folder is changed
+    assert tag_of(bench / "out", "last") == "two"
+    assert tag_of(bench / "out", "default", live="one") == "one"
+    assert [str(u) for u, _ in stored_units(bench / "out")] == [f"{NIGHT}/00000001"]
 
 
 def test_the_processings_of_an_exposure_can_be_asked_for(bench: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from contextlib import ExitStack
 
 import pytest
 import zmq
@@ -156,6 +157,9 @@ def test_what_has_failed_is_requeued_and_nothing_else(controller, journal, site)
         ("rerun", {"unit": "../etc"}, BadConfig, "names no unit"),
         ("override", {"unit": "20220101/7", "status": "GOOD"}, BadConfig, "not 'GOOD'"),
         ("override", {"unit": "20220101/7", "status": "NORMAL", "reason": " "}, BadConfig, "says who and why"),
+        ("override", {"unit": "20220101/7", "status": "NORMAL"}, BadConfig, "says who and why"),
+        ("rerun", {"unit": "20220101/7", "camera": "r0"}, BadConfig, "no argument 'camera'; it takes: unit, part"),
+        ("stop", {"unit": "20220101/7"}, BadConfig, "it takes none"),
         ("shell", {}, BadConfig, "no command 'shell'; there are: status, rerun"),
         ("reload", {}, BadConfig, "site.yaml:3"),
     ],
@@ -194,6 +198,25 @@ def test_a_wrong_token_does_nothing_and_is_not_in_the_journal(commander, journal
     assert journal.events() == []
 
 
+def test_strangers_in_a_hurry_delay_nobody_and_do_not_fill_the_log(commander, controller, caplog):
+    with ExitStack() as stack:
+        strangers = [stack.enter_context(raw_socket(zmq.DEALER, commander.endpoint)) for _ in range(20)]
+        for stranger in strangers * 2:
+            stranger.send(b'{"command": "stop", "token": "wrong"}')
+        assert strangers[0].poll(5000), "they are all connected by now, or soon"
+        began = time.monotonic()
+        assert controller.send("status").command == "status"
+        assert time.monotonic() - began < 2.0, "a pause of 0.2 s for each of the strangers would be 4 s"
+        assert all(stranger.poll(5000) for stranger in strangers)
+    assert len([r for r in caplog.records if "refused" in r.getMessage()]) <= 2
+
+
+def test_a_name_is_one_line(site, commander, journal):
+    with Controller(commander.endpoint, token=token_of(site.out, site.file.commands), by="me\n2026 INFO forged", timeout_s=10) as made:
+        made.send("status")
+    assert commands_in(journal)[0].by == "me 2026 INFO forged"
+
+
 @pytest.mark.parametrize("body", [b"", b"{}", b"\xff", b'{"command": 3}', b'{"command": "stop", "args": {"x": {}}}', b'{"command": "' + b"x" * 65 + b'"}'])
 def test_garbage_is_told_what_is_wrong(commander, body, calls):
     with raw_socket(zmq.REQ, commander.endpoint) as socket:
@@ -213,6 +236,9 @@ def test_the_token_is_for_its_owner_alone(commander, site, monkeypatch):
         token_of(site.out, site.file.commands)
     path.chmod(0o600)
     path.write_text("short\n")
+    with pytest.raises(BadConfig, match="too short"):
+        token_of(site.out, site.file.commands)
+    monkeypatch.setenv("QUICKLOOK_TOKEN", "short")
     with pytest.raises(BadConfig, match="too short"):
         token_of(site.out, site.file.commands)
     monkeypatch.setenv("QUICKLOOK_TOKEN", "from the environment")

@@ -15,7 +15,9 @@ from quicklook.core.errors import BadConfig, NoSpace, Transient
 from quicklook.core.status import Status
 from quicklook.service import daemon as daemon_module
 from quicklook.service.daemon import Daemon
+from quicklook.service.journal import jobs
 from quicklook.service.journal.jobs import FAILED
+from quicklook.service.workers.worker import LOST_ELSEWHERE
 
 
 @pytest.fixture
@@ -55,7 +57,7 @@ def test_a_raw_file_that_changes_while_its_job_waits(tmp_path, monkeypatch, what
         assert said(again, "started")[0].payload["chain"] == "raw"
         if what == "moved":
             assert "is not there" in verdict["reasons"][0]
-            assert "tried 3 times" in said(again, "failed")[0].payload["failure"]["what_next"]
+            assert "tried 4 times" in said(again, "failed")[0].payload["failure"]["what_next"]
         write_frame(tmp_path, "a", expid=2)
         turn(again, lambda: any(e.unit.endswith("0002") for e in said(again, "unit_verdict")))
     finally:
@@ -338,3 +340,47 @@ def test_a_journal_that_is_locked_or_gone_for_a_moment_is_waited_for(tmp_path, s
     assert said(daemon, "unit_verdict")[0].payload["parts"] == {"a": "NORMAL"}
     with daemon.journal.reading() as connection:
         assert daemon_module.jobs.counts(connection, "live") == {FAILED: 1}
+
+
+class SchedulerLost(Transient):
+    """As an executor says it that works elsewhere."""
+
+
+def test_what_another_machine_loses_is_no_attempt_that_counts(tmp_path, started, monkeypatch):
+    monkeypatch.setattr(daemon_module, "RETRY_PAUSES_S", (0.01,))
+    assert SchedulerLost.__name__ == LOST_ELSEWHERE
+    daemon, hand = started(cameras=["a"])
+    write_frame(tmp_path, "a")
+    for _ in range(10):
+        turn(daemon, lambda: hand.jobs)
+        assert hand.jobs[0].attempts == 1
+        hand.broken(hand.jobs[0], SchedulerLost("the scheduler has lost it"), retry=True)
+        turn(daemon, lambda: not hand.messages)
+    turn(daemon, lambda: hand.jobs)
+    assert not said(daemon, "failed")
+
+
+def test_why_no_work_is_handed_out_stands_in_the_heartbeat(tmp_path, started):
+    daemon, hand = started(cameras=["a"])
+    hand.trouble = "the scheduler is away"
+    daemon._next_beat = 0.0
+    before = len(said(daemon, "heartbeat"))
+    turn(daemon, lambda: len(said(daemon, "heartbeat")) > before)
+    assert said(daemon, "heartbeat")[-1].payload["work_trouble"] == "the scheduler is away"
+
+
+def test_what_may_pass_is_tried_three_times_more_with_growing_pauses(tmp_path, started, monkeypatch):
+    assert list(daemon_module.RETRY_PAUSES_S) == sorted(daemon_module.RETRY_PAUSES_S)
+    monkeypatch.setattr(daemon_module, "RETRY_PAUSES_S", (0.01, 0.02, 0.03))
+    pauses, later = list[float](), jobs.retry_later
+    monkeypatch.setattr(jobs, "retry_later", lambda c, i, ns, *rest: (pauses.append((ns - time.time_ns()) / 1e9), later(c, i, ns, *rest)))
+    daemon, hand = started(cameras=["a"])
+    write_frame(tmp_path, "a")
+    for attempt in range(1, 5):
+        turn(daemon, lambda: hand.jobs)
+        assert hand.jobs[0].attempts == attempt
+        hand.broken(hand.jobs[0], Transient("the network is away"), retry=True)
+        turn(daemon, lambda: not hand.messages)
+    turn(daemon, lambda: said(daemon, "failed"))
+    assert said(daemon, "failed")[0].payload["failure"]["message"] == "the network is away"
+    assert pauses == pytest.approx([0.01, 0.02, 0.03], abs=0.009)

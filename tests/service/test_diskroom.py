@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import pytest
+
+from quicklook.core.events import RawFolder, draft
 from quicklook.io import room as rooms
 from quicklook.io.room import Room
 from quicklook.service import daemon as daemons
 from quicklook.service.daemon import Daemon
+from quicklook.service.journal.journal import Journal
 from quicklook.service.running import diskroom
+from quicklook.service.running.lastsaid import was_blind
+from quicklook.service.settings import DiskSettings
 from quicklook.service.site import load_site
 from quicklook.sim import plan_exposure, sim_instruments, write_calibrations, write_exposure
 
@@ -73,3 +81,23 @@ def _steps(daemon: Daemon, condition) -> bool:
         if condition():
             return True
     return False
+
+
+def test_what_was_said_before_a_restart_is_taken_back_after_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An alarm that stands since before it ends by an event alone."""
+    free_gb = [0.5]
+    monkeypatch.setattr(diskroom, "room_of", lambda folder: Room(path=folder, total=10**12, free=int(free_gb[0] * 1e9)))
+    journal = Journal(None, time.time_ns)
+    settings = DiskSettings(warn_gb=10, keep_gb=1, look_s=0.01)
+    site = SimpleNamespace(out=tmp_path, file=SimpleNamespace(disk=settings))
+    around: Any = SimpleNamespace(site=site, recipe=SimpleNamespace(tag="live"), journal=journal)
+    for free in (0.5, 50.0, 50.0):
+        free_gb[0] = free
+        diskroom.DiskWatch(around).turn()
+    assert [e.payload["status"] for e in journal.events()] == ["ALARM", "NORMAL"]
+    for there, trouble, blind in ((True, "", False), (False, "", True), (True, "no permission", True), (True, "", False)):
+        journal.append([draft(RawFolder(path="/raw", there=there, trouble=trouble))])
+        assert was_blind(journal, "live", "/raw") is blind
+    assert not was_blind(journal, "other", "/raw")
+    assert not was_blind(journal, "live", "/elsewhere")
+    journal.close()

@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 from types import UnionType
+from typing import Any, cast
 
 import pytest
 from bench_site import bench_site, write_frame
@@ -169,6 +170,7 @@ import sys, time
 sys.path.insert(0, TESTS)
 from pathlib import Path
 from types import UnionType
+from typing import Any, cast
 from bench_site import bench_site
 from quicklook.service.workers.executors import ProcessExecutor
 
@@ -223,3 +225,28 @@ def test_what_a_killed_worker_has_left_of_its_warm_up_is_removed(tmp_path, monke
 def test_the_bounds_are_those_of_the_site():
     settings = WorkSettings(deadline_s=3.0, step_deadline_s=2.0, memory_limit_mb=700.0, recycle_jobs=5, calibrations_gb=2.0)
     assert bounds_of(settings) == Bounds(deadline_s=3.0, step_deadline_s=2.0, memory_mb=700.0, recycle_jobs=5, calibrations_gb=2.0)
+
+
+class Stuck:
+    """A process that hangs in the system: told to end it does not, nor when it is killed."""
+
+    pid = exitcode = None
+
+    def terminate(self) -> None:
+        """It does not hear."""
+
+    kill = terminate
+
+    def is_alive(self) -> bool:
+        return True
+
+    def join(self, timeout: float | None = None) -> None:
+        time.sleep(60.0 if timeout is None else timeout)
+
+
+def test_workers_that_hang_in_the_system_keep_nobody_from_ending():
+    executor = ProcessExecutor.__new__(ProcessExecutor)
+    executor._workers, executor._leaving = [], [(cast(Any, Stuck()), 0.0) for _ in range(16)]
+    start = time.monotonic()
+    executor.stop()
+    assert time.monotonic() - start < 4

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -142,6 +143,91 @@ def test_a_job_that_hangs_names_its_step_and_a_worker_that_is_lost_is_told(clust
         assert isinstance(written, worker.Written)
     finally:
         executor.stop()
+
+
+@dataclass
+class Own:
+    """A scheduler and a worker of one test alone, which it may stop; they come back at the same address."""
+
+    folder: Path
+    port: int
+    running: dict[str, subprocess.Popen[bytes]]
+
+    @property
+    def address(self) -> str:
+        return f"tcp://127.0.0.1:{self.port}"
+
+    def start(self, which: str) -> None:
+        options = {
+            "scheduler": ("--host", "127.0.0.1", "--port", str(self.port)),
+            "worker": (self.address, "--host", "127.0.0.1", "--nthreads", "1", "--no-nanny", "--local-directory", str(self.folder)),
+        }
+        command = [sys.executable, "-m", f"distributed.cli.dask_{which}", "--no-dashboard", *options[which]]
+        with (self.folder / f"{which}.log").open("ab") as log:
+            env = {**os.environ, "PYTHONPATH": str(self.folder)}
+            self.running[which] = subprocess.Popen(command, env=env, stdout=log, stderr=log, cwd=self.folder)
+
+    def kill(self, which: str) -> None:
+        process = self.running.pop(which)
+        process.kill()
+        process.wait(20)
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Iterator[Own]:
+    folder = tmp_path / "dask"
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text(SLOW)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        made = Own(folder, free.getsockname()[1], {})
+    made.start("scheduler")
+    made.start("worker")
+    yield made
+    for which in list(made.running):
+        made.running[which].send_signal(signal.SIGCONT)
+        made.kill(which)
+
+
+@pytest.mark.long
+def test_a_scheduler_that_goes_and_comes_back_loses_nothing_and_is_told(own, tmp_path, monkeypatch):
+    monkeypatch.setattr("quicklook.service.workers.daskexecutor.CONNECT_S", 20.0)
+    site = bench_site(tmp_path, cameras=["waits"], work={"executor": "dask", "address": own.address, "attempts": 1})
+    daemon = Daemon(site)
+    daemon.start()
+    try:
+        turn(daemon, lambda: daemon.executor.warm() == 1, 240)
+        write_frame(tmp_path, "waits")
+        turn(daemon, daemon.executor.running, 60)
+        own.kill("scheduler")
+        own.kill("worker")
+        turn(daemon, lambda: "is away" in (said(daemon, "heartbeat")[-1].payload["work_trouble"]), 120)
+        assert daemon.executor.free() == 0
+        turn(daemon, lambda: not daemon.executor.running(), 120)
+        assert not said(daemon, "failed"), "the loss is no attempt of the job, and there is but one"
+        own.start("scheduler")
+        own.start("worker")
+        turn(daemon, lambda: said(daemon, "unit_verdict") and daemon.idle, 240)
+        assert [e.part for e in said(daemon, "verdict")] == ["waits"]
+        assert not said(daemon, "failed")
+        daemon._next_beat = 0.0
+        turn(daemon, lambda: said(daemon, "heartbeat")[-1].payload["work_trouble"] == "", 60)
+    finally:
+        daemon.stop()
+
+
+@pytest.mark.long
+def test_a_scheduler_that_does_not_answer_keeps_nobody_from_ending(own, tmp_path, monkeypatch):
+    monkeypatch.setattr("quicklook.service.workers.daskexecutor.CONNECT_S", 20.0)
+    executor = DaskExecutor(bench_site(tmp_path).recipe(), address=own.address)
+    assert wait_until(lambda: executor.warm() == 1)
+    executor.submit(job_of(tmp_path / "none.fits", "waits"))
+    time.sleep(1.0)
+    own.running["scheduler"].send_signal(signal.SIGSTOP)
+    start = time.monotonic()
+    executor.stop()
+    assert time.monotonic() - start < 6
+    assert wait_until(lambda: executor.free() == 0, 20)
 
 
 @pytest.mark.long

@@ -55,3 +55,17 @@ def test_a_test_without_exposures_and_a_name_that_is_none(tmp_path: Path) -> Non
     with pytest.raises(BadConfig, match="no name of a test"):
         write_found(session, {"a: b": [A]})
     assert session.read_text() == SESSION
+
+
+def test_a_link_its_rights_and_the_ends_of_lines_stay(tmp_path: Path) -> None:
+    kept = tmp_path / "kept" / "night.yaml"
+    kept.parent.mkdir()
+    kept.write_bytes(SESSION.replace("\n", "\r\n").encode())
+    kept.chmod(0o664)
+    session = tmp_path / "session.yaml"
+    session.symlink_to(kept)
+    write_found(session, {"BIAS01": [A]})
+    assert session.is_symlink()
+    assert kept.read_bytes() == (SESSION + "\nfound:\n  BIAS01: [20220101/00000100]\n").replace("\n", "\r\n").encode()
+    assert kept.stat().st_mode & 0o777 == 0o664
+    assert read_found(session) == {"BIAS01": (A,)}

@@ -227,7 +227,7 @@ def test_addresses_that_cannot_be_used(tmp_path: Path) -> None:
         JobStore("mysql://somewhere/x")
     with pytest.raises(BadConfig, match="names no database"):
         JobStore("://x")
-    with pytest.raises(Transient, match="cannot be used now"):
+    with pytest.raises(BadConfig, match="cannot be used as a job store"):
         JobStore(f"sqlite:///{tmp_path}/no/such/folder/x.sqlite")
     with JobStore(str(tmp_path / "by-path.sqlite")) as plain:
         plain.create("reduce")
@@ -261,3 +261,20 @@ def test_the_command_shows_jobs_and_opens_them_again(tmp_path: Path) -> None:
         run("--state", "running")
     with pytest.raises(BadConfig, match="write TAG=VALUE"):
         run("--where", "camera")
+
+
+@pytest.mark.parametrize("name", ["none.db", "no/folder/x.db", "", "text", "empty"])
+def test_the_command_makes_no_store_and_refuses_what_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("text").write_text("this is no database, and much longer than the header of one is " * 10)
+    Path("empty").touch()
+    done = CliRunner().invoke(app, ["jobs", "--store", name])
+    assert isinstance(done.exception, BadConfig), done.output
+    assert done.exception.what_next
+    assert sorted(p.name for p in tmp_path.iterdir() if not p.name.startswith("empty")) == ["text"]
+
+
+def test_what_is_no_database_is_a_fault_of_its_address(tmp_path: Path) -> None:
+    (tmp_path / "text").write_text("this is no database, and much longer than the header of one is " * 10)
+    with pytest.raises(BadConfig, match="file is not a database"):
+        JobStore(str(tmp_path / "text"))

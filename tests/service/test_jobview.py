@@ -254,3 +254,58 @@ def until(daemon: Daemon, n: int, seconds: float = 120.0) -> list[str]:
         if len(found := daemon.journal.events(kinds=["unit_verdict"])) >= n and daemon.idle:
             return [e.payload["status"] for e in found]
     pytest.fail("the verdict did not come")
+
+
+def test_an_exposure_that_was_concluded_without_what_is_ignored_is_concluded_anew(journal, tmp_path):
+    unit = add(journal, 1, "b0", "r0")
+    job = take(journal)
+    assert job is not None
+    with journal.transaction() as connection:
+        jobs.set_verdict(connection, job.id, Status.NORMAL, [])
+        jobs.finish(connection, job.id)
+    close(journal, unit)  # its deadline has passed while r0 waited
+    with pytest.raises(BadData, match="has no camera z9; it has: b0, r0"):
+        run(tmp_path, "--ignore", str(unit), "--camera", "z9", "--reason", "x")
+    run(tmp_path, "--ignore", str(unit), "--reason", "shutter stuck", "--by", "me")
+    with journal.reading() as connection:
+        row = jobs.latest_unit(connection, unit, "live")
+        assert row is not None
+        parts = jobs.part_states(connection, row)
+        due = jobs.perhaps_due(connection, "live")
+    assert (row.revision, row.closed, due) == (1, False, [row])
+    assert [(p.part, p.state, p.announced, p.status) for p in parts] == [("b0", "done", True, "NORMAL"), ("r0", "ignored", True, "UNKNOWN")]
+
+
+def test_that_a_daemon_ends_is_no_attempt_of_what_it_was_at(journal):
+    add(journal, 1, "r0")
+    for visits in range(1, 6):
+        job = take(journal)
+        assert job is not None
+        assert job.attempts == 1
+        with journal.transaction() as connection:
+            assert jobs.release_running(connection, "live") == 1
+        with journal.reading() as connection:
+            (shown,) = jobview.list_jobs(connection)
+        assert (shown.attempts, shown.visits, shown.state) == (0, visits, "open")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--store", "x.db", "--requeue"), ("--store", "x.db", "20220101/1"), ("--class", "x"), ("--id", "1"), ("--set", "open"),
+        ("--requeue", "--camera", "r0"), ("--camera", "r0"), ("--requeue", "--ignore", "20220101/1", "--reason", "x"),
+    ],
+)  # fmt: skip
+def test_options_that_say_nothing_together_are_refused(journal, tmp_path, monkeypatch, words):
+    monkeypatch.chdir(tmp_path)
+    add(journal, 1, "r0")
+    with pytest.raises(BadConfig, match="--"):
+        run(tmp_path, *words)
+    assert not (tmp_path / "x.db").exists()
+
+
+def test_the_exposure_is_never_cut_in_a_narrow_terminal_or_a_pipe(journal, tmp_path):
+    add(journal, 1, "r0")
+    for columns in ("80", None):
+        done = CliRunner(env={"COLUMNS": columns}).invoke(app, ["jobs", "--out", str(tmp_path)])
+        assert "20220101/00000001" in done.output

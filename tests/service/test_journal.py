@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
 import multiprocessing
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
-from quicklook.core.errors import BadConfig
+from quicklook.core.errors import BadConfig, Transient
 from quicklook.core.events import Heartbeat, draft
-from quicklook.service.journal.journal import Journal
+from quicklook.service.journal.journal import Journal, daemon_lives, journal_path, lock_path, take_lock
 
 
 def beat(waiting: int = 0):
@@ -100,3 +102,62 @@ def test_a_newer_journal_is_refused(tmp_path):
     journal.close()
     with pytest.raises(BadConfig, match="99"):
         Journal(path, time.time_ns)
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    return {p.name: p.read_bytes() for p in folder.iterdir()}
+
+
+@pytest.mark.parametrize("may_write", [True, False])
+def test_who_only_reads_leaves_the_file_as_it_is(tmp_path, monkeypatch, may_write):
+    path = journal_path(tmp_path)
+    own = Journal(path, time.time_ns)
+    own.append([draft(beat())])
+    if not may_write:
+        own.close()
+        monkeypatch.setattr("os.access", lambda *_: False)
+    before = files_of(tmp_path)
+    reader = Journal(path, time.time_ns, to_read=True)
+    assert (reader.epoch, reader.last_seq()) == (own.epoch, 1)
+    with pytest.raises(Transient, match="readonly"):
+        reader.append([draft(beat())])
+    if may_write:
+        own.append([draft(beat())])
+        assert reader.last_seq() == 2, "it sees what is written meanwhile"
+    reader.close()
+    assert may_write or files_of(tmp_path) == before
+    own.close()
+
+
+def test_who_only_reads_makes_no_journal_and_takes_no_other(tmp_path):
+    path = journal_path(tmp_path)
+    with pytest.raises(BadConfig, match="cannot be used by this user: unable to open"):
+        Journal(path, time.time_ns, to_read=True)
+    assert not list(tmp_path.iterdir())
+    own = Journal(path, time.time_ns)
+    with own.transaction() as connection:
+        connection.exec_driver_sql("UPDATE meta SET value = '1' WHERE key = 'layout'")
+    own.close()
+    with pytest.raises(BadConfig, match="is of layout 1, this program reads"):
+        Journal(path, time.time_ns, to_read=True)
+
+
+def test_who_looks_whether_a_daemon_lives_keeps_none_from_starting(tmp_path):
+    take_lock(tmp_path).close()
+    with lock_path(tmp_path).open("rb") as looking:
+        fcntl.flock(looking, fcntl.LOCK_SH)
+        ender = threading.Timer(0.08, fcntl.flock, (looking, fcntl.LOCK_UN))
+        ender.start()
+        own = take_lock(tmp_path)
+        ender.join()
+    assert daemon_lives(tmp_path)
+    with pytest.raises(BadConfig, match="another daemon works"):
+        take_lock(tmp_path)
+    own.close()
+    assert not daemon_lives(tmp_path)
+
+
+def test_a_lock_that_cannot_be_looked_at_is_told(tmp_path):
+    lock_path(tmp_path).mkdir()
+    with pytest.raises(BadConfig, match="cannot be seen"):
+        daemon_lives(tmp_path)

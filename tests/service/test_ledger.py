@@ -208,3 +208,35 @@ def test_a_journal_without_an_exposure(tmp_path):
     with pytest.raises(BadData, match="has no exposure"):
         latest_night(journal, "live")
     journal.close()
+
+
+def test_of_what_was_not_compared_nothing_is_said_to_be_right(night, copy):
+    raw_path(copy, 105).unlink()
+    journal = Journal(journal_path(copy / "out"), time.time_ns)
+    with journal.transaction() as connection:
+        connection.exec_driver_sql("DELETE FROM events WHERE kind = 'product' AND part = 'r0'")  # as retention does after a month
+    journal.close()
+    made = books(copy, copy / "no_raw_files", verify=True)
+    assert (made.reconciled, made.compared) == (True, False)
+    assert [line.unknown for line in made.exposures] == [["r0"], ["r0"]]
+    said = ledger(copy, NIGHT)
+    assert said[0] == 3
+    assert "the journal has forgotten what was written for 2 cameras" in said[1]
+    assert not said[1].rstrip().endswith("Reconciled.")
+
+
+def test_a_night_of_which_nothing_is_known_and_what_is_no_night(copy):
+    code, said = ledger(copy, 20220102)
+    assert (code, "NOTHING TO RECONCILE" in said) == (3, True)
+    for number in (5, 20220230, -3):
+        with pytest.raises(BadData, match="is no night"):
+            books(copy, copy / "raw", number=number)
+
+
+def ledger(folder: Path, night: int) -> tuple[int, str]:
+    """Exit status and output of the command, with a folder of raw files that is empty."""
+    (folder / "no_raw_files").mkdir(exist_ok=True)
+    words = ["--instrument", "desi", "--raw", str(folder / "no_raw_files"), "--out", str(folder / "out"), "--night", str(night)]
+    done = CliRunner(env={"COLUMNS": "200"}).invoke(app, ["ledger", *words])
+    assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
+    return done.exit_code, done.output

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket as tcp
+import threading
 import time
 from contextlib import suppress
 
@@ -14,10 +15,10 @@ from wire_tools import in_thread, publisher, raw_socket, take, wait_for
 from zmq.auth import load_certificate
 
 from quicklook.client import ClientKeys, Subscriber
-from quicklook.core.errors import BadConfig
+from quicklook.core.errors import BadConfig, Transient
 from quicklook.core.wire import Published, replay_endpoint
 from quicklook.io.curvekeys import new_client, new_server, read_pair
-from quicklook.service.publishing.doors import check_endpoint
+from quicklook.service.publishing.doors import Door, check_endpoint
 from quicklook.service.publishing.sinks import make_sink
 
 
@@ -100,6 +101,17 @@ def test_where_the_replay_socket_is(endpoint, replay):
     assert replay_endpoint(endpoint) == replay
 
 
+def test_the_socket_of_another_daemon_is_not_taken_away(tmp_path, monkeypatch):
+    monkeypatch.setattr("quicklook.service.publishing.doors._CLOSING_S", 0.2)
+    with publisher(tmp_path) as out, pytest.raises(Transient, match="in use"):
+        Door("", ()).socket(zmq.PUB, out.endpoint, high_water_mark=1)
+    door = Door("", ())
+    with tcp.socket(tcp.AF_UNIX) as killed:  # what a killed daemon leaves behind is in nobody's way
+        killed.bind(f"{tmp_path}/left")
+    for _ in range(2):  # nor is what was closed a moment ago
+        door.socket(zmq.PUB, f"ipc://{tmp_path}/left", high_water_mark=1).close(0)
+
+
 def test_there_is_no_port_after_the_last_one():
     with pytest.raises(BadConfig, match="no port after it"):
         replay_endpoint("tcp://127.0.0.1:65535")
@@ -176,6 +188,53 @@ def test_who_stalls_or_sends_garbage_is_not_noticed_by_the_others(tmp_path):
                 sleeper.close()
             assert events.gaps == 0
     assert disturbed[7] < 10 * alone[7] + 300
+
+
+def subscribe_by_hand(port: int, topics: int, size: int, until: threading.Event) -> None:
+    """As a subscriber that keeps no list of its own: the greeting of ZMTP 3.0, READY, then subscriptions; it stays, unless it is cut off."""
+    ready = b"\x05READY" + b"\x0bSocket-Type" + (3).to_bytes(4, "big") + b"SUB"
+    with tcp.create_connection(("127.0.0.1", port)) as raw, suppress(OSError):
+        raw.sendall(b"\xff" + bytes(8) + b"\x7f\x03\x00" + b"NULL".ljust(20, b"\0") + bytes(32))
+        raw.sendall(b"\x04" + bytes([len(ready)]) + ready)
+        for _ in range(topics):
+            raw.sendall(b"\x02" + (size + 1).to_bytes(8, "big") + b"\x01" + os.urandom(size))
+        until.wait(20)
+
+
+def test_huge_subscriptions_cost_their_sender_the_connection_and_nobody_else(tmp_path):
+    """Each byte of a subscription costs the publisher about 50: these 12 MB would be 600."""
+    with publisher(tmp_path, "tcp://127.0.0.1:*") as out:
+        publish_at, replay_at = out.sink.endpoints
+        with Subscriber(publish_at, ["started/"], replay=replay_at, since=0) as events:
+            assert take(events, len(out.started(3)), beat=out.beats)
+            before = memory_kb()
+            stop = threading.Event()
+            noise = in_thread(lambda: subscribe_by_hand(tcp_port(publish_at), 200, 60_000, stop))
+            assert len(take(events, len(out.started(500)), beat=out.beats)) == 500
+            grown = memory_kb() - before
+            stop.set()
+            noise.join(20)
+            assert grown < 100_000
+
+
+def test_requests_without_end_are_not_kept(tmp_path):
+    """Ten clients ask faster than they are answered; 100 MB of requests were kept for them."""
+    context = zmq.Context()
+    with publisher(tmp_path, "tcp://127.0.0.1:*") as out:
+        askers = [context.socket(zmq.DEALER) for _ in range(10)]
+        for asker in askers:
+            asker.setsockopt(zmq.SNDHWM, 1)
+            asker.setsockopt(zmq.LINGER, 0)
+            asker.connect(out.sink.endpoints[1])
+        before, request = memory_kb(), b'{"ask": "events", "kinds": ["' + b"x" * 60_000 + b'"]}'
+        end = time.monotonic() + 1.5
+        while time.monotonic() < end:
+            for asker in askers:
+                with suppress(zmq.Again):
+                    asker.send(request, zmq.NOBLOCK)
+        grown = memory_kb() - before
+        context.destroy(linger=0)
+    assert grown < 40_000
 
 
 @pytest.mark.long

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import time
 
@@ -136,7 +137,7 @@ def test_heartbeats_that_are_kept_no_longer_are_no_gap(out):
 
 def test_attachments_come_again(out):
     (out.out / "a.png").write_bytes(b"picture")
-    plot = PlotDrawn(name="a", path="a.png", sha256="", size=7)
+    plot = PlotDrawn(name="a", path="a.png", sha256=hashlib.sha256(b"picture").hexdigest(), size=7)
     out.journal.append([draft(plot), draft(plot.model_copy(update={"path": "gone.png"}))])
     with Subscriber(out.endpoint, ["plot/"], since=0) as events:
         first, second = events.receive(10), events.receive(10)
@@ -145,6 +146,15 @@ def test_attachments_come_again(out):
     assert first.replayed
     assert second is not None
     assert second.attachments == ()
+
+
+def test_the_picture_of_an_earlier_revision_is_its_own(out):
+    plots = [PlotDrawn(name="a", path="a.png", sha256=hashlib.sha256(text).hexdigest(), size=3) for text in (b"old", b"new", b"gone")]
+    (out.out / "a.rev0.png").write_bytes(b"old")  # as it is kept when the next revision is drawn
+    (out.out / "a.png").write_bytes(b"new")
+    out.journal.append([draft(plot, revision=n) for n, plot in enumerate(plots)])
+    with Subscriber(out.endpoint, ["plot/"], since=0) as events:
+        assert [(m.attachments if m else None) for m in (events.receive(10) for _ in plots)] == [(b"old",), (b"new",), ()]
 
 
 def test_without_a_replay_socket_gaps_are_counted(tmp_path):

@@ -171,3 +171,17 @@ def test_products_wait_while_there_is_no_room(tmp_path, monkeypatch):
     with pytest.raises(NoSpace, match=r"only 0\.50 GB are free for .*, of which 1\.00 GB are kept"):
         check_room(tmp_path, 1.0)
     check_room(tmp_path, 0.4)
+
+
+def test_what_a_sink_that_never_took_any_waits_for_stays(journal):
+    journal.advance("files", 10)
+    rule = retention.rules_of(RetentionSettings(details_days=30))[0]
+    with journal.reading() as connection:
+        assert retention.last_removable(connection, rule, ("files",), time.time_ns()) == 6
+        assert retention.last_removable(connection, rule, ("files", "away_since_ever"), time.time_ns()) == 0
+        assert retention.last_removable(connection, rule, (), time.time_ns()) == 6
+
+
+@pytest.mark.parametrize("days", [float("inf"), 1e300])
+def test_any_number_of_days_is_one(journal, days):
+    assert retention.count_all(journal, RetentionSettings(details_days=days)) == {"details": 0, "facts": 0}

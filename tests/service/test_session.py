@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+import yaml
 from bench_site import said
-from bench_site import turn as turn_for
-from session_site import NIGHT, SESSION, session_in, session_site, take_zero
+from session_site import LATE, NIGHT, SESSION, change_run, of_run, outcomes, session_in, session_site, take_zero, turn
 
 from quicklook.cli.sessionview import session_line
 from quicklook.core.errors import BadConfig
@@ -23,14 +23,6 @@ from quicklook.service.rerun.found import found_of, read_found
 from quicklook.service.sessions.sessionplan import plan_session
 from quicklook.service.sessions.testprocess import Runner
 from quicklook.service.sessions.testruns import summary_text
-
-LATE = SESSION.replace("session: morning", "session: morning\ntimeout_h: 0.0002")
-"""Closed 0.72 s after the launch."""
-
-
-def turn(daemon: Daemon, until: Callable[[], object]) -> None:
-    """Turn until something holds; machines that are busy take their time."""
-    turn_for(daemon, until, 120)
 
 
 @pytest.fixture
@@ -49,16 +41,6 @@ def started(daemons: list[Daemon], folder: Path, text: str = SESSION, **settings
     return daemon
 
 
-def outcomes(daemon: Daemon, count: int = 1) -> list[dict[str, object]]:
-    """What is said of tests, once so many are over."""
-    turn(daemon, lambda: len(said(daemon, "test")) >= count)
-    return [e.payload for e in said(daemon, "test")]
-
-
-def of_run(daemon: Daemon, name: str) -> Path:
-    return session_in(daemon).folder / name
-
-
 def test_a_test_is_worked_on_as_soon_as_it_is_complete(tmp_path: Path, daemons: list[Daemon]) -> None:
     daemon = started(daemons, tmp_path, label="try")
     for expid in (1, 2):
@@ -73,7 +55,7 @@ def test_a_test_is_worked_on_as_soon_as_it_is_complete(tmp_path: Path, daemons: 
     assert set(record["states"].values()) == {"done"}
     assert record["analyses"]["zeros"]["a"] is not None
     assert list(of_run(daemon, "BIAS01/basic/zeros").glob("bias-a-*.fits"))
-    assert of_run(daemon, "BIAS01/plots/plots-BIAS01.npz").is_file()
+    assert of_run(daemon, "BIAS01/plots/plots-BIAS01-a.npz").is_file()
     assert read_found(tmp_path / "session.yaml")["BIAS01"] == tuple(Unit(NIGHT, n) for n in (1, 2, 3))
     assert (tmp_path / "session.yaml").read_text().startswith("# Tests of a morning.\n")
     run = session_in(daemon).run
@@ -96,7 +78,7 @@ def test_the_measured_noise_is_that_of_the_frames(tmp_path: Path, daemons: list[
     assert metrics["pair_noise"]["values"] == [pytest.approx(4.0, rel=0.05)]
     assert metrics["pair_noise_ratio"]["status"] == "ALARM"
     assert done["status"] == "ALARM"
-    assert {"RON_OOL", "REQNOTMET"} <= set(done["flags"])  # type: ignore[call-overload]
+    assert {"RON_OOL", "REQNOTMET"} <= set(done["flags"])
 
 
 def test_what_did_not_come_is_missing_at_the_time_out(tmp_path: Path, daemons: list[Daemon]) -> None:
@@ -105,10 +87,10 @@ def test_what_did_not_come_is_missing_at_the_time_out(tmp_path: Path, daemons: l
     daemon = started(daemons, tmp_path, LATE)
     first, second = sorted(outcomes(daemon, 2), key=lambda d: str(d["name"]))
     assert (first["complete"], first["status"]) == (False, "ALARM")
-    assert "MISSDATA" in first["flags"]  # type: ignore[operator]
+    assert "MISSDATA" in first["flags"]
     assert first["exposures"] == [f"{NIGHT}/00000001", f"{NIGHT}/00000002"]  # what came is analysed all the same
     assert "zeros" in json.loads(of_run(daemon, "BIAS01/test.json").read_text())["analyses"]
-    assert (second["exposures"], "MISSDATA" in second["flags"]) == ([], True)  # type: ignore[operator]
+    assert (second["exposures"], "MISSDATA" in second["flags"]) == ([], True)
     turn(daemon, lambda: session_in(daemon).run.over)
     assert "the session is over" in of_run(daemon, "summary.txt").read_text()
 
@@ -139,8 +121,8 @@ def test_another_serial_raises_a_flag_and_does_not_stop_the_work(tmp_path: Path,
     for expid in (1, 2, 3):
         take_zero(tmp_path, expid, serial="S-9" if expid > 1 else "S-1")
     (done,) = outcomes(started(daemons, tmp_path))
-    assert "WRONGTEST" in done["flags"]  # type: ignore[operator]
-    assert any("a: serial is S-9, the session says S-1 (exposures 2-3)" in r for r in done["reasons"])  # type: ignore[attr-defined]
+    assert "WRONGTEST" in done["flags"]
+    assert any("a: serial is S-9, the session says S-1 (exposures 2-3)" in r for r in done["reasons"])
 
 
 def test_a_restart_goes_on_with_the_same_run(tmp_path: Path, daemons: list[Daemon]) -> None:
@@ -148,17 +130,14 @@ def test_a_restart_goes_on_with_the_same_run(tmp_path: Path, daemons: list[Daemo
     for expid in (1, 2):
         take_zero(tmp_path, expid)
     turn(daemon, lambda: len(said(daemon, "unit_verdict")) == 2)
-    path = session_in(daemon).folder / "run.json"
-    run = session_in(daemon).run.model_copy(update={"launched_ns": session_in(daemon).run.launched_ns - 86400 * 10**9})
-    run = run.model_copy(update={"last_test_ns": run.launched_ns})
+    run = session_in(daemon).run
     daemons.pop().stop()
-    path.write_text(run.model_dump_json())  # as if it had begun a day ago
+    change_run(tmp_path, after_job=None)  # as an older program has left it
     take_zero(tmp_path, 3)
     daemon = started(daemons, tmp_path)
-    assert session_in(daemon).closes_ns(session_in(daemon).plan.session.tests[0]) > time.time_ns() + 3 * 3600 * 10**9  # four hours from now
-    assert session_in(daemon).run.run == run.run
+    assert session_in(daemon).run == run.model_copy(update={"left": False})
     (done,) = outcomes(daemon)
-    assert len(done["exposures"]) == 3  # type: ignore[arg-type]
+    assert len(done["exposures"]) == 3
     assert session_in(daemon).run.launched_ns == run.launched_ns
     daemons.pop().stop()
     assert session_in(started(daemons, tmp_path, fresh=True)).run.run != run.run
@@ -172,6 +151,7 @@ def test_a_test_that_was_over_and_not_announced_is_announced_once(tmp_path: Path
     with daemon.journal.transaction() as connection:
         connection.execute(sa.update(EVENTS).where(EVENTS.c.kind == "test").values(kind="session"))  # as if it had been killed just before
     daemons.pop().stop()
+    change_run(tmp_path, said=[], left=False)
     daemon = started(daemons, tmp_path)
     (done,) = outcomes(daemon)
     assert done["name"] == "BIAS01"
@@ -227,8 +207,8 @@ def test_a_process_that_is_killed_raises_a_flag(tmp_path: Path, daemons: list[Da
     assert session._runner._process is not None
     session._runner._process.kill()
     (done,) = outcomes(daemon)
-    assert "SUBTASKCRASH" in done["flags"]  # type: ignore[operator]
-    assert any("its process ended with status -9" in r for r in done["reasons"])  # type: ignore[attr-defined]
+    assert "SUBTASKCRASH" in done["flags"]
+    assert any("its process ended with status -9" in r for r in done["reasons"])
     session._runner.inline = True
     for expid in (4, 5):
         take_zero(tmp_path, expid, "BIAS02")
@@ -243,7 +223,7 @@ def test_work_that_takes_too_long_is_stopped(tmp_path: Path, daemons: list[Daemo
     session = session_in(daemon)
     session._runner = Runner(inline=False, deadline_s=0.0, log_file=session._log.path)
     (done,) = outcomes(daemon)
-    assert any("it took longer than 0 s and was stopped" in r for r in done["reasons"])  # type: ignore[attr-defined]
+    assert any("it took longer than 0 s and was stopped" in r for r in done["reasons"])
 
 
 def test_how_things_stand(tmp_path: Path, daemons: list[Daemon]) -> None:
@@ -285,6 +265,12 @@ def test_a_session_that_is_mended_goes_on_and_a_broken_one_is_refused(tmp_path: 
         take_zero(tmp_path, expid)
     (done,) = outcomes(daemon)
     assert done["complete"]
+    assert "count: 2" in of_run(daemon, "session.yaml").read_text()
+    assert "count: 3" in of_run(daemon, "session-1.yaml").read_text()  # by which it began
+    assert read_found(of_run(daemon, "session.yaml"))["BIAS01"] == (Unit(NIGHT, 1), Unit(NIGHT, 2))
+    kept = yaml.safe_load(of_run(daemon, "site.yaml").read_text())["session"]
+    assert "MISSDATA" in [flag["name"] for flag in kept["flags"]]
+    assert kept["analyses"]["zeros"]["series"]
 
 
 def test_without_a_session_nothing_of_it_is_there(tmp_path: Path, daemons: list[Daemon]) -> None:
@@ -330,3 +316,13 @@ def test_a_summary_of_nothing() -> None:
 
     record = RunRecord(run="r", label="", session="s", sha256="", tag="live", launched_ns=0, last_test_ns=0)
     assert summary_text(record, ["A", "B"]) == "Session s, run r: 0 of 2 tests are over\n\nnot yet: A, B\n"
+
+
+def test_a_flag_may_name_the_series_of_an_analysis_that_another_session_has(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("flags: [{name: DRIFT, doc: Lines drift. Look., metric: trace_shift_range}]\n")
+    plan = plan_session(session_site(tmp_path, SESSION.replace("session: morning", "session: morning\nflags: [default, mine.yaml]")))
+    assert "DRIFT" in [f.name for f in plan.flags.flags]
+    (tmp_path / "session.yaml").unlink()
+    (tmp_path / "mine.yaml").write_text("flags: [{name: DRIFT, doc: Lines drift. Look., metric: trace_shift_rnge}]\n")
+    with pytest.raises(BadConfig, match="no QA measures 'trace_shift_rnge'"):
+        plan_session(session_site(tmp_path, SESSION.replace("session: morning", "session: morning\nflags: [default, mine.yaml]")))

@@ -146,3 +146,15 @@ def test_a_label_that_is_no_name(tmp_path):
             begin_run(tmp_path, label)
     assert begin_run(tmp_path).path.parent == tmp_path / "runs"
     assert latest_run(tmp_path / "elsewhere") is None
+
+
+def test_runs_that_never_began_do_not_fill_the_disk(tmp_path):
+    worked = begin_run(tmp_path, "worked")
+    (worked.path / "site.yaml").touch()
+    for number in range(15):
+        (tmp_path / "runs" / f"20000101T0000{number:02d}Z-1").mkdir()
+    now = begin_run(tmp_path, "now")
+    left = sorted(p.name for p in (tmp_path / "runs").iterdir() if p.name != "latest")
+    assert len(left) == 12, "the last ten that failed, the one that has worked, this one"
+    assert left[0] == "20000101T000005Z-1"
+    assert {worked.path.name, now.path.name} <= set(left)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 import os
 import shutil
 import subprocess
@@ -18,7 +19,10 @@ from astropy.io import fits
 from bench_site import NIGHT, WATCH, bench_site, by_hand, said, turn
 
 from quicklook.io.reader import open_reader
-from quicklook.service.arrival.watcher import Arrived, Watcher
+from quicklook.service.arrival.arrived import Arrived
+from quicklook.service.arrival.watcher import Watcher
+from quicklook.service.daemon import Daemon
+from quicklook.service.publishing.vitals import memory_mb
 
 BURST = 50_000
 SLOW_S, SLOW_BYTES = 30.0, 100_000_000
@@ -29,6 +33,11 @@ AFTER_S = 2.0
 def slack() -> float:
     """By how much longer things take where more wants to run than there are cores."""
     return max(1.0, os.getloadavg()[0] / len(os.sched_getaffinity(0)))
+
+
+def resident_mb() -> float:
+    """Memory of this process, 1e6 bytes."""
+    return memory_mb([os.getpid()]) or float("nan")
 
 
 @pytest.mark.long
@@ -72,6 +81,45 @@ def test_a_burst_loses_no_file(tmp_path, mode, record_property, capsys):
     assert all(isinstance(f, Arrived) for f in found)
     assert len({f.path for f in found}) == len(found) == BURST
     assert (watcher.overflows > 0) == (mode == "inotify")
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1800)
+def test_a_burst_through_the_whole_daemon(tmp_path, capsys, caplog):
+    """As above, into a daemon with its journal, sinks and a worker: one file in a hundred is good, the others are refused, each once."""
+    caplog.set_level(logging.ERROR, "quicklook.daemon")  # else the test would keep 50,000 lines of the log
+    good = [n for n in range(BURST) if n % 100 == 7]
+    site = bench_site(
+        tmp_path, cameras=["a"], watch={"mode": "inotify"}, work={"workers": 1}, sinks={"files": {}, "zmq": {"endpoint": f"ipc://{tmp_path}/e.ipc"}}
+    )
+    buffer = io.BytesIO()
+    fits.PrimaryHDU(np.zeros((96, 96), np.int16), fits.Header({"FLAVOR": "zero", "EXPTIME": 0.0})).writeto(buffer)
+    daemon = Daemon(site)
+    daemon.start()
+    try:
+        turn(daemon, lambda: said(daemon, "heartbeat"))
+        before = resident_mb()
+        start = time.monotonic()
+        for n in range(BURST):
+            (site.raw / f"{NIGHT}_{n:05d}_a.fits").write_bytes(buffer.getvalue() if n % 100 == 7 else b"garbage %d" % n)
+        dropped_s, longest, most, turns = time.monotonic() - start, 0.0, 0.0, 1
+        while (turns % 20 or not daemon.idle) and time.monotonic() - start < 1700:
+            turn_from, turns = time.monotonic(), turns + 1
+            daemon.step()
+            longest, most = max(longest, time.monotonic() - turn_from), max(most, resident_mb() - before)
+        seconds = time.monotonic() - start
+        with daemon.journal.reading() as connection:
+            told = connection.exec_driver_sql("SELECT kind, count(*), count(DISTINCT coalesce(unit, payload)) FROM events GROUP BY kind").all()
+    finally:
+        daemon.stop(1)
+    kinds = {row[0]: (row[1], row[2]) for row in told}
+    with capsys.disabled():
+        print(f"\nwhole daemon: {BURST} files dropped in {dropped_s:.1f} s, all dealt with after {seconds:.1f} s, longest turn {longest:.2f} s, "
+              f"memory +{most:.0f} MB, {daemon.watcher.overflows} overflows, load {os.getloadavg()[0]:.1f}")  # fmt: skip
+    assert kinds["refused"] == (BURST - len(good),) * 2
+    assert kinds["seen"] == kinds["unit_verdict"] == (len(good),) * 2
+    assert most < 100  # 50,000 names, each for a while with what is known of it
+    assert longest < 5 * slack()
 
 
 @pytest.mark.long

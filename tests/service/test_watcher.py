@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from quicklook.core.errors import BadConfig, BadData, NotReadyYet, Transient
+from quicklook.service.arrival.arrived import Arrived, Rejected
 from quicklook.service.arrival.inotify import Inotify
 from quicklook.service.arrival.tree import Folder, choose_mode, file_system_type
-from quicklook.service.arrival.watcher import Arrived, Rejected, Watcher
+from quicklook.service.arrival.watcher import Watcher
 
 WHOLE = b"x" * 1000 + b"END"
 
@@ -323,7 +324,30 @@ def test_the_empty_folder_that_a_file_system_leaves_is_not_the_folder(tmp_path, 
     assert there == [True, False, True]
 
 
-@pytest.mark.parametrize(("kind", "mode"), [("nfs4", "polling"), ("fuse.sshfs", "polling"), ("ext4", "inotify"), ("tmpfs", "inotify"), ("", "inotify")])
+@pytest.mark.parametrize(("kind", "mode"), [("nfs4", "polling"), ("fuse.sshfs", "polling"), ("fuse", "polling"), ("autofs", "polling"), ("ext4", "inotify"), ("tmpfs", "inotify"), ("", "inotify")])
 def test_network_file_systems_are_polled(tmp_path, monkeypatch, kind, mode):
     monkeypatch.setattr("quicklook.service.arrival.tree.file_system_type", lambda path: kind)
     assert choose_mode(tmp_path) == mode
+
+
+def test_a_tree_with_a_folder_on_a_network_file_system_is_polled(tmp_path, monkeypatch, caplog):
+    """The folder of a night may be a link to where the instrument writes, though the folder of all is local."""
+    far, real = tmp_path / "far", os.stat
+    far.mkdir()
+
+    def stat(path, **options):
+        found = real(path, **options)
+        return os.stat_result((*found[:2], 4711, *found[3:10])) if str(path) == str(far) else found
+
+    monkeypatch.setattr("quicklook.service.arrival.tree.os.stat", stat)
+    monkeypatch.setattr("quicklook.service.arrival.tree.file_system_type", lambda path: "nfs4" if path == far else "ext4")
+    w = Watcher(tmp_path, wanted=wanted, check=check, wake=lambda: None, settle_s=0.0, rescan_s=3600, poll_s=0.05)
+    w.start()
+    try:
+        assert w.mode == "inotify"
+        collect(w, 10, until=lambda _: w.mode == "polling")
+        (far / "a.raw").write_bytes(WHOLE)
+        assert names(collect(w, 10, until=bool)) == ["a.raw"]
+    finally:
+        w.stop()
+    assert f"{far} is on a file system that other machines write to" in caplog.text

@@ -136,6 +136,22 @@ def test_a_stray_file_is_an_alarm(books):
     assert "core.1234" in " ".join(site.events("unit_verdict")[0].payload["reasons"])
 
 
+def test_books_of_two_telescopes_that_begin_in_the_same_second_are_both_judged(books):
+    """One site for both is not as it should be (see the how-to), but no book may be lost for that, and it is told."""
+    site = books()
+    site.files()
+    site.index()
+    other = site.folder().with_name(site.folder().name.replace("satp1", "satp2"))
+    other.mkdir()
+    for path in site.folder().iterdir():
+        (other / path.name).write_bytes(path.read_bytes().replace(b"satp1", b"satp2"))
+    (other / "D_ufm_mv6_001.g3").unlink()
+    site.turn(lambda: len(site.verdicts()) == 2)
+    assert sorted(status for _, _, status in site.verdicts()) == ["ALARM", "NORMAL"]
+    assert sorted(revision for _, revision, _ in site.verdicts()) == [0, 1]
+    assert [bool(e.payload["earlier"]) for e in site.events("seen")] == [False, True]
+
+
 def hostile_indexes() -> dict[str, bytes]:
     """Indexes that are none, or lie."""
     name = f"obs_{CTIME}_satp1_0000011"

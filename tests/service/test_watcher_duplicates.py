@@ -92,6 +92,25 @@ def test_another_content_under_another_name_is_a_new_revision(bench):
     assert [(j.path, j.revision) for j in hand.jobs] == [(str(other), 1)]
 
 
+def test_a_copy_of_a_file_that_was_moved_after_its_verdict_is_not_taken_again(bench):
+    """Whoever does the exposure again finds the file where it is now, too."""
+    daemon, hand, folder = bench
+    raw = write_frame(folder, "a")
+    turn(daemon, lambda: hand.jobs)
+    hand.judge(hand.jobs[0])
+    hand.written(hand.jobs[0])
+    turn(daemon, lambda: daemon.idle)
+    other = elsewhere(folder)
+    raw.rename(other)
+    stand_still(daemon)
+    (folder / "raw" / "more").mkdir()
+    shutil.copyfile(other, folder / "raw" / "more" / other.name)
+    stand_still(daemon)
+    assert (len(said(daemon, "seen")), hand.jobs) == (1, [])
+    with daemon.journal.reading() as connection:
+        assert connection.exec_driver_sql("SELECT path FROM jobs").scalars().all() == [str(other)]
+
+
 def test_what_came_late_is_found_though_the_exposure_was_moved(tmp_path):
     daemon, hand = by_hand(bench_site(tmp_path, cameras=["a"]))
     try:

@@ -10,7 +10,8 @@ import pytest
 from bench_site import WATCH, bench_site, by_hand, said, turn, write_frame
 
 from quicklook.core.errors import BadData
-from quicklook.service.arrival.watcher import Arrived, Rejected, Watcher
+from quicklook.service.arrival.arrived import Arrived, Rejected
+from quicklook.service.arrival.watcher import Watcher
 
 
 def check(path: Path) -> None:
@@ -57,7 +58,7 @@ def test_files_that_are_gone_are_forgotten_and_others_are_not(watcher: Watcher, 
     poll(watcher, lambda _: len(watcher._done) < 20)
     assert scans(watcher) == []
     left = {str(tmp_path / "18" / "x.raw"), str(tmp_path / "19" / "x.raw")}
-    assert (set(watcher._done), len(watcher._refused)) == (left, 1)
+    assert (len(watcher._done), len(watcher._refused), all(path in watcher._done for path in left)) == (2, 1, True)
 
 
 def test_a_folder_that_cannot_be_read_once_costs_no_memory_of_its_files(watcher: Watcher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -65,7 +66,7 @@ def test_a_folder_that_cannot_be_read_once_costs_no_memory_of_its_files(watcher:
     poll(watcher, len)
     scans(watcher)
     with monkeypatch.context() as patch:
-        patch.setattr("quicklook.service.arrival.watcher.walk", lambda _folder: iter([]))
+        patch.setattr("quicklook.service.arrival.watcher.walk", lambda _folder, *_more: iter([]))
         watcher._walk, watcher._next_scan = None, 0.0
         watcher.poll()
         assert watcher._walk is None, "it is over"

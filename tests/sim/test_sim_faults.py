@@ -31,7 +31,7 @@ def test_registry_has_every_fault_with_words() -> None:
     expected = {
         "dead_amp", "saturated_amp", "hot_noise_amp", "bias_step", "light_leak", "saturated", "missing_fibermap", "wrong_night",
         "truncated_file", "missing_camera", "missing_keywords", "cosmics_storm", "trace_shift", "wavelength_shift", "lost_sky",
-        "low_throughput", "nan_calib", "dead_fibers", "low_fibers",
+        "low_throughput", "nan_calib", "dead_fibers", "low_fibers", "swapped_fibers",
     }  # fmt: skip
     assert expected == set(FAULTS)
     assert all(kind.description and bool(kind.strength_doc) == (kind.strength is not None) for kind in FAULTS.values())
@@ -122,6 +122,7 @@ def test_fault_of_another_camera_changes_nothing(tiny: SimInstrument) -> None:
         {"name": "dead_apm"}, {"name": "dead_amp", "amp": "E"}, {"name": "dead_amp", "keys": ("A",)}, {"name": "truncated_file", "strength": 1.5},
         {"name": "light_leak", "amp": "A"}, {"name": "dead_amp", "fibers": (3,)}, {"name": "dead_amp", "strength": 2.0},
         {"name": "wrong_night", "strength": 0.5}, {"name": "wrong_night", "strength": 1.5}, {"name": "low_fibers", "strength": 1.1},
+        {"name": "swapped_fibers", "fibers": (3,)}, {"name": "swapped_fibers", "fibers": (3, 3)},
     ],
 )  # fmt: skip
 def test_bad_fault(wrong: dict) -> None:

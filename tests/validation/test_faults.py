@@ -18,6 +18,8 @@ from quicklook.core.status import Status
 from quicklook.io.configfiles import list_configs
 from quicklook.service.site import load_site
 from quicklook.sim import FAULTS, Fault, Flavor, plan_exposure, sim_instruments, write_calibrations, write_exposure
+from quicklook.sim.swaps import swapped_pairs
+from quicklook.sim.targets import targets_of
 
 pytestmark = [
     pytest.mark.long,
@@ -149,6 +151,17 @@ def test_fibres_that_lost_half_of_their_light_are_named(
     assert said, reasons
     named = {int(n) for n in said[0].split("fibre ")[1].split(" (")[0].split(", ")}
     assert named == set(fault.fibers), said
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("camera", ["b0", "r0", "z0"])
+def test_fibres_that_have_each_others_targets_are_named(tmp_path: Path, calibrations: Callable[[str, int], Path], camera: str, seed: int) -> None:
+    cameras, planned = sim_instruments((camera,), scale="small", seed=seed), plan_exposure("science", 102, faults=(Fault(name="swapped_fibers"),))
+    pair = swapped_pairs(cameras[0], planned, targets_of(cameras[0], planned.tileid))[0].tolist()
+    reasons = verdict(calibrations(camera, seed), write_exposure(tmp_path, planned, cameras), camera)[1]
+    said = [r for r in reasons if "swapped_targets" in r]
+    assert said, reasons
+    assert f"fibres {min(pair)} and {max(pair)} " in said[0]
 
 
 @pytest.mark.parametrize("seed", SEEDS)

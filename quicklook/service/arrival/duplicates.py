@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import filecmp
 from collections.abc import Sequence
+from enum import StrEnum
 from pathlib import Path
 
 import sqlalchemy as sa
 
-from quicklook.service.arrival.watcher import Arrived
-from quicklook.service.journal.jobs import OPEN, RUNNING, UnitRow
-from quicklook.service.journal.journal import FILES, JOBS, UNITS
+from quicklook.service.arrival.arrived import Arrived
+from quicklook.service.journal.jobs import UnitRow
+from quicklook.service.journal.journal import JOBS, UNITS
 
 
 def taken_from(connection: sa.Connection, row: UnitRow, parts: Sequence[str]) -> str | None:
@@ -21,25 +22,33 @@ def taken_from(connection: sa.Connection, row: UnitRow, parts: Sequence[str]) ->
     return paths.pop() if len(rows) == len(parts) and len(paths) == 1 else None
 
 
-def same_content(connection: sa.Connection, tag: str, earlier: str, found: Arrived) -> bool:
-    """Whether `found` is what was taken as `earlier`. Where that is gone, size and time of change say it, else every byte."""
-    known = connection.execute(sa.select(FILES).where(FILES.c.path == earlier, FILES.c.tag == tag)).first()
-    if known is None or known.size != found.size:
-        return False
+class Likeness(StrEnum):
+    """What a file is to one that was taken before; `gone`: it is not there any more."""
+
+    OTHER, SAME, MOVED, GONE = "other", "same", "moved", "gone"
+
+
+def likeness(size: int, mtime_ns: int, earlier: Path, found: Arrived) -> Likeness:
+    """What `found` is to what was taken as `earlier`, of this size and time. Where that is gone, size and time of change say it, else every byte."""
+    if size != found.size:
+        return Likeness.OTHER
     try:
-        there, here = Path(earlier).stat(), found.path.stat()
+        there, here = earlier.stat(), found.path.stat()
         if (there.st_dev, there.st_ino) == (here.st_dev, here.st_ino):
-            return True
-        return there.st_size == found.size and there.st_mtime_ns == known.mtime_ns and filecmp.cmp(earlier, found.path, shallow=False)
+            return Likeness.SAME
+        same = there.st_size == found.size and there.st_mtime_ns == mtime_ns and filecmp.cmp(earlier, found.path, shallow=False)
     except FileNotFoundError:
-        return bool(known.mtime_ns == found.mtime_ns)
+        if not found.path.exists():
+            return Likeness.GONE
+        return Likeness.MOVED if mtime_ns == found.mtime_ns else Likeness.OTHER
     except OSError:
-        return False
+        return Likeness.OTHER
+    return Likeness.SAME if same else Likeness.OTHER
 
 
 def move(connection: sa.Connection, row: UnitRow, earlier: str, now: str) -> None:
-    """What was to be read under the earlier name is read under the new one."""
+    """What was read under the earlier name, or is to be, is under the new one: for who does it again, or compares the next file with it."""
     of_unit = {"unit": str(row.unit), "tag": row.tag, "revision": row.revision, "path": earlier}
-    jobs = sa.update(JOBS).where(*(JOBS.c[k] == v for k, v in of_unit.items()), JOBS.c.state.in_((OPEN, RUNNING)))
+    jobs = sa.update(JOBS).where(*(JOBS.c[k] == v for k, v in of_unit.items()))
     connection.execute(jobs.values(path=now))
     connection.execute(sa.update(UNITS).where(*(UNITS.c[k] == v for k, v in of_unit.items())).values(path=now))

@@ -13,24 +13,27 @@ import os
 import select
 import struct
 import threading
+import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from quicklook.service.arrival.folders import Folders
 from quicklook.service.arrival.tree import walk
 
 log = logging.getLogger("quicklook.watcher")
 
-_MODIFY, _CLOSE_WRITE, _MOVED_TO, _CREATE, _IGNORED = 0x2, 0x8, 0x80, 0x100, 0x8000
+_MODIFY, _ATTRIBUTES, _CLOSE_WRITE, _MOVED_TO, _CREATE, _IGNORED = 0x2, 0x4, 0x8, 0x80, 0x100, 0x8000
 _OVERFLOW, _IS_FOLDER, _ONLY_FOLDERS = 0x4000, 0x40000000, 0x01000000
-_WANTED = _MODIFY | _CLOSE_WRITE | _MOVED_TO | _CREATE | _ONLY_FOLDERS
+_WANTED = _MODIFY | _ATTRIBUTES | _CLOSE_WRITE | _MOVED_TO | _CREATE | _ONLY_FOLDERS
 _EVENT = struct.Struct("iIII")
 _BUFFER = 1 << 18
+_END_S = 2.0
 _NONBLOCK_CLOEXEC = os.O_NONBLOCK | os.O_CLOEXEC
 _TOO_MANY = (errno.ENOSPC, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 
 
 class Notifier(Protocol):
-    """Says what has happened in a tree. `take` gives the files since the last call: path, and whether it is open for writing."""
+    """Says what has happened in a tree. `take` gives the files since the last call: path, and whether it is open for writing; None: as it was."""
 
     @property
     def overflows(self) -> int:
@@ -46,7 +49,7 @@ class Notifier(Protocol):
         """A folder of the tree that a scan has found."""
         ...
 
-    def take(self) -> dict[str, bool]:
+    def take(self) -> dict[str, bool | None]:
         """See there."""
         ...
 
@@ -67,70 +70,81 @@ class Inotify:
             raise OSError(errno.ENOSYS, "there is no inotify on this system")
         self._wake = wake
         self._lock = threading.Lock()
-        self._files: dict[str, bool] = {}
-        self._folders: dict[int, str] = {}
+        self._files: dict[str, bool | None] = {}
+        self._folders = Folders()
         self.overflows, self.exhausted = 0, False
         self._fd = _checked(self._libc.inotify_init1(_NONBLOCK_CLOEXEC))
         self._end, self._ending = os.pipe2(_NONBLOCK_CLOEXEC)
         try:
-            self._add(folder)
+            self._add(folder, time.time())
         except OSError:
             self._close()
             raise
         self._thread = threading.Thread(target=self._run, name="quicklook-inotify", daemon=True)
         self._thread.start()
 
-    def watch(self, folder: str) -> None:
-        """Watch one more folder, not those below it; one that is watched already stays so. Sets `exhausted` where no more can be."""
+    def watch(self, folder: str, used: float | None = None) -> None:
+        """Watch one more folder, not those below it; one that is watched already stays so. Sets `exhausted` where no more can be.
+
+        Of very many those are watched in which something has come last (`used`; default: when it was changed): see `Folders`.
+        """
         try:
-            self._add(folder)
+            used = os.stat(folder).st_mtime if used is None else used
+            with self._lock:
+                wanted = self._folders.wants(used)
+            if wanted:
+                self._add(folder, used)
         except OSError as error:
             # it may be gone again; the scan finds what is in it
             self.exhausted = self.exhausted or error.errno in _TOO_MANY
 
-    def take(self) -> dict[str, bool]:
-        """Files of which something was said since the last call, and whether they are open for writing."""
+    def take(self) -> dict[str, bool | None]:
+        """Files of which something was said since the last call, and whether they are open for writing; None: that has not changed."""
         with self._lock:
             taken, self._files = self._files, {}
         return taken
 
     def stop(self) -> None:
-        """End the thread and give everything back."""
+        """End the thread and give everything back; where the file system hangs, the thread and its descriptors are left to end with the program."""
         os.write(self._ending, b"!")
-        self._thread.join(5)
-        self._close()
+        self._thread.join(_END_S)
+        if not self._thread.is_alive():
+            self._close()
 
     def _close(self) -> None:
         for fd in (self._fd, self._end, self._ending):
             os.close(fd)
 
-    def _add(self, folder: str) -> None:
+    def _add(self, folder: str, used: float) -> None:
         with self._lock:
             wd = _checked(self._libc.inotify_add_watch(self._fd, os.fsencode(folder), _WANTED))
-            earlier = self._folders.get(wd, folder)
+            earlier = self._folders.get(wd) or folder
             # one that is linked to keeps its first name, one that was moved has a new one
-            self._folders[wd] = earlier if _is_same(earlier, folder) else folder
+            given_up = self._folders.add(wd, earlier if _is_same(earlier, folder) else folder, used)
+            if given_up is not None:
+                self._libc.inotify_rm_watch(self._fd, given_up)
 
     def _run(self) -> None:
-        ready = select.poll()
+        # one for ever: to take a new one for each read, beside small things that stay, has the heap of this thread grow without end
+        buffer, ready = memoryview(bytearray(_BUFFER)), select.poll()
         for fd in (self._fd, self._end):
             ready.register(fd, select.POLLIN)
         while not any(fd == self._end for fd, _ in ready.poll()):
             try:
-                content = os.read(self._fd, _BUFFER)
+                length = os.readv(self._fd, [buffer])
             except BlockingIOError:
                 continue
-            if self._read(content):
+            if self._read(buffer[:length]):
                 self._wake()
 
-    def _read(self, content: bytes) -> bool:
+    def _read(self, content: bytes | memoryview) -> bool:
         """Whether there is something to take."""
         at, new, overflows = 0, list[str](), self.overflows
         with self._lock:
             while at < len(content):
                 wd, mask, _, length = _EVENT.unpack_from(content, at)
                 at += _EVENT.size
-                name, at = content[at : at + length].rstrip(b"\0"), at + length
+                name, at = bytes(content[at : at + length]).rstrip(b"\0"), at + length
                 self._note(wd, mask, os.fsdecode(name), new)
         for folder in new:
             self._enter(folder)
@@ -140,17 +154,20 @@ class Inotify:
         if mask & _OVERFLOW:
             self.overflows += 1
         elif mask & _IGNORED:
-            self._folders.pop(wd, None)
+            self._folders.drop(wd)
         elif (folder := self._folders.get(wd)) is not None and name:
+            self._folders.use(wd, time.time())
             path = os.path.join(folder, name)
             if mask & _IS_FOLDER:
-                new.extend([path] if mask & (_CREATE | _MOVED_TO) and not name.startswith(".") else [])
+                new.extend([path] if mask & (_CREATE | _MOVED_TO | _ATTRIBUTES) and not name.startswith(".") else [])
+            elif mask & _ATTRIBUTES:
+                self._files.setdefault(path, None)  # access to it may have been given
             else:
                 self._files[path] = bool(mask & _MODIFY)
 
     def _enter(self, folder: str) -> None:
         """A folder that has come: watch it and what is in it, then list it, for the files that were there before it was watched."""
-        self.watch(folder)
+        self.watch(folder, time.time())
         for files, folders in walk(folder):
             for below in folders:
                 self.watch(below)

@@ -19,8 +19,10 @@ from stat import S_ISDIR, S_ISREG
 
 from quicklook.core.errors import BadConfig, BadData, NotReadyYet, Transient
 from quicklook.core.results import Failure
+from quicklook.service.arrival.arrived import Arrived, Rejected, closed_at
 from quicklook.service.arrival.inotify import Inotify, Notifier
-from quicklook.service.arrival.tree import Folder, choose_mode, free_bytes, identity, walk
+from quicklook.service.arrival.known import Known
+from quicklook.service.arrival.tree import Folder, choose_mode, free_bytes, identity, printable, walk
 
 log = logging.getLogger("quicklook.watcher")
 
@@ -31,34 +33,11 @@ _AT_ONCE = 50
 """So many files are given at once at most: who takes them writes each into the journal."""
 _REST = 1.0
 """Polling rests so many times as long as it took to go through the tree, at least: there is other work."""
-_FRESH_NS = 600 * 10**9
+_FRESH_S = 600.0
 """Polling looks so long at a file that was taken; after that, only the scans do."""
 _TRANSIENT_S, _TRANSIENT_PAUSE_S = 600.0, 15.0
 """A file that cannot be read now, for a reason that may pass, is tried again for so long, at least so often."""
 _NO_ROOM = 1 << 20
-_LEFT_OUT = 100_000
-"""So many names of files that are not wanted are remembered, so that they are not matched again at every scan."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Arrived:
-    """A complete file: path, size (bytes), time of its last change (UTC ns), when it was first noticed (UTC ns), and what the check has given."""
-
-    path: Path
-    size: int
-    mtime_ns: int
-    seen_ns: int
-    facts: object = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rejected:
-    """A file that cannot be taken as it is now. It is looked at again when it changes."""
-
-    path: Path
-    size: int
-    mtime_ns: int
-    failure: Failure
 
 
 @dataclass(slots=True)
@@ -69,15 +48,6 @@ class _Candidate:
     seen_ns: int
     due: float
     is_open: bool = False
-
-
-@dataclass(slots=True)
-class _Done:
-    """A file that was dealt with, as it was then; the last scan of the whole tree that has seen it."""
-
-    size: int
-    mtime_ns: int
-    scan: int
 
 
 class Watcher:
@@ -105,10 +75,13 @@ class Watcher:
         self._wanted, self._check, self._wake = wanted, check, wake
         self._settle_s, self._patience_s, self._rescan_s, self._poll_s = settle_s, patience_s, rescan_s, poll_s
         self._candidates: dict[str, _Candidate] = {}
-        self._done: dict[str, _Done] = {}
+        self._done, self._left_out = Known(), Known()
         self._scans = 0
         self._refused: set[str] = set()
-        self._left_out: set[str] = set()
+        self._barred: set[str] = set()
+        self._shut: dict[str, str] = {}
+        self._shut_now: dict[str, str] = {}
+        self._devices: dict[int, str] = {}
         self._walk: Iterator[tuple[list[os.DirEntry[str]], list[str]]] | None = None
         self._whole, self._scanned_s = False, 0.0
         self._next_scan = self._next_poll = self._next_look = 0.0
@@ -116,6 +89,7 @@ class Watcher:
         self._was_mounted = False
         self._notifier: Notifier | None = None
         self._overflows = 0
+        self._stopped = False
 
     # ---- the folder
 
@@ -127,14 +101,29 @@ class Watcher:
 
     def stop(self) -> None:
         """Stop watching."""
+        self._stopped = True
+        self._let_go()
+
+    def _let_go(self) -> None:
         if self._notifier is not None:
             self._notifier.stop()
             self._notifier = None
 
     @property
     def there(self) -> bool:
-        """Whether the folder was there when it was looked for last. The empty folder that a file system leaves when it goes is not it."""
-        return self._attached is not None and (self._attached.mounted or not self._was_mounted)
+        """Whether the folder was there, and open to us, when it was looked for last. The empty folder that a file system leaves is not it."""
+        return self._attached is not None and self._attached.open and (self._attached.mounted or not self._was_mounted)
+
+    @property
+    def trouble(self) -> str:
+        """What in the tree cannot be looked into though it is there, in a sentence; "" where nothing is known to be wrong."""
+        if self._attached is not None and not self._attached.open:
+            return f"{self.folder} may not be looked into: permission denied; give the account that runs the quick-look access (r and x)"
+        if not self._shut:
+            return ""
+        (folder, why), more = next(iter(self._shut.items())), len(self._shut) - 1
+        others = f", nor can {more} folders more" if more else ""
+        return f"{printable(folder)} cannot be looked into: {why}{others}; files in it are not seen: give access to it"
 
     @property
     def overflows(self) -> int:
@@ -149,9 +138,10 @@ class Watcher:
         here = identity(self.folder)
         if here == self._attached:
             return
-        self.stop()
+        self._let_go()
         self._attached, self._walk = here, None
-        if here is not None:
+        self._shut, self._shut_now, self._devices = {}, {}, {}
+        if here is not None and here.open:
             self._was_mounted = self._was_mounted or here.mounted
             self.mode = choose_mode(self.folder) if self._mode == "auto" else self._mode
             self._overflows = 0
@@ -159,7 +149,7 @@ class Watcher:
             self._next_scan = 0.0
 
     def _observe(self) -> None:
-        if self.mode == "polling":
+        if self.mode == "polling" or self._stopped:
             return
         try:
             self._notifier = Inotify(str(self.folder), self._wake)
@@ -168,16 +158,18 @@ class Watcher:
 
     def _fall_back(self, why: str) -> None:
         log.warning("%s cannot be watched by inotify (%s); it is polled", self.folder, why)
-        self.stop()
+        self._let_go()
         self.mode = "polling"
 
     # ---- candidates
 
-    def known(self, path: Path, size: int, mtime_ns: int, *, refused: bool = False) -> None:
+    def known(self, path: Path, size: int, mtime_ns: int, *, refused: bool = False, barred: bool = False) -> None:
         """A file of this size and time was dealt with before (in an earlier life of the daemon)."""
-        self._done[str(path)] = _Done(size, mtime_ns, self._scans)
+        self._done.note(str(path), size, mtime_ns, scan=self._scans)
         if refused:
             self._refused.add(str(path))
+        if barred:
+            self._barred.add(str(path))
 
     def _listen(self, now: float) -> None:
         notifier = self._notifier
@@ -186,9 +178,10 @@ class Watcher:
         for path, is_open in notifier.take().items():
             candidate = self._candidates.get(path)
             if candidate is None:
-                self._consider(path, now, is_open=is_open)
+                self._consider(path, now, is_open=bool(is_open))
             else:
-                candidate.is_open, candidate.due = is_open, min(candidate.due, now)
+                candidate.is_open = candidate.is_open if is_open is None else is_open
+                candidate.due = min(candidate.due, now)
         if notifier.overflows > self._overflows:
             self._overflows = notifier.overflows
             log.warning("there was more to notice in %s than the system holds; it is scanned again", self.folder)
@@ -200,11 +193,11 @@ class Watcher:
 
     def _scan(self, now: float) -> None:
         """Go on with the scan of the tree, or begin one: all of it when that is due, when polling only what is new or fresh."""
-        if self._walk is None and self._attached is not None:
+        if self._walk is None and self._attached is not None and self._attached.open:
             polls = self.mode == "polling" and now >= self._next_poll
             if polls or now >= self._next_scan:
                 self._whole = now >= self._next_scan
-                self._walk, self._scanned_s = walk(str(self.folder)), 0.0
+                self._walk, self._scanned_s, self._shut_now = walk(str(self.folder), self._note_shut, self._devices), 0.0, {}
                 self._scans += self._whole
         if self._walk is None:
             return
@@ -213,12 +206,7 @@ class Watcher:
             for folder in folders:
                 if self._notifier is not None:
                     self._notifier.watch(folder)
-            for entry in files:
-                done = self._done.get(entry.path)
-                if done is not None and self._whole:
-                    done.scan = self._scans
-                if entry.path not in self._candidates and self._is_of_interest(entry.path, done):
-                    self._consider(entry.path, now, scanned=True)
+            self._meet([entry.path for entry in files], now)
             if time.monotonic() > until:
                 self._scanned_s += time.monotonic() - begun
                 return
@@ -226,7 +214,25 @@ class Watcher:
         self._walk, self._next_poll = None, now + max(self._poll_s, _REST * self._scanned_s)
         if self._whole:
             self._next_scan = now + self._rescan_s
+            self._shut = self._shut_now
+            self._look_at_devices()
             self._forget_gone()
+
+    def _look_at_devices(self) -> None:
+        """A folder of the tree may be a mount, or a link, on a file system that other machines write to."""
+        devices = self._devices.values() if self._notifier is not None and self._mode == "auto" else ()
+        if far := next((folder for folder in devices if choose_mode(Path(folder)) == "polling"), ""):
+            self._fall_back(f"{printable(far)} is on a file system that other machines write to")
+
+    def _note_shut(self, folder: str, error: OSError) -> None:
+        self._shut_now[folder] = error.strerror or str(error)
+
+    def _meet(self, paths: list[str], now: float) -> None:
+        """Files that a scan has come to."""
+        scan = self._scans if self._whole else None
+        for path, changed_s, left_out in zip(paths, self._done.meet(paths, scan), self._left_out.meet(paths, scan), strict=True):
+            if left_out < 0 and path not in self._candidates and self._is_of_interest(path, changed_s):
+                self._consider(path, now, scanned=True)
 
     def _forget_gone(self) -> None:
         """Names of files that are in the tree no more: else they would fill the memory in months. The journal knows them for ever.
@@ -234,12 +240,13 @@ class Watcher:
         Those that this scan has not met are kept until the next one has not met them either: some folder may just not have been readable.
         """
         if self.there:
-            for path in [path for path, done in self._done.items() if done.scan < self._scans - 1]:
-                del self._done[path]
-                self._refused.discard(path)
+            self._left_out.forget(self._scans - 1)
+            if self._done.forget(self._scans - 1):
+                self._refused = {path for path in self._refused if path in self._done}
+                self._barred = {path for path in self._barred if path in self._done}
 
-    def _is_of_interest(self, path: str, done: _Done | None) -> bool:
-        return self._whole or done is None or path in self._refused or time.time_ns() - done.mtime_ns < _FRESH_NS
+    def _is_of_interest(self, path: str, changed_s: int) -> bool:
+        return self._whole or changed_s < 0 or path in self._refused or time.time() - changed_s < _FRESH_S
 
     def _consider(self, path: str, now: float, *, is_open: bool = False, scanned: bool = False) -> None:
         if path in self._left_out:
@@ -255,16 +262,13 @@ class Watcher:
             return
         with suppress(OSError):
             stat = os.stat(path)
-            done = self._done.get(path)
-            known = done is not None and (done.size, done.mtime_ns) == (stat.st_size, stat.st_mtime_ns)
-            if S_ISREG(stat.st_mode) and not known:
+            known = self._done.same(path, stat.st_size, stat.st_mtime_ns)
+            if S_ISREG(stat.st_mode) and (not known or (path in self._barred and (self._whole or not scanned))):
                 self._candidates[path] = _Candidate(stat.st_size, stat.st_mtime_ns, now, time.time_ns(), now + self._settle_s, is_open)
 
     def _leave_out(self, path: str) -> None:
         """Not what was only noted: most of that are temporary names, which do not come again."""
-        if len(self._left_out) >= _LEFT_OUT:
-            self._left_out.clear()
-        self._left_out.add(path)
+        self._left_out.note(path, scan=self._scans)
 
     @staticmethod
     def _can_be_named(path: str) -> bool:
@@ -277,9 +281,14 @@ class Watcher:
         return True
 
     @property
+    def arriving(self) -> int:
+        """Candidates that are not complete yet."""
+        return len(self._candidates)
+
+    @property
     def pending(self) -> int:
         """Candidates that are not complete yet, and one more while the tree is being scanned, or is to be at once."""
-        at_once = self._attached is not None and self._next_scan == 0.0
+        at_once = self._attached is not None and self._attached.open and self._next_scan == 0.0
         return len(self._candidates) + (self._walk is not None or at_once)
 
     def wait_s(self) -> float:
@@ -290,6 +299,8 @@ class Watcher:
         if self._attached is None:
             return max(0.05, min(1.0, self._next_look - now))
         scan = self._next_scan if self.mode != "polling" else min(self._next_scan, self._next_poll)
+        if not self._attached.open:
+            scan = self._next_look
         due = min((c.due for c in self._candidates.values()), default=now + 1.0)
         return max(0.01, min(1.0, scan - now, due - now))
 
@@ -324,10 +335,10 @@ class Watcher:
         elif candidate.is_open and stood_s < self._patience_s:
             candidate.due = now + min(1.0, stood_s)  # who writes it may only pause
         else:
-            return self._judge(Path(path), candidate, now)
+            return self._judge(Path(path), candidate, now, stat.st_ctime_ns)
         return None
 
-    def _judge(self, path: Path, candidate: _Candidate, now: float) -> Arrived | Rejected | None:
+    def _judge(self, path: Path, candidate: _Candidate, now: float, ctime_ns: int) -> Arrived | Rejected | None:
         stood_s = now - candidate.stood_since
         try:
             facts = self._check(path)
@@ -344,7 +355,11 @@ class Watcher:
         else:
             self._forget(path, candidate)
             self._refused.discard(str(path))
-            return Arrived(path=path, size=candidate.size, mtime_ns=candidate.mtime_ns, seen_ns=candidate.seen_ns, facts=facts)
+            self._barred.discard(str(path))
+            closed_ns = closed_at(candidate.mtime_ns, ctime_ns, time.time_ns())
+            return Arrived(
+                path=path, size=candidate.size, mtime_ns=candidate.mtime_ns, seen_ns=candidate.seen_ns, closed_ns=closed_ns, facts=facts
+            )
         return None
 
     def _given_up(self, path: Path, error: NotReadyYet) -> BadData:
@@ -353,13 +368,21 @@ class Watcher:
         return BadData(f"{error}; nothing was added for {self._patience_s:g} s{full}")
 
     def _reject(self, path: Path, candidate: _Candidate, error: Exception) -> Rejected:
+        """Who takes it says a thing once, however often it is given."""
         self._forget(path, candidate)
         self._refused.add(str(path))
-        return Rejected(path=path, size=candidate.size, mtime_ns=candidate.mtime_ns, failure=Failure.of(error))
+        barred = _may_pass(error)
+        (self._barred.add if barred else self._barred.discard)(str(path))
+        return Rejected(path=path, size=candidate.size, mtime_ns=candidate.mtime_ns, failure=Failure.of(error), barred=barred)
 
     def _forget(self, path: Path, candidate: _Candidate) -> None:
-        self._done[str(path)] = _Done(candidate.size, candidate.mtime_ns, self._scans)
+        self._done.note(str(path), candidate.size, candidate.mtime_ns, scan=self._scans)
         del self._candidates[str(path)]
+
+
+def _may_pass(error: Exception) -> bool:
+    """Whether what is in the way of a file may pass without a change of it: the system said so, not its content."""
+    return isinstance(error, Transient | OSError) or isinstance(error.__cause__, OSError)
 
 
 def _mode(path: str) -> int:

@@ -15,10 +15,13 @@ import sqlalchemy as sa
 from quicklook.core.keys import Unit
 from quicklook.core.results import Failure
 from quicklook.core.status import Status
+from quicklook.service.journal.counting import count_jobs
 from quicklook.service.journal.journal import FILES, JOBS, UNITS
 
 OPEN, RUNNING, DONE, FAILED, SUPERSEDED, IGNORED = "open", "running", "done", "failed", "superseded", "ignored"
 """Ignored: a person has said that nobody is to do it."""
+TAKEN, REFUSED, BARRED = "taken", "refused", "barred"
+"""States of a file. Barred: it was refused for a reason that passes without a change of the file, as access to it that is not given."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,22 +105,25 @@ _OPEN_UNITS = sa.select(UNITS).where(UNITS.c.verdict_ns.is_(None), UNITS.c.tag =
 _WORK = sa.exists().where(JOBS.c.unit == UNITS.c.unit, JOBS.c.tag == UNITS.c.tag, JOBS.c.revision == UNITS.c.revision, *_UNFINISHED)
 _PERHAPS_DUE = _OPEN_UNITS.where(sa.not_(_WORK))
 _OF_UNIT = (JOBS.c.unit == sa.bindparam("of_unit"), JOBS.c.tag == sa.bindparam("of_tag"), JOBS.c.revision == sa.bindparam("of_revision"))
+_STATES = sa.select(JOBS.c.part, JOBS.c.state, JOBS.c.announced, JOBS.c.status, JOBS.c.reasons).where(*_OF_UNIT).order_by(JOBS.c.part)
 _PARTS, _AWAITED = sa.select(JOBS).where(*_OF_UNIT).order_by(JOBS.c.part), sa.select(JOBS.c.id).where(*_OF_UNIT, *_UNFINISHED).limit(1)
 _CHANGE_PART = sa.update(JOBS).where(*_OF_UNIT, JOBS.c.part == sa.bindparam("of_part"))
 _SUPERSEDE = sa.update(JOBS).where(*_OF_UNIT, sa.not_(JOBS.c.announced))
 _THIS_JOB = JOBS.c.id == sa.bindparam("of_id")
 _JOB, _CHANGE_JOB = sa.select(JOBS).where(_THIS_JOB), sa.update(JOBS).where(_THIS_JOB)
 _RUNNING = (JOBS.c.state == RUNNING, JOBS.c.tag == sa.bindparam("of_tag"))
-_RENEW, _RELEASE = sa.update(JOBS).where(*_RUNNING, JOBS.c.owner == sa.bindparam("of_owner")), sa.update(JOBS).where(*_RUNNING)
-_COUNTS = sa.select(JOBS.c.state, sa.func.count()).where(JOBS.c.tag == sa.bindparam("of_tag")).group_by(JOBS.c.state)
+_RENEW = sa.update(JOBS).where(*_RUNNING, JOBS.c.owner == sa.bindparam("of_owner"))
+_ONE_LESS = sa.func.max(JOBS.c.attempts - 1, 0)
+_RELEASE = sa.update(JOBS).where(*_RUNNING).values(state=OPEN, owner=None, lease_ns=0, attempts=_ONE_LESS)
 
 
 @lru_cache(maxsize=8)
 def _next_open(priorities: tuple[tuple[str, int], ...]) -> sa.Select[Any]:
     """The open job of a tag that is done next, by these priorities."""
-    rank = Claim(priorities=dict(priorities)).rank()
+    # without priorities the index has them in order: nothing is sorted, however many wait
+    rank = [Claim(priorities=dict(priorities)).rank().desc()] if any(flavor != "_default" for flavor, _ in priorities) else []
     query = sa.select(JOBS).where(JOBS.c.state == OPEN, JOBS.c.tag == sa.bindparam("of_tag"), JOBS.c.not_before_ns <= sa.bindparam("of_now"))
-    return query.order_by(rank.desc(), JOBS.c.unit.desc(), JOBS.c.revision.desc(), JOBS.c.attempts, JOBS.c.id).limit(1)
+    return query.order_by(*rank, JOBS.c.unit.desc(), JOBS.c.revision.desc(), JOBS.c.attempts, JOBS.c.id).limit(1)
 
 
 def _key(row: UnitRow | Job) -> dict[str, Any]:
@@ -125,15 +131,20 @@ def _key(row: UnitRow | Job) -> dict[str, Any]:
 
 
 def file_known(connection: sa.Connection, path: str, tag: str, size: int, mtime_ns: int) -> bool:
-    """Whether this very content (by size and time) was taken or refused before under this tag."""
-    row = connection.execute(_FILE, {"of_path": path, "of_tag": tag}).first()
-    return row is not None and row.size == size and row.mtime_ns == mtime_ns
+    """Whether this very content (by size and time) was taken before under this tag, or refused for good."""
+    row = file_row(connection, path, tag)
+    return row is not None and row.size == size and row.mtime_ns == mtime_ns and row.state != BARRED
+
+
+def file_row(connection: sa.Connection, path: str, tag: str) -> Any:
+    """What is known of a file under a tag: a row as those of `files`, or None."""
+    return connection.execute(_FILE, {"of_path": path, "of_tag": tag}).first()
 
 
 def remember_file(
     connection: sa.Connection, path: str, tag: str, size: int, mtime_ns: int, state: str, lacks_until_ns: int | None = None
 ) -> None:
-    """Note that a file with this size and time was taken, or refused; and until when what it lacks (a companion) is waited for."""
+    """Note that a file with this size and time was taken, refused, or barred; and until when what it lacks (a companion) is waited for."""
     connection.execute(_FORGET_FILE, {"of_path": path, "of_tag": tag})
     values = {"path": path, "tag": tag, "size": size, "mtime_ns": mtime_ns, "state": state, "lacks_until_ns": lacks_until_ns}
     connection.execute(_ADD_FILE, values)
@@ -185,6 +196,12 @@ def latest_unit(connection: sa.Connection, unit: Unit, tag: str) -> UnitRow | No
     return _unit(row) if row is not None else None
 
 
+def units_of_night(connection: sa.Connection, tag: str, night: int) -> list[UnitRow]:
+    """The latest revision of each unit of a night, in order."""
+    rows = connection.execute(sa.select(UNITS).where(UNITS.c.tag == tag, of_night(UNITS.c.unit, night)).order_by(UNITS.c.unit, UNITS.c.revision))
+    return [_unit(row) for row in {row.unit: row for row in rows}.values()]
+
+
 def open_units(connection: sa.Connection, tag: str) -> list[UnitRow]:
     """All units of a tag without a verdict."""
     return [_unit(row) for row in connection.execute(_OPEN_UNITS, {"of_tag": tag})]
@@ -219,9 +236,9 @@ def part_states(connection: sa.Connection, row: UnitRow) -> list[PartState]:
     """The jobs of a unit."""
     return [
         PartState(
-            part=r.part, state=r.state, announced=r.announced, status=Status(r.status) if r.status else None, reasons=tuple(json.loads(r.reasons))
+            part=part, state=state, announced=announced, status=Status(status) if status else None, reasons=tuple(json.loads(reasons))
         )
-        for r in connection.execute(_PARTS, _key(row))
+        for part, state, announced, status, reasons in connection.execute(_STATES, _key(row))
     ]
 
 
@@ -251,9 +268,11 @@ def renew_leases(connection: sa.Connection, tag: str, claim: Claim, now_ns: int)
 
 
 def release_running(connection: sa.Connection, tag: str) -> int:
-    """After a restart: jobs of a tag whose workers are gone are open again, for who starts holds the lock alone. Returns how many."""
-    freed = {"state": OPEN, "owner": None, "lease_ns": 0}
-    return connection.execute(_RELEASE, {"of_tag": tag, **freed}).rowcount
+    """After a restart: jobs of a tag whose workers are gone are open again, for who starts holds the lock alone. Returns how many.
+
+    That the daemon was stopped in the middle of one is no attempt that counts; `visits` has it.
+    """
+    return connection.execute(_RELEASE, {"of_tag": tag}).rowcount
 
 
 def set_verdict(connection: sa.Connection, job_id: int, status: Status, reasons: Sequence[str]) -> None:
@@ -278,9 +297,15 @@ def give_up(connection: sa.Connection, job_id: int, failure: Failure) -> None:
     connection.execute(_CHANGE_JOB, {"of_id": job_id, "state": FAILED, "failure": failure.model_dump_json()})
 
 
+def of_night(unit: sa.ColumnElement[str], night: int | str) -> sa.ColumnElement[bool]:
+    """Whether a unit, as text, is of a night: as a range, for which an index serves."""
+    first = f"{int(night):08d}"
+    return sa.and_(unit > f"{first}/", unit < f"{first}0")  # the character after the slash
+
+
 def counts(connection: sa.Connection, tag: str) -> dict[str, int]:
     """How many jobs of a tag are in each state."""
-    return {state: int(n) for state, n in connection.execute(_COUNTS, {"of_tag": tag})}
+    return count_jobs(connection, tag)
 
 
 def _unit(row: Any) -> UnitRow:

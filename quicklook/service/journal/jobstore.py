@@ -18,19 +18,22 @@ import importlib.util
 import json
 import os
 import socket
+import sqlite3
 import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 from typing import Any, Final, Literal
 
 import sqlalchemy as sa
 
 from quicklook.core.errors import BadConfig, BadData, NotReadyYet, Transient, describe
-from quicklook.service.journal import sqlite
+from quicklook.io import sqlite
 
+_UNUSABLE = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY)
 LEASE_S = 600.0
 """A lease lasts so long unless something else is said."""
 
@@ -121,15 +124,26 @@ class HeldJob:
 class JobStore:
     """The jobs in a database, made where it is not there: ``sqlite:///FILE``, ``postgresql://USER:PASSWORD@HOST/NAME``, or the path of a file.
 
-    Raises BadConfig for an address that cannot be used, or a PostgreSQL without its driver; everything raises Transient where the database cannot
-    be reached or is locked: nothing is written then.
+    Raises BadConfig for an address that cannot be used (also, with `make` False, one where there is no store yet), or a PostgreSQL without its
+    driver; everything raises Transient where the database cannot be reached or is locked: nothing is written then.
     """
 
-    def __init__(self, url: str) -> None:
-        self._engine = _engine(url)
+    def __init__(self, url: str, *, make: bool = True) -> None:
+        self._engine, self._open = _engine(url), False
         self._name = self._engine.url.render_as_string(hide_password=True)
-        with self._transaction() as connection:
-            _metadata.create_all(connection)
+        path = self._engine.url.database or "" if self._engine.url.get_backend_name() == "sqlite" else None
+        if path is not None and not (Path(path).is_file() or make):
+            raise BadConfig(f"there is no job store {path}", what_next="Name the file that the scripts use, or the URL of their database.")
+        try:
+            with self._transaction() as connection:
+                if not make and not sa.inspect(connection).has_table(_JOBS.name):
+                    raise BadConfig(f"{self._name} has no jobs: no script has made a store there", what_next="Name the one that the scripts use.")
+                _metadata.create_all(connection)
+        except sa.exc.DatabaseError as error:
+            self.close()
+            what_next = "Name a file of its own, in a folder that is there, or a database that this user may use."
+            raise BadConfig(f"{self._name} cannot be used as a job store: {describe(error.orig or error)}", what_next=what_next) from error
+        self._open = True
 
     def close(self) -> None:
         """Close all connections."""
@@ -284,6 +298,8 @@ class JobStore:
             with engine.begin() as connection:
                 yield connection
         except (sa.exc.OperationalError, sa.exc.InterfaceError) as error:
+            if not self._open and getattr(error.orig, "sqlite_errorcode", 0) & 0xFF in _UNUSABLE:
+                raise  # a fault of configuration; later it may pass
             raise Transient(f"the job store {self._name} cannot be used now: {describe(error.orig or error)}") from error
 
     @staticmethod
@@ -311,6 +327,8 @@ class JobStore:
 
 
 def _engine(url: str) -> sa.Engine:
+    if not url:
+        raise BadConfig("no job store is named; write a file, sqlite:///FILE or postgresql://USER:PASSWORD@HOST/NAME")
     try:
         made = sa.engine.make_url(url if "://" in url else f"sqlite:///{url}")
     except sa.exc.ArgumentError as error:

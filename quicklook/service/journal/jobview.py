@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import time
+from collections import Counter
 from collections.abc import Collection
+from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
@@ -15,7 +17,9 @@ from quicklook.core.keys import Unit
 from quicklook.core.results import Failure, Record
 from quicklook.core.status import Status
 from quicklook.service.journal import jobs
+from quicklook.service.journal.counting import count_jobs
 from quicklook.service.journal.journal import BUILDS, JOBS, Journal
+from quicklook.service.verdicts.concluding import after_verdict
 
 STATES = (jobs.OPEN, jobs.RUNNING, jobs.DONE, jobs.FAILED, jobs.IGNORED, jobs.SUPERSEDED)
 IGNORED_ERROR = "Ignored"
@@ -51,7 +55,7 @@ def list_jobs(
 ) -> list[JobView]:
     """Jobs and builds of a tag, in these states, of a unit (None, empty: all), the newest first; of each part its latest revision, of a unit all."""
     now = time.time_ns()
-    query = sa.select(JOBS) if unit is not None else sa.select(JOBS).join(*_latest())
+    query = sa.select(JOBS) if unit is not None else sa.select(JOBS).where(_IS_LATEST)
     query = query.order_by(JOBS.c.unit.desc(), JOBS.c.part, JOBS.c.revision.desc())
     found = [_of_job(row, now) for row in connection.execute(_where(query, JOBS, tag, states, unit).limit(limit))]
     builds = _where(sa.select(BUILDS).order_by(BUILDS.c.id.desc()), BUILDS, tag, states, unit)
@@ -60,20 +64,22 @@ def list_jobs(
 
 def counts(connection: sa.Connection, tag: str | None = None) -> dict[str, int]:
     """How many jobs (of each part the latest) and builds are in each state."""
-    of_jobs = sa.select(JOBS.c.state, sa.func.count()).join(*_latest()).group_by(JOBS.c.state)
-    of_builds = sa.select(BUILDS.c.state, sa.func.count()).group_by(BUILDS.c.state)
-    out = dict.fromkeys(STATES, 0)
-    for query, table in ((of_jobs, JOBS), (of_builds, BUILDS)):
-        for state, n in connection.execute(_where(query, table, tag, (), None)):
-            out[state] = out.get(state, 0) + int(n)
+    of_builds = _where(sa.select(BUILDS.c.state, sa.func.count()).group_by(BUILDS.c.state), BUILDS, tag, (), None)
+    out = Counter({**dict.fromkeys(STATES, 0), **count_jobs(connection, tag)})
+    out.update({state: int(n) for state, n in connection.execute(of_builds)})
+    for of_tag, state, n in connection.execute(_SUPERSEDED):
+        out[state] -= int(n) if tag in (None, of_tag) else 0
     return {state: n for state, n in out.items() if n}
 
 
-def _latest() -> tuple[sa.Subquery, sa.ColumnElement[bool]]:
-    """The latest revision of each part, and how jobs are joined to it."""
-    key = (JOBS.c.unit, JOBS.c.part, JOBS.c.tag)
-    latest = sa.select(*key, sa.func.max(JOBS.c.revision).label("revision")).group_by(*key).subquery()
-    return latest, sa.and_(*(JOBS.c[k] == latest.c[k] for k in ("unit", "part", "tag", "revision")))
+# Of years of jobs few have a later revision, and these are in an index of their own.
+_LATER = JOBS.alias()
+_SAME_PART = sa.and_(*(JOBS.c[k] == _LATER.c[k] for k in ("unit", "part", "tag")))
+_IS_LATEST = sa.not_(sa.exists().where(_SAME_PART, _LATER.c.revision > 0, _LATER.c.revision > JOBS.c.revision))
+_KEY = (JOBS.c.unit, JOBS.c.part, JOBS.c.tag)
+_REPEATED = sa.select(*_KEY, sa.func.max(JOBS.c.revision).label("last")).where(JOBS.c.revision > 0).group_by(*_KEY).subquery()
+_OF_REPEATED = sa.and_(*(JOBS.c[k] == _REPEATED.c[k] for k in ("unit", "part", "tag")), JOBS.c.revision < _REPEATED.c.last)
+_SUPERSEDED = sa.select(JOBS.c.tag, JOBS.c.state, sa.func.count()).select_from(_REPEATED).join(JOBS, _OF_REPEATED).group_by(JOBS.c.tag, JOBS.c.state)
 
 
 def _where(query: sa.Select[Any], table: sa.Table, tag: str | None, states: Collection[str], unit: Unit | None) -> sa.Select[Any]:
@@ -109,17 +115,24 @@ def requeue_builds(connection: sa.Connection, tag: str) -> list[str]:
     return [f"{row.builder} of {row.part}, night {row.night:08d}" for row in rows]
 
 
-def ignore(journal: Journal, tag: str, unit: Unit, parts: Collection[str], by: str, reason: str) -> list[str]:
+def ignore(
+    journal: Journal, out: Path, tag: str, unit: Unit, parts: Collection[str], by: str, reason: str, *, unit_s: float = 600.0
+) -> list[str]:
     """What has failed or waits in the latest revision of a unit (of these parts, none: all) is not done any more. Returns the parts.
 
-    One that waits gets its verdict by that: UNKNOWN, with who and why. Raises BadData where there is nothing of the kind, NotReadyYet where one runs.
+    One that waits gets its verdict by that: UNKNOWN, with who and why; an exposure that was concluded without it is concluded anew. Raises BadData
+    where there is nothing of the kind, or a part that the unit has not, NotReadyYet where one runs.
     """
     with journal.transaction() as connection:
         row = jobs.latest_unit(connection, unit, tag)
         if row is None:
             raise BadData(f"the journal knows no exposure {unit} under tag {tag}", what_next="Check night, number and tag.")
         of_row = (JOBS.c.unit == str(unit), JOBS.c.tag == tag, JOBS.c.revision == row.revision)
-        found = [r for r in connection.execute(sa.select(JOBS).where(*of_row).order_by(JOBS.c.part)) if not parts or r.part in parts]
+        all_parts = connection.execute(sa.select(JOBS).where(*of_row).order_by(JOBS.c.part)).all()
+        if strange := sorted(set(parts) - {r.part for r in all_parts}):
+            there = ", ".join(r.part for r in all_parts) or "none"
+            raise BadData(f"exposure {unit} has no camera {', '.join(strange)}; it has: {there}", what_next="Name one of these.")
+        found = [r for r in all_parts if not parts or r.part in parts]
         if running := [r.part for r in found if r.state == jobs.RUNNING]:
             raise NotReadyYet(f"{unit}: {', '.join(running)} is being worked on")
         chosen = [r for r in found if r.state in (jobs.FAILED, jobs.OPEN)]
@@ -127,6 +140,8 @@ def ignore(journal: Journal, tag: str, unit: Unit, parts: Collection[str], by: s
             raise BadData(f"nothing of exposure {unit} has failed or waits under tag {tag}", what_next="`quicklook jobs` shows the jobs.")
         for job in chosen:
             _leave(connection, journal, job, f"ignored by {by}: {reason}" if reason else f"ignored by {by}")
+        if silent := [job.id for job in chosen if not job.announced]:
+            after_verdict(connection, jobs.job_now(connection, silent[-1]), out, unit_s)
     return [job.part for job in chosen]
 
 

@@ -8,20 +8,26 @@ from __future__ import annotations
 
 import fcntl
 import json
+import os
 import sqlite3
+import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
+from urllib.parse import quote
 
 import sqlalchemy as sa
 
-from quicklook.core.errors import BadConfig, NoSpace, Transient
+from quicklook.core.errors import BadConfig, NoSpace, Transient, describe
 from quicklook.core.events import Draft, Event
 from quicklook.core.results import SCHEMA_VERSION
-from quicklook.service.journal import sqlite
-from quicklook.service.journal.migrations import migrate
+from quicklook.io import sqlite
+from quicklook.service.journal.counting import begin_counting
+from quicklook.service.journal.migrations import LAYOUT, migrate
+
+_LOCK_TRIES, _LOCK_PAUSE_S = 5, 0.05
 
 _metadata = sa.MetaData()
 
@@ -33,7 +39,7 @@ EVENTS = sa.Table(
     sa.Column("seq", sa.Integer, primary_key=True),
     sa.Column("time", sa.BigInteger, nullable=False),
     sa.Column("kind", sa.String, nullable=False, index=True),
-    sa.Column("unit", sa.String, index=True),
+    sa.Column("unit", sa.String),
     sa.Column("part", sa.String),
     sa.Column("tag", sa.String, nullable=False),
     sa.Column("revision", sa.Integer, nullable=False),
@@ -58,8 +64,19 @@ UNITS = sa.Table(
     sa.Column("verdict_ns", sa.BigInteger),
 )
 
-# asked for at every turn of a daemon: the few among all units of years
-_OPEN_UNITS = sa.Index("ix_units_open", UNITS.c.tag, sqlite_where=UNITS.c.verdict_ns.is_(None))
+# for what is asked at every turn or by somebody who waits, of the few rows among those of years
+_UNIT_INDICES = (
+    sa.Index("ix_units_open", UNITS.c.tag, sqlite_where=UNITS.c.verdict_ns.is_(None)),
+    sa.Index("ix_units_seen", UNITS.c.tag, UNITS.c.seen_ns),
+    sa.Index("ix_units_tag_unit", UNITS.c.tag, UNITS.c.unit),
+)
+_EVENT_INDICES = (
+    # of the unit alone and of the kind alone SQLite might take that of the kind: all events of that kind of years, to find those of a unit
+    sa.Index("ix_events_unit_kind", EVENTS.c.unit, EVENTS.c.kind),
+    # verdict, decision and receipt of exposures, beside some hundred events of their parts
+    sa.Index("ix_events_of_unit", EVENTS.c.kind, EVENTS.c.unit, sqlite_where=EVENTS.c.part.is_(None) & EVENTS.c.unit.is_not(None)),
+)
+_REPLACED_INDICES = ("ix_events_unit",)
 
 JOBS = sa.Table(
     "jobs",
@@ -94,6 +111,12 @@ FILES = sa.Table(
     sa.Column("mtime_ns", sa.BigInteger, nullable=False),
     sa.Column("state", sa.String, nullable=False),
     sa.Column("lacks_until_ns", sa.BigInteger),
+)
+
+_JOB_INDICES = (
+    sa.Index("ix_jobs_tag_state_unit", JOBS.c.tag, JOBS.c.state, JOBS.c.unit),
+    sa.Index("ix_jobs_tag_unit", JOBS.c.tag, JOBS.c.unit),
+    sa.Index("ix_jobs_again", JOBS.c.unit, JOBS.c.part, JOBS.c.tag, JOBS.c.revision, sqlite_where=JOBS.c.revision > 0),
 )
 
 BUILDS = sa.Table(
@@ -142,17 +165,22 @@ def take_lock(out: Path) -> IO[str]:
         file = path.open("a", encoding="utf-8")
     except OSError as error:
         raise BadConfig(f"{path.parent} cannot be used as output folder: {error.strerror}; give access or name another one") from error
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        file.close()
-        what_next = "Stop the other daemon or name another output folder."
-        raise BadConfig(f"another daemon works in {path.parent}", what_next=what_next) from error
+    for attempt in range(_LOCK_TRIES):
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if attempt < _LOCK_TRIES - 1:
+                time.sleep(_LOCK_PAUSE_S)  # perhaps somebody only looks whether a daemon lives
+                continue
+            file.close()
+            what_next = "Stop the other daemon or name another output folder."
+            raise BadConfig(f"another daemon works in {path.parent}", what_next=what_next) from error
+        break
     return file
 
 
 def daemon_lives(out: Path) -> bool:
-    """Whether a daemon works in an output folder now."""
+    """Whether a daemon works in an output folder now. Raises BadConfig where this user may not see that."""
     try:
         with lock_path(out).open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -160,6 +188,9 @@ def daemon_lives(out: Path) -> bool:
         return False
     except BlockingIOError:
         return True
+    except OSError as error:
+        what_next = "Let this user read the output folder (its group, in the systemd unit), or ask the daemon with --replay."
+        raise BadConfig(f"whether a daemon works in {out} cannot be seen: {describe(error)}", what_next=what_next) from error
     return False
 
 
@@ -167,28 +198,50 @@ class Journal:
     """The journal in a file, or in memory without one. `now_ns` gives UTC in nanoseconds.
 
     Raises BadConfig where the file is of a newer version, or is no journal. Everything here raises NoSpace where the disk is full and
-    Transient where the file is locked or cannot be reached: nothing is written then, and the same may be tried again.
+    Transient where the file is locked or cannot be reached: nothing is written then, and the same may be tried again. `to_read`: nothing is ever
+    written, and a user who may only read the file can use it; BadConfig where an older program has made it.
     """
 
-    def __init__(self, path: Path | None, now_ns: Callable[[], int]) -> None:
+    def __init__(self, path: Path | None, now_ns: Callable[[], int], *, to_read: bool = False) -> None:
         self._now = now_ns
         if path is None:
             self.engine = sa.create_engine("sqlite://", poolclass=sa.pool.StaticPool, connect_args={"check_same_thread": False})
+        elif to_read:
+            self.engine = sa.create_engine(_reading_url(path), connect_args={"timeout": 30})
         else:
             path.parent.mkdir(parents=True, exist_ok=True)
             self.engine = sa.create_engine(f"sqlite:///{path}", connect_args={"timeout": 30})
-        sqlite.set_up(self.engine)
+        sqlite.set_up(self.engine, to_read=to_read)
+        sa.event.listen(self.engine, "connect", _keep_small)
         self._reading = self.engine.execution_options(reading=True)
         self._name, self._open = str(path or "in memory"), False
         try:
+            if to_read:
+                with self.reading() as connection:
+                    self.epoch = self._read_identity(connection, path)
+                self._open = True
+                return
             with self.transaction() as connection:
                 _metadata.create_all(connection)
-                _OPEN_UNITS.create(connection, checkfirst=True)  # a journal of an earlier version has none
+                for index in (*_UNIT_INDICES, *_JOB_INDICES, *_EVENT_INDICES):
+                    index.create(connection, checkfirst=True)  # a journal of an earlier version lacks some
+                for name in _REPLACED_INDICES:
+                    connection.exec_driver_sql(f"DROP INDEX IF EXISTS {name}")
+                begin_counting(connection)
                 self.epoch = self._identity(connection)
                 migrate(connection, _metadata, META)
             self._open = True
         except sa.exc.DatabaseError as error:
-            raise BadConfig(f"{path} cannot be used as a journal: {error.orig}; move it away or name another output folder") from error
+            raise _cannot_be_used(path, error) from error
+
+    @staticmethod
+    def _read_identity(connection: sa.Connection, path: Path | None) -> str:
+        layout = connection.execute(sa.select(META.c.value).where(META.c.key == "layout")).scalar()
+        epoch = connection.execute(sa.select(META.c.value).where(META.c.key == "epoch")).scalar()
+        if epoch is None or int(layout or 1) != LAYOUT:
+            what_next = "Use the program of the daemon; a daemon of this version brings an older journal up to date when it starts."
+            raise BadConfig(f"{path} is of layout {layout or 1}, this program reads {LAYOUT}", what_next=what_next)
+        return str(epoch)
 
     @staticmethod
     def _identity(connection: sa.Connection) -> str:
@@ -277,6 +330,27 @@ class Journal:
 _PASSING_AT_START = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 _PASSING = (*_PASSING_AT_START, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PROTOCOL)
 """What the system under a journal may say and take back. One that cannot be opened or written from the start is a fault of configuration."""
+
+
+def _reading_url(path: Path) -> str:
+    """Where no daemon works and this user may not write beside it, SQLite reads a write-ahead log only as a file that nobody changes."""
+    alone = not path.with_name(f"{path.name}-wal").exists() and not os.access(path.parent, os.W_OK)
+    return f"sqlite:///file:{quote(str(path.absolute()))}?mode=ro&uri=true{'&immutable=1' if alone else ''}"
+
+
+def _cannot_be_used(path: Path | None, error: sa.exc.DatabaseError) -> BadConfig:
+    code = getattr(error.orig, "sqlite_errorcode", 0) & 0xFF
+    if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
+        what_next = "Give this user access to the file and its folder, or be the user of the daemon."
+        return BadConfig(f"{path} cannot be used by this user: {error.orig}", what_next=what_next)
+    what_next = "Move it away, or name another output folder."
+    return BadConfig(f"{path} cannot be used as a journal: {error.orig}", what_next=what_next)
+
+
+def _keep_small(connection: sqlite3.Connection, _record: object) -> None:
+    """A daemon has half a dozen connections: half a megabyte of pages for each (the system keeps the others), and 16 MB of log after a burst."""
+    for pragma in ("cache_size = -512", "journal_size_limit = 16777216"):
+        connection.execute(f"PRAGMA {pragma}")
 
 
 def _row(event: Event) -> dict[str, Any]:

@@ -33,7 +33,10 @@ from quicklook.service.rerun.cleaning import INTERMEDIATE
 
 
 class LedgerLine(Record):
-    """An exposure: cameras by what became of them, and what is wrong. `removed`: products that were there and can be made again."""
+    """An exposure: cameras by what became of them, and what is wrong. `removed`: products that were there and can be made again.
+
+    `unknown`: cameras that were processed so long ago that the journal has forgotten what was written for them: their files are not compared.
+    """
 
     unit: str
     revision: int
@@ -42,6 +45,7 @@ class LedgerLine(Record):
     expected: list[str]
     seen: list[str]
     processed: list[str]
+    unknown: list[str] = Field(default_factory=list)
     failed: list[str] = Field(default_factory=list)
     ignored: list[str] = Field(default_factory=list)
     waiting: list[str] = Field(default_factory=list)
@@ -70,6 +74,11 @@ class Ledger(Record):
         """Whether nothing is wrong."""
         return not self.stray and not any(line.problems for line in self.exposures)
 
+    @property
+    def compared(self) -> bool:
+        """Whether there was anything to hold against each other, and all of it could be: of what was not looked at nothing is said to be right."""
+        return bool(self.exposures or self.raw_files) and not self.totals.get("cameras_unknown")
+
 
 def latest_night(journal: Journal, tag: str) -> int:
     """The last night of which the journal has an exposure. Raises BadData where it has none."""
@@ -85,11 +94,11 @@ def ledger_of(
 ) -> Ledger:
     """The books of a night; with `verify` the checksums of what was written are compared too. Raises what the journal raises.
 
-    `filed`: verdicts and receipts are written as files (by the sink of that name).
+    `filed`: verdicts and receipts are written as files (by the sink of that name). Raises BadData for what is no night.
     """
+    _check_night(night)
     with journal.reading() as connection:
-        units = connection.execute(sa.select(UNITS.c.unit).where(UNITS.c.tag == tag, UNITS.c.unit.like(f"{night:08d}/%")).distinct()).scalars()
-        rows = [row for name in sorted(units) if (row := jobs.latest_unit(connection, Unit.parse(name), tag)) is not None]
+        rows = jobs.units_of_night(connection, tag, night)
         lines = [_line(connection, row, out, verify, filed) for row in rows]
         taken = {row.path: row for row in jobs.files(connection, tag)}
         refused = _refusals(connection, tag)
@@ -133,14 +142,19 @@ def _line(connection: sa.Connection, row: jobs.UnitRow, out: Path, verify: bool,
         waiting=waiting,
     )
     problems = [*_camera_problems(line, states), *_verdict_problems(line, row, out, filed)]
-    n, removed, missing = _products(connection, row, out, verify)
-    return line.model_copy(update={"products": n, "removed": removed, "problems": [*problems, *missing]})
+    n, removed, missing, told = _products(connection, row, out, verify)
+    unknown = [camera for camera in line.processed if camera not in told]
+    return line.model_copy(update={"products": n, "removed": removed, "unknown": unknown, "problems": [*problems, *missing]})
+
+
+_OF_UNIT = (EVENTS.c.unit == sa.bindparam("of_unit"), EVENTS.c.tag == sa.bindparam("of_tag"))
+_OF_WHOLE = (EVENTS.c.kind == UnitDone.kind, EVENTS.c.part.is_(None), EVENTS.c.revision == sa.bindparam("of_revision"), *_OF_UNIT)
+_VERDICT = sa.select(sa.func.json_extract(EVENTS.c.payload, "$.status")).where(*_OF_WHOLE).order_by(EVENTS.c.seq.desc()).limit(1)
+_WRITTEN = sa.select(EVENTS.c.part, EVENTS.c.payload).where(EVENTS.c.kind == ProductWritten.kind, *_OF_UNIT).order_by(EVENTS.c.seq)
 
 
 def _verdict(connection: sa.Connection, row: jobs.UnitRow) -> Status | None:
-    status = sa.func.json_extract(EVENTS.c.payload, "$.status")
-    where = (EVENTS.c.kind == UnitDone.kind, EVENTS.c.unit == str(row.unit), EVENTS.c.tag == row.tag, EVENTS.c.revision == row.revision)
-    said = connection.execute(sa.select(status).where(*where).order_by(EVENTS.c.seq.desc()).limit(1)).scalar()
+    said = connection.execute(_VERDICT, {"of_unit": str(row.unit), "of_tag": row.tag, "of_revision": row.revision}).scalar()
     return Status(said) if said else None
 
 
@@ -162,34 +176,35 @@ def _verdict_problems(line: LedgerLine, row: jobs.UnitRow, out: Path, filed: boo
         if not (folder / name).is_file():
             yield f"{name} is not there"
     for camera in line.processed:
-        if not (folder / f"qa-{camera}-{row.unit.expid:08d}.json").is_file():
+        if not os.path.isfile(f"{folder}/qa-{camera}-{row.unit.expid:08d}.json"):
             yield f"the merged QA of {camera} is not there"
 
 
-def _products(connection: sa.Connection, row: jobs.UnitRow, out: Path, verify: bool) -> tuple[int, int, list[str]]:
-    """How many files were written for the cameras, how many intermediate ones of them are gone, and what is wrong with the others."""
-    where = (EVENTS.c.kind == ProductWritten.kind, EVENTS.c.unit == str(row.unit), EVENTS.c.tag == row.tag)
-    last = dict[str, ProductWritten]()
-    for payload in connection.execute(sa.select(EVENTS.c.payload).where(*where).order_by(EVENTS.c.seq)).scalars():
-        written = ProductWritten.model_validate(json.loads(payload))
+def _products(connection: sa.Connection, row: jobs.UnitRow, out: Path, verify: bool) -> tuple[int, int, list[str], set[str]]:
+    """How many files were written for the cameras, how many intermediate ones of them are gone, what is wrong with the others, and for which cameras
+    the journal has any."""
+    last, cameras = dict[str, ProductWritten](), set[str]()
+    for camera, payload in connection.execute(_WRITTEN, {"of_unit": str(row.unit), "of_tag": row.tag}):
+        written = ProductWritten.model_validate_json(payload)
         last[written.path] = written
+        cameras.add(camera)
     found, removed, problems = 0, 0, list[str]()
     for path, written in last.items():
-        wrong = _wrong_with_product(out / path, written, verify)
+        wrong = _wrong_with_product(os.path.join(out, path), written, verify)
         found += not wrong
         if wrong == _GONE and written.name in INTERMEDIATE:
             removed += 1
         elif wrong and written.name != "qa":  # that is looked for by its name, which changes with revisions
             problems.append(f"{Path(path).name} {wrong}")
-    return found, removed, problems
+    return found, removed, problems, cameras
 
 
 _GONE = "was written and is not there"
 
 
-def _wrong_with_product(path: Path, written: ProductWritten, verify: bool) -> str:
+def _wrong_with_product(path: str, written: ProductWritten, verify: bool) -> str:
     try:
-        size = path.stat().st_size
+        size = os.stat(path).st_size
     except OSError:
         return _GONE
     if written.name == "qa":
@@ -197,7 +212,7 @@ def _wrong_with_product(path: Path, written: ProductWritten, verify: bool) -> st
     if size != written.size:
         return f"has {size} bytes, {written.size} were written"
     if verify:
-        with path.open("rb") as file:
+        with open(path, "rb") as file:
             if hashlib.file_digest(file, "sha256").hexdigest() != written.sha256:
                 return "is not what was written: its checksum differs"
     return ""
@@ -235,6 +250,13 @@ def _night_of_change(path: Path, reader: Reader) -> int | None:
         return None
 
 
+def _check_night(night: int) -> None:
+    try:
+        datetime.strptime(f"{night:08d}", "%Y%m%d")
+    except ValueError as error:
+        raise BadData(f"{night} is no night", what_next="Write it as YYYYMMDD, as in 20220131.") from error
+
+
 def _nights_near(night: int) -> frozenset[str]:
     middle = datetime.strptime(f"{night:08d}", "%Y%m%d")
     return frozenset((middle + timedelta(days=d)).strftime("%Y%m%d") for d in (-1, 0, 1))
@@ -247,8 +269,8 @@ def _is_other_night(name: str, near: frozenset[str]) -> bool:
 def _wrong_with_file(path: Path, row: Any, refused: Mapping[str, str]) -> str:
     if row is None:
         return "it was never seen; is the daemon running, and does it watch this folder?"
-    if row.state == "refused":
-        return f"it was refused: {refused.get(path.name, 'see the log')}"
+    if row.state != jobs.TAKEN:
+        return f"it was refused: {refused.get(str(path)) or refused.get(path.name, 'see the log')}"
     try:
         stat = path.stat()
     except OSError as error:
@@ -259,10 +281,10 @@ def _wrong_with_file(path: Path, row: Any, refused: Mapping[str, str]) -> str:
 
 
 def _refusals(connection: sa.Connection, tag: str) -> dict[str, str]:
-    """The last reason for which each file was refused, by its name."""
+    """The last reason for which each file was refused, by its path; by its name where an older program has not said that."""
     query = sa.select(EVENTS.c.payload).where(EVENTS.c.kind == Refused.kind, EVENTS.c.tag == tag).order_by(EVENTS.c.seq)
     said = (json.loads(payload) for payload in connection.execute(query).scalars())
-    return {one["file"]: one["failure"]["message"] for one in said}
+    return {one.get("path") or one["file"]: one["failure"]["message"] for one in said}
 
 
 # ---- sums
@@ -285,6 +307,7 @@ def _totals(ledger: Ledger) -> dict[str, int]:
         "cameras_expected": cameras(lambda line: line.expected),
         "cameras_seen": cameras(lambda line: line.seen),
         "cameras_processed": cameras(lambda line: line.processed),
+        "cameras_unknown": cameras(lambda line: line.unknown),
         "cameras_failed": cameras(lambda line: line.failed),
         "cameras_ignored": cameras(lambda line: line.ignored),
         "cameras_waiting": cameras(lambda line: line.waiting),

@@ -16,7 +16,20 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from quicklook.core.events import PAYLOADS, Heartbeat, PlotDrawn, PlotsReady, ProductWritten, QADone, SessionNow, SinkGaveUp, Started, StepDone
+from quicklook.core.events import (
+    PAYLOADS,
+    Heartbeat,
+    Mirrored,
+    PlotDrawn,
+    PlotsReady,
+    PlotsSkipped,
+    ProductWritten,
+    QADone,
+    SessionNow,
+    SinkGaveUp,
+    Started,
+    StepDone,
+)
 from quicklook.service.journal.journal import EVENTS, POSITIONS, Journal
 from quicklook.service.running.attending import Surroundings
 from quicklook.service.settings import RetentionSettings
@@ -24,9 +37,11 @@ from quicklook.service.verdicts.concluding import Conclusion
 
 log = logging.getLogger("quicklook.retention")
 
-DETAILS = frozenset(p.kind for p in (Started, StepDone, QADone, PlotsReady, PlotDrawn, ProductWritten, SinkGaveUp, SessionNow))
+_DETAILED = (Started, StepDone, QADone, PlotsReady, PlotDrawn, PlotsSkipped, ProductWritten, SinkGaveUp, Mirrored, SessionNow)
+DETAILS = frozenset(payload.kind for payload in _DETAILED)
 FACTS = frozenset(PAYLOADS) - DETAILS - {Heartbeat.kind}
 _DAY_NS = 86400 * 10**9
+_LONGEST_DAYS = 36500.0
 _BATCH = 2000
 """So many are removed in one transaction, a few hundredths of a second: nobody waits for it."""
 _FIRST_S, _PERIOD_S = 60.0, 86400.0
@@ -52,12 +67,10 @@ def last_removable(connection: sa.Connection, rule: Rule, sinks: Collection[str]
     Numbers and times rise together, so that the place is found by halving.
     """
     high = int(connection.execute(sa.select(sa.func.max(EVENTS.c.seq))).scalar() or 0) - 1
-    taken = sa.select(sa.func.min(POSITIONS.c.seq))
-    if sinks is not None:
-        taken = taken.where(POSITIONS.c.sink.in_(list(sinks)))
-    least = connection.execute(taken).scalar()
-    high = high if least is None else min(high, int(least))
-    low, before_ns = 0, now_ns - int(rule.days * _DAY_NS)
+    taken = {sink: int(seq) for sink, seq in connection.execute(sa.select(POSITIONS.c.sink, POSITIONS.c.seq))}
+    # one that has never taken any has no position yet
+    high = min((high, *(taken.get(sink, 0) for sink in (taken if sinks is None else sinks))))
+    low, before_ns = 0, now_ns - int(min(rule.days, _LONGEST_DAYS) * _DAY_NS)
     while low < high:
         middle = (low + high + 1) // 2
         at = sa.select(EVENTS.c.time).where(EVENTS.c.seq <= middle).order_by(EVENTS.c.seq.desc()).limit(1)

@@ -27,6 +27,7 @@ SHOULD_FIND: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "low_throughput": ("throughput", "flux_calibration"),
         "dead_fibers": ("good_fibers",),
         "low_fibers": ("good_fibers", "fiber_throughput"),
+        "swapped_fibers": ("swapped_targets",),
         "nan_calib": ("calibrations", "unusable_pixels", "preproc"),
         "missing_fibermap": ("check_file",),
         "wrong_night": ("check_file",),

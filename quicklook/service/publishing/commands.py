@@ -8,6 +8,7 @@ from __future__ import annotations
 import getpass
 import hmac
 import logging
+import math
 import os
 import secrets
 import time
@@ -25,6 +26,7 @@ from quicklook.core.results import Override
 from quicklook.core.status import Status
 from quicklook.core.wire import CommandAnswer, CommandRequest, Refusal
 from quicklook.io.curvekeys import COMMANDERS, write_private
+from quicklook.service.alarms.wishes import wish
 from quicklook.service.journal.journal import Journal, journal_path
 from quicklook.service.publishing.doors import Desk, Door, check_endpoint
 from quicklook.service.publishing.snapshot import state_of
@@ -39,7 +41,8 @@ log = logging.getLogger("quicklook.commands")
 TOKEN_VARIABLE = "QUICKLOOK_TOKEN"
 _LONGEST_PATH = 100
 """A socket in the file system may have a name of about so many bytes."""
-_PAUSE_AFTER_STRANGER_S = 0.2
+_SAID_EVERY_S = 10.0
+_SHORTEST_TOKEN = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,8 +68,10 @@ def command_endpoint(out: Path, settings: CommandSettings) -> str:
 
 
 def token_of(out: Path, settings: CommandSettings, *, make: bool = False) -> str:
-    """The token: from the environment, or a file, which is made where it is not there. Raises BadConfig where others can read it."""
+    """The token: from the environment, or a file, which is made where it is not there. Raises BadConfig where others can read it or guess it."""
     if given := os.environ.get(TOKEN_VARIABLE, ""):
+        if len(given) < _SHORTEST_TOKEN:
+            raise BadConfig(f"the token in {TOKEN_VARIABLE} is too short to be safe; it needs {_SHORTEST_TOKEN} characters")
         return given
     path = Path(settings.token) if settings.token else token_path(out)
     if make and not path.exists():
@@ -77,7 +82,7 @@ def token_of(out: Path, settings: CommandSettings, *, make: bool = False) -> str
         text = path.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
         raise BadConfig(f"the token {path} cannot be read: {error}; only who may command the daemon can read it") from error
-    if len(text) < 16:
+    if len(text) < _SHORTEST_TOKEN:
         raise BadConfig(f"the token in {path} is too short to be safe; remove the file, and the daemon makes another")
     return text
 
@@ -87,6 +92,7 @@ class Commander:
 
     def __init__(self, site: Site, hooks: Hooks, endpoint: str) -> None:
         self._site, self._hooks = site, hooks
+        self._strangers, self._said_at = 0, -math.inf
         self._desk: Desk | None = None
         if endpoint:
             self._bind(endpoint)
@@ -144,11 +150,18 @@ class Commander:
             wrong = BadData(f"this is no command: {describe(error)}", what_next='Send JSON, as in {"command": "status", "by": "me"}.')
             return [_refusal(0, wrong)]
         if not self._may(request, user):
-            # one that guesses is slowed down; nothing that a stranger sends gets into the journal
-            time.sleep(_PAUSE_AFTER_STRANGER_S)
-            log.warning("a command %.64r by %.64r was refused: its token is not the one of this daemon", request.command, request.by)
+            self._turn_away(request)
             return [_refusal(request.id, BadConfig("the token is not that of this daemon", what_next="Give the token of the daemon."))]
-        return [self._obey(request, user or request.by or "somebody", "key" if user else "token")]
+        by = " ".join(request.by.split())  # a name is one line, in the log too
+        return [self._obey(request, user or by or "somebody", "key" if user else "token")]
+
+    def _turn_away(self, request: CommandRequest) -> None:
+        """Nothing that a stranger sends gets into the journal, and few words into the log. A token is too long to be guessed: nobody waits for it."""
+        self._strangers += 1
+        if time.monotonic() - self._said_at >= _SAID_EVERY_S:
+            said = "%d commands were refused, the last one %.64r by %.64r: the token is not the one of this daemon"
+            log.warning(said, self._strangers, request.command, request.by)
+            self._strangers, self._said_at = 0, time.monotonic()
 
     def _may(self, request: CommandRequest, user: str) -> bool:
         return bool(user) or bool(self._token and hmac.compare_digest(request.token.encode(), self._token.encode()))
@@ -157,9 +170,12 @@ class Commander:
         refused: QuicklookError | None = None
         answer = CommandAnswer(id=request.id, command=request.command, said="")
         try:
-            does = _COMMANDS.get(request.command)
-            if does is None:
+            if request.command not in _COMMANDS:
                 raise BadConfig(f"there is no command {request.command!r}; there are: {', '.join(_COMMANDS)}", what_next="Give one of these.")
+            does, takes = _COMMANDS[request.command]
+            if strange := sorted(set(request.args) - set(takes)):  # what is misspelt would be done to more than was meant
+                may = f"it takes: {', '.join(takes)}" if takes else "it takes none"
+                raise BadConfig(f"{request.command} has no argument {', '.join(map(repr, strange))}; {may}", what_next="Leave it out.")
             said, result = does(self, request.args, by)
             answer = answer.model_copy(update={"said": said, "result": result})
         except QuicklookError as error:
@@ -200,7 +216,9 @@ class Commander:
             status = Status(args.get("status", "").upper())
         except ValueError as error:
             raise BadConfig(f"a verdict is {', '.join(Status)}, not {args.get('status', '')!r}", what_next="Give one of these as status.") from error
-        change = Override(part=args.get("part", ""), was=status, status=status, by=by, reason=args.get("reason", ""), time=time.time_ns())
+        if not args.get("reason", "").strip():
+            raise BadConfig("an override says who and why", what_next="Give the reason.")
+        change = Override(part=args.get("part", ""), was=status, status=status, by=by, reason=args["reason"], time=time.time_ns())
         place = Place(out=site.out, tag=site.file.tag, unit=unit, journal=journal_path(site.out))
         done = overrule(place, change, site.decisions(), site.instrument.cameras.expected)
         return f"{unit} was {done.before.status} and is {done.after.status}", {"revision": done.after.revision, "status": str(done.after.status)}
@@ -208,20 +226,38 @@ class Commander:
     def _reload(self, _args: Mapping[str, str], _by: str) -> tuple[str, dict[str, Any]]:
         return self._hooks.reload(), {}
 
+    def _acknowledge(self, args: Mapping[str, str], _by: str) -> tuple[str, dict[str, Any]]:
+        return wish("acknowledge", self._journal, args)
+
+    def _mute(self, args: Mapping[str, str], _by: str) -> tuple[str, dict[str, Any]]:
+        return wish("mute", self._journal, args)
+
+    def _unmute(self, args: Mapping[str, str], _by: str) -> tuple[str, dict[str, Any]]:
+        return wish("unmute", self._journal, args)
+
+    def _mark(self, args: Mapping[str, str], _by: str) -> tuple[str, dict[str, Any]]:
+        return wish("mark", self._journal, args)
+
     def _stop(self, _args: Mapping[str, str], by: str) -> tuple[str, dict[str, Any]]:
         log.warning("%s stops the daemon", by)
         self._hooks.stop()
         return "the daemon stops", {}
 
 
-_COMMANDS: dict[str, Callable[[Commander, Mapping[str, str], str], tuple[str, dict[str, Any]]]] = {
-    "status": Commander._status,
-    "rerun": Commander._rerun,
-    "requeue": Commander._requeue,
-    "override": Commander._override,
-    "reload": Commander._reload,
-    "stop": Commander._stop,
+_Does = Callable[[Commander, Mapping[str, str], str], tuple[str, dict[str, Any]]]
+_COMMANDS: Mapping[str, tuple[_Does, tuple[str, ...]]] = {
+    "status": (Commander._status, ()),
+    "rerun": (Commander._rerun, ("unit", "part")),
+    "requeue": (Commander._requeue, ("unit",)),
+    "override": (Commander._override, ("unit", "part", "status", "reason")),
+    "acknowledge": (Commander._acknowledge, ("alarm", "reason")),
+    "mute": (Commander._mute, ("pattern", "minutes", "reason", "severity")),
+    "unmute": (Commander._unmute, ("mute",)),
+    "mark": (Commander._mark, ("alarm", "as")),
+    "reload": (Commander._reload, ()),
+    "stop": (Commander._stop, ()),
 }
+"""Commands, and the arguments that each takes."""
 
 
 def _unit(args: Mapping[str, str]) -> Unit:

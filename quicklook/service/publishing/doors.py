@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import logging
+import socket as unix
 import threading
 import time
 from collections.abc import Callable
@@ -19,8 +20,15 @@ log = logging.getLogger("quicklook.publish")
 
 _LONGEST_NAP_S = 0.05
 _MOST_FRAMES = 4
+_CLOSING_S = 2.0
+"""A socket of our own that was closed, as at a reload, is gone after a moment."""
+_LONGEST_TOPIC, _LONGEST_GREETING = 192, 640
+"""Bytes of a subscription, and of what a client with keys says first; who sends more loses the connection.
+
+libzmq keeps subscriptions in a tree, at some 50 bytes for every byte: 180 MB of long ones made 9 GB, and nothing was published for a minute.
+"""
 _ANSWERS_KEPT = 4
-"""Answers kept for a client that asks and does not read; further ones are dropped."""
+"""Answers kept for a client that asks and does not read; further ones are dropped. And so many of its requests; with further ones it has to wait."""
 
 
 def is_local(endpoint: str) -> bool:
@@ -104,7 +112,8 @@ class Door:
         socket: zmq.Socket[bytes] = self._context.socket(kind)
         # pings of ZeroMQ's own (HEARTBEAT_IVL) are left off: libzmq 4.3.5 ends the process of a peer that gets one while it does not read
         # (libzmq issues 3937, 4364, 4767); TCP finds out by itself when a machine is gone
-        options = {zmq.SNDHWM: high_water_mark, zmq.LINGER: linger_ms, zmq.MAXMSGSIZE: MAX_REQUEST}
+        longest = (_LONGEST_GREETING if self.keys else _LONGEST_TOPIC) if kind == zmq.PUB else MAX_REQUEST
+        options = {zmq.SNDHWM: high_water_mark, zmq.RCVHWM: high_water_mark, zmq.LINGER: linger_ms, zmq.MAXMSGSIZE: longest}
         options |= {zmq.TCP_KEEPALIVE: 1, zmq.TCP_KEEPALIVE_IDLE: 20, zmq.TCP_KEEPALIVE_INTVL: 5, zmq.TCP_KEEPALIVE_CNT: 4}
         for option, value in options.items():
             socket.setsockopt(option, value)
@@ -113,12 +122,19 @@ class Door:
         if self.keys:
             socket.curve_server = True
             socket.curve_publickey, socket.curve_secretkey = self.keys.own.public.encode(), self.keys.own.secret.encode()
+        in_use = f"{endpoint} is in use; stop the other program or name another endpoint"
+        end = time.monotonic() + _CLOSING_S
+        while (taken := _answered(endpoint)) and time.monotonic() < end:
+            time.sleep(0.05)
+        if taken:
+            socket.close(0)
+            raise Transient(in_use)
         try:
             socket.bind(endpoint)
         except zmq.ZMQError as error:
             socket.close(0)
             if error.errno == zmq.EADDRINUSE:
-                raise Transient(f"{endpoint} is in use; stop the other program or name another endpoint") from error
+                raise Transient(in_use) from error
             raise BadConfig(f"cannot bind {endpoint}: {error}") from error
         return socket
 
@@ -127,6 +143,20 @@ class Door:
         if self._gate is not None:
             self._gate.close()
             self._context.term()
+
+
+def _answered(endpoint: str) -> bool:
+    """Whether somebody listens at a socket in the file system: ZeroMQ would put another one in its place, and say nothing."""
+    path = endpoint.removeprefix("ipc://")
+    if path in (endpoint, "*") or path.startswith("@"):
+        return False
+    with unix.socket(unix.AF_UNIX, unix.SOCK_STREAM) as probe:
+        try:
+            probe.settimeout(1.0)
+            probe.connect(path)
+        except OSError:
+            return False
+    return True
 
 
 Answer = Callable[[bytes, str], list[bytes]]

@@ -89,7 +89,7 @@ class ZmqSink(Sink[ZmqParams]):
         self._since = self._since or event.seq
         # one text, for the event is written once already
         told = f'{event.model_dump_json()[:-1]},"since":{self._since},"before":{json.dumps(self._before)}}}'
-        self._socket.send_multipart([event.topic.encode(), told.encode(), *attachments_of(event.kind, event.payload, self._out)])
+        self._socket.send_multipart([event.topic.encode(), told.encode(), *attachments_of(event.kind, event.payload, self._out, event.revision)])
         self._before[event.kind] = event.seq
         return []
 

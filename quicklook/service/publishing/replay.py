@@ -5,6 +5,8 @@ A client asks for one batch after the other: who is slow, or asks and does not r
 
 from __future__ import annotations
 
+import glob
+import hashlib
 import json
 import logging
 import time
@@ -18,6 +20,7 @@ from pydantic import ValidationError
 from quicklook.core.errors import BadData, QuicklookError, Transient, describe
 from quicklook.core.events import PlotDrawn
 from quicklook.core.wire import REQUEST, EventsAnswer, EventsRequest, Refusal, StateRequest
+from quicklook.io.revisions import of_revision
 from quicklook.service.journal.journal import EVENTS, Journal, journal_path
 from quicklook.service.publishing.snapshot import state_of
 
@@ -28,16 +31,24 @@ _BATCH_BYTES = 1_000_000
 """An answer ends with the event that fills so many bytes."""
 
 
-def attachments_of(kind: str, payload: Mapping[str, Any], out: Path) -> list[bytes]:
-    """Files that go with an event: the PNG of a plot that was drawn, unless it is gone or huge."""
+def attachments_of(kind: str, payload: Mapping[str, Any], out: Path, revision: int) -> list[bytes]:
+    """Files that go with an event: the PNG of a plot that was drawn, unless it is gone or huge.
+
+    Where a later revision has taken its place it is looked for under the names of earlier ones; one with another checksum is of something else.
+    """
     if kind != PlotDrawn.kind:
         return []
-    file = out / str(payload.get("path", ""))
+    plain = out / str(payload.get("path", ""))
+    own = of_revision(plain, revision)
     try:
-        return [file.read_bytes()] if file.stat().st_size <= MAX_ATTACHMENT else []
+        for file in (plain, own, *(p for p in sorted(plain.parent.glob(glob.escape(plain.stem) + f".rev*{plain.suffix}")) if p != own)):
+            if file.is_file() and file.stat().st_size <= MAX_ATTACHMENT:
+                content = file.read_bytes()
+                if hashlib.sha256(content).hexdigest() == payload.get("sha256"):
+                    return [content]
     except OSError as error:
-        log.warning("%s cannot be attached: %s", file, error)
-        return []
+        log.warning("%s cannot be attached: %s", plain, error)
+    return []
 
 
 class Replay:
@@ -82,7 +93,7 @@ class Replay:
         size = 0
         for row in rows:
             fields = {**row._mapping, "payload": json.loads(row.payload)}
-            attached = attachments_of(row.kind, fields["payload"], self._out) if request.attachments else []
+            attached = attachments_of(row.kind, fields["payload"], self._out, row.revision) if request.attachments else []
             new = [json.dumps({**fields, "epoch": self._journal.epoch}, ensure_ascii=False).encode(), *attached]
             frames += new
             counts.append(len(attached))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import logging
 import multiprocessing
@@ -19,9 +20,10 @@ from quicklook.core.events import Draft, Event, SinkGaveUp, draft
 from quicklook.core.params import Params
 from quicklook.core.registry import find
 from quicklook.core.results import Failure
-from quicklook.core.sink import Sink, SinkContext
+from quicklook.core.sink import PiecedSink, Sink, SinkContext
 from quicklook.core.validation import validate
 from quicklook.service.journal.journal import Journal
+from quicklook.service.publishing.piecefeeder import PieceThread
 from quicklook.service.running import runlog
 
 log = logging.getLogger("quicklook.sinks")
@@ -243,11 +245,19 @@ class SinkProcess:
             self._process.join(2)
 
 
-SinkRunner = SinkThread | SinkProcess
+SinkRunner = SinkThread | SinkProcess | PieceThread
+
+
+def _pieced(name: str, params: dict[str, Any]) -> PiecedSink[Any]:
+    sink = make_sink(name, params)
+    assert isinstance(sink, PiecedSink)
+    return sink
 
 
 def start_sink(journal: Journal, path: Path, name: str, sink: Sink[Any], params: dict[str, Any], context: SinkContext) -> SinkRunner:
-    """Start a sink the way it wants to run: `sink` itself in a thread, or in a process another one made of name and parameters."""
+    """Start a sink the way it wants to run: `sink` itself in a thread, or in processes others made of name and parameters."""
+    if isinstance(sink, PiecedSink):
+        return PieceThread(journal, sink, functools.partial(_pieced, name, params), context)
     if sink.isolated:
         return SinkProcess(path, name, params, context)
     return SinkThread(journal, sink, context)

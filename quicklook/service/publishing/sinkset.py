@@ -35,10 +35,10 @@ class SinkSet:
         """Those that run."""
         return [s.name for s in self.running]
 
-    def start(self, journal: Journal, out: Path) -> None:
+    def start(self, journal: Journal, out: Path, tag: str = "live") -> None:
         """Start all of them. Raises BadConfig where one cannot be opened; `stop` ends those that were started."""
         self._journal = journal
-        context = SinkContext(out=str(out), epoch=journal.epoch)
+        context = SinkContext(out=str(out), epoch=journal.epoch, tag=tag)
         for name, sink in self._made.items():
             self.running.append(start_sink(journal, journal_path(out), name, sink, self._params[name], context))
         for runner in self.running:

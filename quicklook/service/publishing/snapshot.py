@@ -52,13 +52,15 @@ def _last(connection: sa.Connection, kind: str, *where: sa.ColumnElement[bool]) 
     return connection.execute(sa.select(EVENTS).where(EVENTS.c.kind == kind, *where).order_by(EVENTS.c.seq.desc()).limit(1)).first()
 
 
+_LATER = UNITS.alias()
+_IS_LATEST = sa.not_(sa.exists().where(_LATER.c.unit == UNITS.c.unit, _LATER.c.tag == UNITS.c.tag, _LATER.c.revision > UNITS.c.revision))
+_LATEST = sa.select(UNITS).where(UNITS.c.tag == sa.bindparam("of_tag"), _IS_LATEST).order_by(UNITS.c.seen_ns.desc(), UNITS.c.unit.desc())
+
+
 def _latest_rows(connection: sa.Connection, tag: str, limit: int, night: str = "") -> list[Any]:
     """The latest revision of each unit of a tag (and night), the latest to arrive first."""
-    chosen = sa.select(UNITS.c.unit, sa.func.max(UNITS.c.revision).label("revision")).where(UNITS.c.tag == tag, UNITS.c.unit.like(f"{night}%"))
-    latest = chosen.group_by(UNITS.c.unit).subquery()
-    same = sa.and_(UNITS.c.unit == latest.c.unit, UNITS.c.revision == latest.c.revision, UNITS.c.tag == tag)
-    query = sa.select(UNITS).join(latest, same).order_by(UNITS.c.seen_ns.desc(), UNITS.c.unit.desc())
-    return list(connection.execute(query.limit(limit) if limit >= 0 else query))
+    query = _LATEST.where(jobs.of_night(UNITS.c.unit, night)) if night else _LATEST
+    return list(connection.execute(query.limit(limit) if limit >= 0 else query, {"of_tag": tag}))
 
 
 def _latest_units(connection: sa.Connection, tag: str, limit: int) -> list[jobs.UnitRow]:
@@ -66,9 +68,14 @@ def _latest_units(connection: sa.Connection, tag: str, limit: int) -> list[jobs.
     return [row for row in found if row is not None]
 
 
+_OF_UNIT = (EVENTS.c.kind == sa.bindparam("of_kind"), EVENTS.c.unit == sa.bindparam("of_unit"), EVENTS.c.part.is_(None))
+_OF_ROW = (*_OF_UNIT, EVENTS.c.tag == sa.bindparam("of_tag"), EVENTS.c.revision == sa.bindparam("of_revision"))
+_LAST_OF_UNIT = sa.select(EVENTS.c.time, EVENTS.c.payload).where(*_OF_ROW).order_by(EVENTS.c.seq.desc()).limit(1)
+
+
 def _unit_now(connection: sa.Connection, row: jobs.UnitRow) -> UnitNow:
-    of_row = (EVENTS.c.unit == str(row.unit), EVENTS.c.tag == row.tag, EVENTS.c.revision == row.revision)
-    verdict, card = _last(connection, UnitDone.kind, *of_row), _last(connection, Decided.kind, *of_row)
+    of_row = {"of_unit": str(row.unit), "of_tag": row.tag, "of_revision": row.revision}
+    verdict, card = (connection.execute(_LAST_OF_UNIT, {**of_row, "of_kind": kind}).first() for kind in (UnitDone.kind, Decided.kind))
     said = json.loads(verdict.payload) if verdict is not None else {}
     return UnitNow(
         unit=str(row.unit),
@@ -89,13 +96,15 @@ def _night(connection: sa.Connection, tag: str) -> dict[str, Any]:
     night = str(connection.execute(sa.select(sa.func.max(UNITS.c.unit)).where(UNITS.c.tag == tag)).scalar() or "").partition("/")[0]
     if not night:
         return {}
-    rows = _latest_rows(connection, tag, -1, f"{night}/")
-    pairs = connection.execute(
-        sa.select(JOBS.c.unit, JOBS.c.revision, JOBS.c.part, JOBS.c.state).where(JOBS.c.tag == tag, JOBS.c.unit.like(f"{night}/%"))
-    ).all()
+    rows = _latest_rows(connection, tag, -1, night)
     latest = {(row.unit, row.revision) for row in rows}
-    states = Counter(p.state for p in pairs if (p.unit, p.revision) in latest)
-    parts = {(p.unit, p.part) for p in pairs if (p.unit, p.revision) in latest}
+    of_night, key = (JOBS.c.tag == tag, jobs.of_night(JOBS.c.unit, night)), (JOBS.c.unit, JOBS.c.revision)
+    states = Counter[str]()
+    for unit, revision, state, n in connection.execute(sa.select(*key, JOBS.c.state, sa.func.count()).where(*of_night).group_by(*key, JOBS.c.state)):
+        states[state] += n if (unit, revision) in latest else 0
+    same = sa.and_(UNITS.c.unit == JOBS.c.unit, UNITS.c.tag == JOBS.c.tag, UNITS.c.revision == JOBS.c.revision)
+    of_open = sa.select(*key, JOBS.c.part).join(UNITS, same).where(UNITS.c.verdict_ns.is_(None), *of_night)
+    parts = {(p.unit, p.part) for p in connection.execute(of_open) if (p.unit, p.revision) in latest}
     awaited = [f"{row.unit}/{part}" for row in rows if row.verdict_ns is None for part in json.loads(row.expected) if (row.unit, part) not in parts]
     whole = states.total() + len(awaited)
     return {
@@ -110,7 +119,7 @@ def _night(connection: sa.Connection, tag: str) -> dict[str, Any]:
 
 def _statuses(connection: sa.Connection, tag: str, night: str, latest: set[tuple[str, int]]) -> dict[str, int]:
     status = sa.func.json_extract(EVENTS.c.payload, "$.status").label("status")
-    where = (EVENTS.c.kind == UnitDone.kind, EVENTS.c.tag == tag, EVENTS.c.unit.like(f"{night}/%"))
+    where = (EVENTS.c.kind == UnitDone.kind, EVENTS.c.tag == tag, EVENTS.c.part.is_(None), jobs.of_night(EVENTS.c.unit, night))
     rows = connection.execute(sa.select(EVENTS.c.unit, EVENTS.c.revision, status).where(*where).order_by(EVENTS.c.seq))
     last = {(row.unit, row.revision): str(row.status) for row in rows}
     return dict(Counter(status for key, status in last.items() if key in latest))

@@ -48,7 +48,9 @@ class Vitals:
         self._journal, self._tag, self._out, self._claim = journal, tag, out, claim or jobs.Claim()
         self._beats = 0
 
-    def beat(self, *, workers: int, pids: Iterable[int], sinks: Iterable[str]) -> None:
+    def beat(
+        self, *, workers: int, pids: Iterable[int], sinks: Iterable[str], arriving: int = 0, raw_trouble: str = "", work_trouble: str = ""
+    ) -> None:
         """Write one, renew the leases of jobs that run, drop heartbeats that are older than an hour now and then. Raises what the journal raises."""
         with self._journal.reading() as connection:
             count = jobs.counts(connection, self._tag)
@@ -64,6 +66,9 @@ class Vitals:
             latency_s=latencies(seconds),
             memory_mb=_known({"daemon": memory_mb([os.getpid()]), "workers": memory_mb(pids)}),
             disk_free_gb=self._free_gb(),
+            arriving=arriving,
+            raw_trouble=raw_trouble,
+            work_trouble=work_trouble,
         )
         with self._journal.transaction() as connection:
             beat = self._journal.append([draft(told, tag=self._tag)], connection)[0]

@@ -18,7 +18,7 @@ from quicklook.core.deciding import check_goals
 from quicklook.core.declared import declared_metrics
 from quicklook.core.errors import BadConfig, NoSpace, Transient
 from quicklook.core.events import Event, Payload, PlotsReady, Receipt, UnitDone, draft
-from quicklook.core.history import Selection
+from quicklook.core.history import Selection, find_verdict
 from quicklook.core.keys import PartKey, Unit
 from quicklook.core.results import Failure, PartResult, UnitVerdict
 from quicklook.core.sink import SinkContext
@@ -56,20 +56,25 @@ class Teller(Protocol):
 
 @dataclass(slots=True, kw_only=True)
 class Summary:
-    """What a run has done: verdicts of cameras and exposures, failures by camera, seconds; `stopped` says why it ended early."""
+    """What a run has done: verdicts of cameras and exposures, failures by camera, seconds; `stopped` says why it ended early.
+
+    `earlier`: cameras and exposures of the plan that were done before it was gone on with, as in `judged`.
+    """
 
     parts: dict[PartKey, Status] = field(default_factory=dict)
     units: dict[Unit, Status] = field(default_factory=dict)
     failures: dict[PartKey, Failure] = field(default_factory=dict)
     seconds: float = 0.0
     stopped: str = ""
+    earlier: list[tuple[Status, bool]] = field(default_factory=list)
 
     @property
     def judged(self) -> list[tuple[Status, bool]]:
         """Each camera and exposure with its status, and whether it failed: for the exit status."""
         failed = [(Status.UNKNOWN, True) for key in self.failures if key not in self.parts]
         parts = [(status, key in self.failures) for key, status in self.parts.items()]
-        return [*parts, *failed, *((status, False) for status in self.units.values()), *([(Status.UNKNOWN, True)] if self.stopped else [])]
+        units = [(status, False) for status in self.units.values()]
+        return [*self.earlier, *parts, *failed, *units, *([(Status.UNKNOWN, True)] if self.stopped else [])]
 
 
 def chains_of(site: Site, flavors: Collection[str]) -> dict[str, Chain]:
@@ -86,12 +91,13 @@ def chains_of(site: Site, flavors: Collection[str]) -> dict[str, Chain]:
 def recipe_for(recipe: Recipe, mode: Mode) -> Recipe:
     """The recipe of a site (whose tag is that of the new results) for a mode; its chains are those that the mode applies to (see `not_for`)."""
     source = Stored(out=recipe.out, tag=mode.source)
+    provides = open_reader(recipe.instrument).provides if mode.from_step or mode.only_qa else ()
     if mode.from_step:
-        provides = open_reader(recipe.instrument).provides
         return replace(recipe, runner=FromStep(source=source, step=mode.from_step, provides=provides, definitions=declared_metrics()))
     if mode.only_qa:
         chains = {flavor: replace(chain, products=()) for flavor, chain in recipe.chains.items()}
-        runner = OnlyQas(source=source, names=tuple(mode.only_qa), chains={c.name: c for c in recipe.chains.values()})
+        chains_by_name = {c.name: c for c in recipe.chains.values()}
+        runner = OnlyQas(source=source, names=tuple(mode.only_qa), chains=chains_by_name, provides=provides)
         return replace(recipe, chains=chains, products=(), runner=runner)
     return recipe
 
@@ -110,7 +116,7 @@ def not_for(chain: Chain, mode: Mode) -> str:
 def lacking(recipe: Recipe, plan: Plan) -> dict[str, list[PartKey]]:
     """Why cameras of a plan cannot be started from stored products, and which. Empty where the whole chain is run."""
     out: dict[str, list[PartKey]] = {}
-    if isinstance(recipe.runner, FromStep):
+    if isinstance(recipe.runner, FromStep | OnlyQas):
         for unit in plan.units:
             chain = recipe.chain_for(unit.flavor)
             for camera in unit.cameras:
@@ -165,6 +171,7 @@ class AimRun:
     def _waiting(self) -> deque[Job]:
         jobs: deque[Job] = deque()
         for unit in self.plan.units:
+            self._recall(unit)
             if self.file.is_done(unit.key):
                 continue
             self._units[unit.key] = unit
@@ -188,6 +195,18 @@ class AimRun:
             if not todo:
                 self._conclude(unit.key)
         return jobs
+
+    def _recall(self, unit: PlannedUnit) -> None:
+        """What was done of an exposure before counts for the exit status of this run, too."""
+        over = self.file.is_done(unit.key)
+        done = [c for c in unit.cameras if over or self.file.is_done(PartKey(unit.key, c))]
+        results = self._results(unit.key, done) if done else {}
+        for camera in done:
+            result = results.get(camera)
+            known = result is not None and result.revision == unit.revision
+            self.summary.earlier.append((result.status, _failed_step(result) is not None) if known and result else (Status.UNKNOWN, True))
+        if over and (verdict := find_verdict(FileHistory(self.recipe.out), unit.key, tag=self.plan.tag)) is not None:
+            self.summary.earlier.append((verdict.status, False))
 
     def _take(self, message: Message) -> Job | None:
         """Note what a worker says; returns a job that is to be tried again."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -51,12 +52,28 @@ class PlannedUnit(Record):
         return self.tags.get("flavor", "")
 
 
+class Options(Record):
+    """What was given on the command line and holds for all of a run, so that it goes on as it has begun. `calib`: a folder, absolute."""
+
+    calib: str | None = None
+    sets: list[str] = Field(default_factory=list)
+    badamps: str | None = None
+    write: str | None = None
+    goals: list[str] = Field(default_factory=list)
+    draw: bool = False
+
+    def over(self, begun: Options) -> Options:
+        """These, and where one is not given that of `begun`."""
+        return begun.model_copy(update={name: value for name in type(self).model_fields if (value := getattr(self, name))})
+
+
 class Plan(Record):
-    """The contents of ``<out>/<tag>/aim.json``. `configuration`: checksums of chains by flavor, and of the limits, as ``limits``."""
+    """The contents of ``<out>/<tag>/aim.json``. `configuration`: see `configuration_of`."""
 
     schema_version: int = 1
     tag: str
     mode: Mode = Mode()
+    options: Options = Options()
     state: Literal["running", "done"] = "running"
     started_ns: int
     configuration: dict[str, str] = Field(default_factory=dict)
@@ -78,31 +95,64 @@ class Existing:
 
 
 def plan_units(chosen: Iterable[Chosen], out: Path, tag: str, *, skip_existing: bool) -> tuple[list[PlannedUnit], Existing]:
-    """The exposures with their next revision under the tag; with `skip_existing` those cameras are left out that have results there."""
+    """The exposures with their next revision under the tag; with `skip_existing` those cameras are left out that have results there.
+
+    Results of other cameras under the tag are taken over: the new verdict is over all that the tag has.
+    """
     units, existing = [], Existing()
     for one in chosen:
         folder = exposure_folder(out, tag, one.unit)
-        there = [c for c in one.cameras if revision_in(folder / f"qa-{c}-{one.unit.expid:08d}.json") is not None]
+        stored = _stored(folder, one.unit)
+        there = [c for c in one.cameras if c in stored]
         existing.cameras += len(there)
         existing.exposures += len(there) == len(one.cameras)
         todo = {c: str(p.absolute()) for c, p in one.cameras.items() if not (skip_existing and c in there)}
         if todo:
+            kept = [c for c in stored if c not in todo]
             units.append(
                 PlannedUnit(
                     unit=str(one.unit),
                     revision=next_revision(folder),
                     tags=one.tags,
                     cameras=todo,
-                    kept=there if skip_existing else [],
-                    whole=not one.left_out,
+                    kept=kept,
+                    whole=not one.left_out - set(kept),
                 )
             )
     return units, existing
 
 
+def _stored(folder: Path, unit: Unit) -> list[str]:
+    """Cameras of an exposure that have a merged QA in its folder."""
+    ending = f"-{unit.expid:08d}.json"
+    found = sorted(p for p in folder.glob(f"qa-*{ending}") if revision_in(p) is not None)
+    return [p.name.removeprefix("qa-").removesuffix(ending) for p in found]
+
+
 def configuration_of(recipe: Recipe, flavors: Iterable[str]) -> dict[str, str]:
-    """Checksums of all that the results depend on, files of calibrations apart. Raises BadConfig for a flavor without a chain."""
-    return {**{flavor: recipe.chain_for(flavor).sha256 for flavor in sorted(set(flavors))}, "limits": recipe.limits.sha256}
+    """What the results depend on: checksums of chains by flavor, of limits and of the instrument; the folder of calibrations, products.
+
+    Raises BadConfig for a flavor without a chain.
+    """
+    chains = {flavor: recipe.chain_for(flavor).sha256 for flavor in sorted(set(flavors))}
+    instrument = hashlib.sha256(recipe.instrument.model_dump_json(warnings=False).encode()).hexdigest()
+    calib = str(recipe.calib) if recipe.calib is not None else ""
+    return {**chains, "limits": recipe.limits.sha256, "instrument": instrument, "calibrations": calib, "products": ",".join(recipe.products)}
+
+
+_FOLDERS = ("calibrations", "products")
+
+
+def differences(begun: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+    """In what two configurations differ, in words; what was not noted then does not count."""
+    words = {"limits": "the limits", "instrument": "the instrument"}
+    out = []
+    for name in (n for n in begun if begun[n] != now.get(n)):
+        if name in _FOLDERS:
+            out.append(f"{name}: {begun[name] or 'none'} then, {now.get(name) or 'none'} now")
+        else:
+            out.append(words.get(name, f"chain or parameters for {name or 'other flavors'}"))
+    return out
 
 
 @dataclass(slots=True)

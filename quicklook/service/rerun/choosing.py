@@ -63,11 +63,12 @@ class Chosen:
 
 @dataclass(slots=True, kw_only=True)
 class Choice:
-    """The exposures, by night and number; files that cannot be read, and why; files of a camera that another one has too."""
+    """The exposures, by night and number; files that cannot be read, and why; files of a camera that another one has too; files looked at."""
 
     exposures: list[Chosen] = field(default_factory=list)
     unreadable: dict[Path, str] = field(default_factory=dict)
     doubles: list[Path] = field(default_factory=list)
+    looked_at: int = 0
 
     @property
     def cameras(self) -> int:
@@ -116,6 +117,7 @@ def choose(root: Path, reader: Reader, wanted: Wanted) -> Choice:
     choice, units = Choice(), dict[Unit, Chosen]()
     known: dict[str, dict[str, str]] = {}
     for path in raw_files(root, reader, wanted):
+        choice.looked_at += 1
         try:
             peek = reader.peek(path)
         except QuicklookError as error:

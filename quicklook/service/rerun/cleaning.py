@@ -42,8 +42,10 @@ def check_kinds(kinds: Sequence[str]) -> None:
     known = [k for k in INTERMEDIATE if can_write(k)]
     for kind in kinds:
         if kind not in known:
-            final = f"products of kind {kind} are results" if can_write(kind) else f"there is no kind {kind!r}"
-            raise BadConfig(f"--kind: {final}; removed can be: {', '.join(known)}{suggest(kind, known, noun='kinds')}")
+            final = can_write(kind)
+            why = f"products of kind {kind} are results" if final else f"there is no kind {kind!r}{suggest(kind, known, noun='kinds')}"
+            more = f"; removed can be: {', '.join(known)}" if final else ""
+            raise BadConfig(f"--kind: {why}{more}", what_next="Name one of these.")
 
 
 def removable(out: Path, kinds: Sequence[str], tags: Collection[str] = (), older_than_days: float = 0.0) -> list[Removable]:

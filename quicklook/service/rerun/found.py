@@ -10,7 +10,9 @@ All else of the file, comments included, stays as it is written. `write_found` i
 
 from __future__ import annotations
 
+import os
 import re
+import stat
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -59,8 +61,13 @@ def write_found(session: str | Path, found: Mapping[str, Iterable[Unit]]) -> Non
         if not _NAME.match(test):
             raise BadConfig(f"{test!r} is no name of a test; use letters, digits, and _ . -")
     every = {**read_found(session), **{test: tuple(units) for test, units in found.items()}}
-    text = Path(session).read_text(encoding="utf-8-sig")
+    # a link stays one, and the file keeps its rights and the ends of its lines
+    path = Path(session).resolve()
+    content = path.read_bytes()
+    end = "\r\n" if b"\r\n" in content else "\n"
     lines = [f"{KEY}:", *(f"  {test}: [{', '.join(map(str, units))}]" for test, units in every.items())]
-    kept = _BLOCK.sub("", text).rstrip()
-    with atomic(session) as f:
-        f.write((f"{kept}\n\n" if kept else "").encode() + "\n".join(lines).encode() + b"\n")
+    kept = _BLOCK.sub("", content.decode("utf-8-sig").replace("\r\n", "\n")).rstrip()
+    text = (f"{kept}\n\n" if kept else "") + "\n".join(lines) + "\n"
+    with atomic(path) as f:
+        os.fchmod(f.fileno(), stat.S_IMODE(path.stat().st_mode))
+        f.write(text.replace("\n", end).encode())

@@ -35,7 +35,7 @@ from quicklook.io.hdus import Hdus
 from quicklook.io.history import FileHistory
 from quicklook.io.plotfiles import load_plots
 from quicklook.io.tablefile import column_units
-from quicklook.service.rerun.onlyqa import measure_stored, select
+from quicklook.service.rerun.onlyqa import measure_stored, needs, select
 from quicklook.service.rerun.storedproducts import StoredProducts, Wanted, labels_of
 from quicklook.service.verdicts.explain import plot_data
 
@@ -276,11 +276,15 @@ class _FromStepRunner(ChainRunner):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OnlyQas:
-    """QAs alone on stored products; all else of the merged QA is taken over from the stored one. `chains` by name."""
+    """QAs alone on stored products; all else of the merged QA is taken over from the stored one.
+
+    `chains` by name; `provides` are the types that the reader gives.
+    """
 
     source: Stored
     names: tuple[str, ...]
     chains: Mapping[str, Chain]
+    provides: tuple[type[Product], ...] = ()
 
     def __call__(self, plain: ChainRunner, key: PartKey) -> ChainRunner:
         """The runner for a part. Raises BadConfig (no such QA), BadData (no stored result)."""
@@ -289,6 +293,16 @@ class OnlyQas:
             chain=chain, judge=plain.judge, calibrations=plain.calibrations, clock=plain.clock,
             uses=select(chain, self.names)[0], earlier=self.source.result(key), folder=self.source.folder(key), plots=self.source.plots(key),
         )  # fmt: skip
+
+
+    def lacking(self, chain: Chain, key: PartKey) -> list[str]:
+        """As `FromStep.lacking`."""
+        if find_result(FileHistory(self.source.out), key, tag=self.source.tag) is None:
+            return [f"there is no stored result under tag {self.source.tag}"]
+        chain = self.chains.get(chain.name, chain)
+        stored = StoredProducts(folder=self.source.folder(key), key=key, steps=chain.steps)
+        wanted = needs(chain, select(chain, self.names)[0], self.provides)
+        return list(dict.fromkeys(stored.missing(w) for w in wanted if stored.find(w) is None))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

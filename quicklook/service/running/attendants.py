@@ -7,9 +7,11 @@ from collections.abc import Callable
 from quicklook.service.journal.retention import keeper
 from quicklook.service.running.attending import Attendant, Surroundings
 from quicklook.service.running.diskroom import disk_watch
+from quicklook.service.running.housekeeping import housekeeping_watch
+from quicklook.service.running.memory import thrift
 from quicklook.service.sessions.session import session_of
 
-FACTORIES: tuple[Callable[[Surroundings], Attendant | None], ...] = (disk_watch, keeper, session_of)
+FACTORIES: tuple[Callable[[Surroundings], Attendant | None], ...] = (disk_watch, housekeeping_watch, keeper, session_of, thrift)
 """They raise BadConfig where the site asks for what cannot be done."""
 
 

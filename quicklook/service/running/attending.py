@@ -19,13 +19,17 @@ from quicklook.service.workers.processing import Recipe
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Surroundings:
-    """What the daemon gives to those who attend it. `wake` ends its pause, `stop` ends it in good order; both from any thread."""
+    """What the daemon gives to those who attend it. `wake` ends its pause, `stop` ends it in good order; both from any thread. `arriving`: files are
+    looked for, or were found and are not taken yet; `reloaded`: it has another configuration, and was not started.
+    """
 
     site: Site
     recipe: Recipe
     journal: Journal
     wake: Callable[[], None]
     stop: Callable[[], None]
+    arriving: Callable[[], bool] = lambda: False
+    reloaded: bool = False
 
 
 class Attendant(Protocol):

@@ -11,6 +11,7 @@ from quicklook.core.events import DiskRoom, draft
 from quicklook.core.status import Status
 from quicklook.io.room import Room, room_of
 from quicklook.service.running.attending import Surroundings
+from quicklook.service.running.lastsaid import last_said
 from quicklook.service.settings import DiskSettings
 from quicklook.service.verdicts.concluding import Conclusion
 
@@ -39,7 +40,8 @@ class DiskWatch:
 
     def __init__(self, around: Surroundings) -> None:
         self._around, self._settings = around, around.site.file.disk
-        self._status, self._next = Status.NORMAL, 0.0
+        self._status: Status | None = None
+        self._next = 0.0
 
     def turn(self) -> None:
         """Look, if it is time. Raises what the journal raises: then it is said at the next turn."""
@@ -50,6 +52,9 @@ class DiskWatch:
         except OSError as error:
             log.debug("how much room there is is not known: %s", error)
             return
+        if self._status is None:  # a daemon before this one may have said that it is full
+            said = last_said(self._around.journal, DiskRoom.kind, self._around.recipe.tag, str(room.path))
+            self._status = Status(said["status"]) if said else Status.NORMAL
         status = status_of(room, self._settings, self._status)
         if status is not self._status:
             self._say(room, status)

@@ -14,7 +14,7 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from quicklook.core.contract import contract_of
-from quicklook.core.errors import QuicklookError, describe
+from quicklook.core.errors import BadConfig, QuicklookError, describe
 from quicklook.core.product import Calibration
 from quicklook.io.calib import INDEX, open_index
 from quicklook.io.calibcensus import Listed
@@ -51,7 +51,7 @@ def examine_site(site: Site, told: Callable[[Finding], None] = lambda _finding: 
 
 def _checks(site: Site) -> Iterator[tuple[str, Callable[[], Iterator[Finding]]]]:
     file, out, raw = site.file, site.out, Path(site.file.raw) if site.file.raw else None
-    lives = daemon_lives(out)
+    lives, unseen = _lives(out)
     yield "configuration", partial(_configuration, site)
     yield "user", host.user_findings
     if raw is None:
@@ -71,7 +71,17 @@ def _checks(site: Site) -> Iterator[tuple[str, Callable[[], Iterator[Finding]]]]
     yield "calibrations", partial(_calibrations, site)
     yield "ports", partial(_ports, site, lives)
     yield "token", partial(_token, site)
+    if unseen is not None:
+        yield "daemon", lambda: iter([unseen])
     yield "daemon", partial(_daemon, site, lives)
+
+
+def _lives(out: Path) -> tuple[bool, Finding | None]:
+    """Whether a daemon works there; where this user may not see that, the finding that says so."""
+    try:
+        return daemon_lives(out), None
+    except BadConfig as error:
+        return False, problem("daemon", str(error), error.what_next)
 
 
 def _guarded(topic: str, check: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
@@ -233,7 +243,7 @@ def _daemon(site: Site, lives: bool) -> Iterator[Finding]:
     if not path.is_file():
         yield ok("daemon", "none has worked here yet")
         return
-    journal = Journal(path, time.time_ns)
+    journal = Journal(path, time.time_ns, to_read=True)
     try:
         with journal.reading() as connection:
             last = connection.execute(sa.select(sa.func.max(EVENTS.c.time))).scalar()

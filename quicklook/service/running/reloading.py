@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 
 from quicklook.core.errors import BadConfig, QuicklookError
@@ -12,16 +13,22 @@ from quicklook.service.site import Site
 
 log = logging.getLogger("quicklook.daemon")
 
+_AGAIN_S = 2.0
+
 Reread = Callable[[], Site]
 """Reads the site again, as the daemon was started."""
 
 
 class Reloading:
-    """The site that a daemon is to work by next (None: no other), and how to read it, which whoever made the daemon says."""
+    """The site that a daemon is to work by next (None: no other), and how to read it, which whoever made the daemon says.
+
+    `changes` counts how often it has begun again, by the new site or, where that could not be used after all, by the old one.
+    """
 
     def __init__(self) -> None:
         self.reread: Reread | None = None
         self.site: Site | None = None
+        self.changes = 0
 
     def ask(self, old: Site, wake: Callable[[], None]) -> str:
         """Read and check it; says what comes of it. Raises BadConfig as `checked` does."""
@@ -29,15 +36,33 @@ class Reloading:
         wake()
         return f"{new.source} is in order and is used from now on"
 
-    def change(self, old: Site, stop: Callable[[], None], begin: Callable[[Site], None]) -> None:
-        """Stop the daemon in good order and begin with the new site; with the old one where the new one cannot be used after all."""
+    def change(self, old: Site, stop: Callable[[], None], begin: Callable[[Site], None], stopping: Callable[[], bool]) -> bool:
+        """Stop the daemon in good order and begin with the new site; with the old one where the new one cannot be used after all.
+
+        Where neither can now (a scheduler of workers that is away), both are tried again until one can, or somebody wants the daemon to stop:
+        then False.
+        """
         new, self.site = self.site or old, None
         stop()
-        try:
-            begin(new)
-        except QuicklookError as error:
-            log.error("the new configuration cannot be used, the old one goes on: %s", error)
-            begin(old)
+        while not (_begun(new, begin, "the new configuration cannot be used, the old one goes on") or _begun(old, begin, "nor can the old one now")):
+            if stopping():
+                return False
+            time.sleep(_AGAIN_S)
+        self.changes += 1
+        return True
+
+
+def _begun(site: Site, begin: Callable[[Site], None], otherwise: str) -> bool:
+    """Whether it could begin; it is said why not."""
+    try:
+        begin(site)
+    except QuicklookError as error:
+        log.error("%s: %s", otherwise, error)
+    except Exception:  # of a plugin that the new configuration names, perhaps: the daemon is not to end by it
+        log.exception("%s", otherwise)
+    else:
+        return True
+    return False
 
 
 def checked(reread: Reread | None, old: Site) -> Site:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import getpass
 import os
 import re
+import shutil
 import socket
 import sys
 from contextlib import suppress
@@ -26,6 +27,8 @@ from quicklook.service.site import Site
 
 _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\Z")
 _LATEST = "latest"
+_KEPT = 10
+"""So many folders of runs that never began are kept: who starts the daemon again every few seconds would fill the disk with them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,12 +44,18 @@ class RunFolder:
         return self.path / ("log.jsonl" if form == "json" else "log.txt")
 
 
+def check_label(label: str) -> None:
+    """Raises BadConfig for a label that is no name of a file."""
+    if label and not _LABEL.match(label):
+        raise BadConfig(f"the label {label!r} is to be a name: letters, digits, '.', '_' and '-', 64 at most", what_next="Give another --label.")
+
+
 def begin_run(out: Path, label: str = "") -> RunFolder:
     """Make the folder of a run that begins now. Raises BadConfig for a label that is no name of a file, or a folder that cannot be made."""
-    if label and not _LABEL.match(label):
-        raise BadConfig(f"the label {label!r} is to be a name: letters, digits, '.', '_' and '-', 64 at most")
+    check_label(label)
     name = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{os.getpid()}"
     path = out / "runs" / (f"{name}-{label}" if label else name)
+    _forget_failed(path.parent)
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -57,6 +66,14 @@ def begin_run(out: Path, label: str = "") -> RunFolder:
         link.symlink_to(path.name)
         link.replace(path.with_name(_LATEST))
     return RunFolder(id=name, label=label, path=path)
+
+
+def _forget_failed(runs: Path) -> None:
+    """Remove the folders of all but the last runs that have ended before they worked: they have a log, and no configuration."""
+    with suppress(OSError):
+        failed = sorted(p for p in runs.iterdir() if p.is_dir() and not p.is_symlink() and not (p / "site.yaml").exists())
+        for path in failed[:-_KEPT]:
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def latest_run(out: Path) -> RunFolder | None:

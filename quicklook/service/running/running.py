@@ -29,6 +29,7 @@ class Running:
         daemon.reloading.reread = reread
         self._notifier = Notifier.from_environment()
         self._site: Site | None = None
+        self._changes = daemon.reloading.changes
         self._last_busy = time.monotonic()
 
     def go(self) -> None:
@@ -38,6 +39,12 @@ class Running:
         signal.signal(signal.SIGHUP, self._hang_up)
         try:
             self._daemon.run(self._until)
+        except QuicklookError as error:
+            log.error("run %s ends: %s. %s", self._run.path.name, error, error.what_next)
+            raise
+        except Exception:
+            log.exception("run %s ends by a fault of the program", self._run.path.name)
+            raise
         finally:
             self._notifier.stopping()
         log.info("run %s has ended", self._run.path.name)
@@ -46,6 +53,9 @@ class Running:
         """Called at every turn; whether it is time to end."""
         if self._daemon.site is not self._site:
             self._begun()
+        elif self._daemon.reloading.changes != self._changes:
+            self._notifier.ready("the last reload could not be used; see the log")
+        self._changes = self._daemon.reloading.changes
         self._notifier.alive()
         if self._idle_s is None:
             return False

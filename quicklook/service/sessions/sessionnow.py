@@ -21,13 +21,15 @@ def session_now(of: Session) -> SessionNow:
     order = {t.name: i for i, t in enumerate(of.plan.session.tests)}
     rows.sort(key=lambda r: (order.get(r.name.partition(".")[0], len(order)), r.name))
     return SessionNow(
-        run=of.run.run, label=of.run.label, name=of.run.session, over=of.run.over, tests=rows, exposure_s=_exposure_s(of.takings)
-    )
+        run=of.run.run, label=of.run.label, name=of.run.session, over=of.run.over, tests=rows, exposure_s=_exposure_s(of.takings),
+        trouble=of.trouble,
+    )  # fmt: skip
 
 
 def _over(record: TestedRecord) -> SessionTestNow:
+    state = "failed" if "failed" in record.states.values() else "closed" if record.timed_out else "done"
     return SessionTestNow(
-        name=record.name, state="closed" if record.timed_out else "done", expected=record.expected, seen=len(record.exposures),
+        name=record.name, state=state, expected=record.expected, seen=len(record.exposures),
         judged=len(record.exposures), exposures=numbers_text(record.exposures), aborted=numbers_text(record.aborted), status=record.status,
         flags=[r.name for r in record.flags.raised], minutes={str(s): record.seconds.get(s, 0.0) / 60 for s in SubTask},
     )  # fmt: skip
@@ -50,7 +52,7 @@ def _waiting(of: Session) -> Iterable[SessionTestNow]:
         yield SessionTestNow(
             name=taking.name, state="complete" if taking.missing == 0 else "receiving" if units else "waiting", expected=taking.test.expected,
             seen=len(units), judged=sum(of.judged(u) for u in taking.units), exposures=numbers_text(units),
-            aborted=numbers_text([str(u) for u in taking.aborted]), closes=of.closes_ns(taking.test),
+            aborted=numbers_text([str(u) for u in taking.aborted]), closes=of.now_ns.shown(of.closes_ns(taking.test)),
         )  # fmt: skip
 
 

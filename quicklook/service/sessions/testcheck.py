@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from quicklook.core.errors import QuicklookError
@@ -11,7 +11,9 @@ from quicklook.core.session import meets, words_of
 from quicklook.core.status import Status, total
 from quicklook.io.reader import open_reader
 from quicklook.service.rerun.choosing import facts_of
-from quicklook.service.sessions.testruns import Taken, numbers_text
+from quicklook.service.sessions.testlight import level_metrics, light_facts
+from quicklook.service.sessions.testruns import Taken
+from quicklook.service.sessions.testwords import exposures_words, missing_words
 from quicklook.service.sessions.testwork import Digest, Testing, Work
 
 _DEAD = "dead_amp"
@@ -19,25 +21,41 @@ _DEAD = "dead_amp"
 
 def check(test: Testing) -> dict[str, Any]:
     """Against the session: counts, cameras, metadata; and what the QAs of the exposures have said."""
-    work, taken, by_unit = test.work, test.taken, test.results(test.work.recipe.tag, (_DEAD,))
-    statuses = {t.unit: total(r.status for r in by_unit.get(t.unit, ())) for t in taken}
+    work, taken = test.work, test.taken
+    by_unit = test.results(work.recipe.tag, {_DEAD, *level_metrics(work)})
+    statuses = {t.unit: status_of(by_unit.get(t.unit, ()), t.files) for t in taken}
+    cameras = _expected(work, taken)
     numbers = {
         "expected": work.test.expected, "found": len(taken), "missing": work.test.expected - len(taken), "extra": len(work.extra),
         "strays": len(work.strays), "aborted": len(work.aborted), "timed_out": int(work.timed_out),
-        "missing_cameras": sum(len(set(work.cameras) - set(t.files)) for t in taken),
+        "missing_cameras": sum(len(cameras - set(t.files)) for t in taken),
         **{f"exposures_{s.lower()}": sum(v is s for v in statuses.values()) for s in (Status.WARNING, Status.ALARM, Status.UNKNOWN)},
     }  # fmt: skip
     results = [r for rows in by_unit.values() for r in rows]
     if results:
         numbers |= _dead(results)
     mismatches, checked = _metadata(work, taken, by_unit)
+    light = light_facts(work, taken, by_unit)
     return {
-        "numbers": numbers,
+        **light.plain(),
+        "told": {**light.told, **missing_words(work, taken, cameras)},
+        "numbers": {**numbers, **light.numbers},
         "statuses": {u: str(s) for u, s in statuses.items()},
         "mismatches": mismatches,
         "checked": sorted(checked),
         "metrics": [plain(f) for r in results for f in r.found],
     }
+
+
+def status_of(results: Sequence[Digest], cameras: Collection[str]) -> Status:
+    """Of an exposure: the worst of its cameras; one without a result is UNKNOWN."""
+    lacking = set(cameras) - {r.part for r in results}
+    return total([*(r.status for r in results), *([Status.UNKNOWN] if lacking else [])])
+
+
+def _expected(work: Work, taken: Sequence[Taken]) -> set[str]:
+    """The cameras that an exposure is to have; where the site does not say it, those that any exposure of the test has."""
+    return set(work.cameras) or {c for t in taken for c in t.files}
 
 
 def _dead(results: Sequence[Digest]) -> dict[str, int]:
@@ -59,28 +77,28 @@ def _metadata(work: Work, taken: Sequence[Taken], by_unit: Mapping[str, Sequence
     wrong: dict[tuple[str, str, str, str], list[str]] = {}
     checked: set[str] = set()
     for one in taken:
-        tags = {r.part: r.tags for r in by_unit.get(one.unit, ())}
+        tags, peeked = {r.part: r.tags for r in by_unit.get(one.unit, ())}, dict[str, dict[str, str]]()
         for camera, path in one.files.items():
             wanted = work.test.wanted_of(camera, work.session)
             if not wanted:
                 continue
             try:
-                facts = {**facts_of(reader.peek(path)), **tags.get(camera, {}), "camera": camera}
+                if path not in peeked:
+                    peeked[path] = facts_of(reader.peek(path))
+                facts = {**peeked[path], **tags.get(camera, {}), "camera": camera}
             except QuicklookError:
-                facts = {**one.tags, **tags.get(camera, {}), "camera": camera}
+                if camera not in tags:
+                    continue  # what the exposure says may be of another camera
+                facts = {**tags[camera], "camera": camera}
             for tag, value in wanted.items():
                 checked.add(tag)
                 if not meets(value, facts.get(tag, "")):
                     wrong.setdefault((tag, camera, facts.get(tag, ""), words_of(value)), []).append(one.unit)
     told: dict[str, list[str]] = {}
     for (tag, camera, has, wanted_words), units in wrong.items():
-        said = f"{camera}: {tag} is {has or 'not stated'}, the session says {wanted_words} ({_exposures(units)})"
+        said = f"{camera}: {tag} is {has or 'not stated'}, the session says {wanted_words} ({exposures_words(units)})"
         told.setdefault(tag, []).append(said)
     return told, checked
-
-
-def _exposures(units: Sequence[str]) -> str:
-    return f"exposure{'' if len(units) == 1 else 's'} {numbers_text(units)}"
 
 
 def plain(found: Found) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from quicklook.core.flags import Facts, Found
@@ -11,39 +11,71 @@ from quicklook.core.results import Failure, MetricResult
 from quicklook.core.session import SubTask
 from quicklook.core.status import Status, total, worst
 from quicklook.service.sessions.testruns import SubTaskDone, TestedRecord, read_record, write_record
+from quicklook.service.sessions.testwords import verdict_words
 from quicklook.service.sessions.testwork import Work
 
 
 def outcome(work: Work, states: Mapping[SubTask, SubTaskDone], memory_mb: float, *, lost: int = 0) -> TestedRecord:
     """Flags, status and reasons from what the sub-tasks have found."""
-    check, basic, meta = (states[s].data for s in (SubTask.CHECK, SubTask.BASIC, SubTask.META))
-    analyses, found, sentences = _analysed(basic, meta)
+    check, prep = states[SubTask.CHECK].data, states[SubTask.PREP].data
+    analyses, found, sentences = _analysed(states[SubTask.BASIC].data, states[SubTask.META].data)
     each = [s for by_camera in analyses.values() for s in by_camera.values()]
+    exposures = _exposures(check, prep)
     numbers = {
         **check.get("numbers", {}),
+        **_counts("exposures", exposures.values(), (Status.WARNING, Status.ALARM, Status.UNKNOWN) if exposures or check else ()),
+        **_counts("analyses", each, (Status.WARNING, Status.ALARM) if each else ()),
         "failed_subtasks": sum(s.state == "failed" for s in states.values()),
         "crashed_subtasks": lost,
         "slow_subtasks": sum(s.seconds > work.session.slow_s for s in states.values()),
     }
-    if each:
-        numbers |= {f"analyses_{s.lower()}": sum(v is s for v in each) for s in (Status.WARNING, Status.ALARM)}
     if memory_mb < float("inf"):
         numbers["memory_free_mb"] = memory_mb
-    stated = [_found(f) for f in check.get("metrics", [])]
+    stated = [_found(f) for f in (*check.get("metrics", []), *prep.get("metrics", []))]
+    silent = {k: check.get(k, {}) for k in ("told", "not_applicable", "unknown")}
+    silent["told"] = {**silent["told"], **verdict_words(exposures, stated)}
+    if "hk_out" not in numbers:
+        silent["unknown"] = {**silent["unknown"], "hk_out": "nobody checks the housekeeping while tests are taken"}
     flags = work.flags.say(
-        Facts(numbers=numbers, metrics=[*stated, *found], mismatches=check.get("mismatches", {}), checked=check.get("checked", ()))
+        Facts(numbers=numbers, metrics=[*stated, *found], mismatches=check.get("mismatches", {}), checked=check.get("checked", ()), **silent)
     )
-    failures = [f"UNKNOWN: sub-task {s.name} failed: {s.failure.message}" for s in states.values() if s.failure is not None]
-    of_exposures = worst(Status(s) for s in check.get("statuses", {}).values())
-    status = total([*(r.status for r in flags.raised), *each, of_exposures, *([Status.UNKNOWN] if failures or not check else [])])
-    reasons = [f"{r.status}: {r.name}: {r.why}" for r in flags.raised] + failures + sentences
-    missing = {s: states[s].state for s in SubTask}
+    lacking = [f"UNKNOWN: {why}" for why in _lacking(work, states, analyses)]
+    status = total([*(r.status for r in flags.raised), *each, worst(exposures.values()), *([Status.UNKNOWN] if lacking else [])])
+    reasons = [f"{r.status}: {r.name}: {r.why}" for r in flags.raised] + lacking + sentences
     return TestedRecord(
         run=work.run, name=work.name, test=work.test.name, repetition=work.repetition, status=status, reasons=reasons,
         complete=len(work.taken) == work.test.expected, timed_out=work.timed_out, expected=work.test.expected,
-        exposures=[t.unit for t in work.taken], aborted=list(work.aborted), strays=dict(work.strays), extra=list(work.extra), flags=flags,
-        states=missing, seconds={s: states[s].seconds for s in SubTask}, analyses=analyses, ended_ns=time.time_ns(),
+        exposures=work.units, aborted=list(work.aborted), strays=dict(work.strays), extra=list(work.extra), flags=flags,
+        states={s: states[s].state for s in SubTask}, seconds={s: states[s].seconds for s in SubTask}, analyses=analyses, ended_ns=time.time_ns(),
+        plots=[p for s in (SubTask.BASIC, SubTask.META) if states[s].state == "done" for p in states[s].data.get("to_draw", [])],
     )  # fmt: skip
+
+
+def _exposures(check: Mapping[str, Any], prep: Mapping[str, Any]) -> dict[str, Status]:
+    """Status of each exposure: the worse of what the daemon has said of it, and what the chains of the test have."""
+    said, own = ({u: Status(s) for u, s in data.get("statuses", {}).items()} for data in (check, prep))
+    return {u: total((said.get(u), own.get(u))) for u in (*said, *own)}
+
+
+def _counts(of: str, found: Iterable[Status | None], wanted: Iterable[Status]) -> dict[str, int]:
+    every = list(found)
+    return {f"{of}_{s.lower()}": every.count(s) for s in wanted}
+
+
+def _lacking(work: Work, states: Mapping[SubTask, SubTaskDone], analyses: Collection[str]) -> list[str]:
+    """What should have been found out and was not, in words."""
+    out = [f"sub-task {s.name} failed: {s.failure.message}" for s in states.values() if s.failure is not None]
+    if states[SubTask.CHECK].state == "skipped":
+        out.append("sub-task check was not done, and of these exposures it has not been done before")
+    if gone := states[SubTask.INIT].data.get("gone"):
+        more = f" and {len(gone) - 1} more are" if len(gone) > 1 else " is"
+        out.append(f"raw file {gone[0]}{more} not there any more; what works on raw files has gone without")
+    done = [states[s].state in ("done", "reused") for s in (SubTask.BASIC, SubTask.META)]
+    for name in work.test.analyses if all(done) else ():
+        if name not in analyses:
+            of = " or ".join(work.analyses[name].flavor)
+            out.append(f"{name} has found nothing: there is no exposure with results that it could work on{f' ({of})' if of else ''}")
+    return out
 
 
 def _found(plain: Mapping[str, Any]) -> Found:

@@ -11,7 +11,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from quicklook.core.session import SubTask
-from quicklook.service.sessions.subtasks import process_main, run_test
+from quicklook.service.sessions.subtasks import UNWRITTEN, process_main, run_test
 from quicklook.service.sessions.testoutcome import crashed
 from quicklook.service.sessions.testruns import TestedRecord, read_record
 from quicklook.service.sessions.testwork import Work
@@ -21,21 +21,23 @@ log = logging.getLogger("quicklook.session")
 
 @dataclass(slots=True, kw_only=True)
 class Runner:
-    """Works on one test. It is stopped when it takes longer than `deadline_s`."""
+    """Works on one test. It is stopped when it takes longer than `deadline_s`. `unwritten`: why its results could not be written; then it is to be
+    done again."""
 
     inline: bool
     deadline_s: float
     log_file: Path
     work: Work | None = None
+    unwritten: str = ""
     _process: BaseProcess | None = None
     _begun: float = 0.0
     _done: list[TestedRecord] = field(default_factory=list)
 
     def start(self, work: Work) -> None:
         """Begin; call only when nothing is worked on."""
-        self.work, self._begun = work, time.monotonic()
         for left in (*(f"{s}.json" for s in SubTask), "test.json"):
             (work.folder / left).unlink(missing_ok=True)  # of an attempt that was interrupted
+        self.work, self._begun = work, time.monotonic()
         if self.inline:
             try:
                 self._done.append(run_test(work))
@@ -60,6 +62,10 @@ class Runner:
         self._process.join(5)
         work, status = self.work, self._process.exitcode
         record = read_record(work.folder / "test.json", TestedRecord)
+        if record is None and status == UNWRITTEN:
+            self.work, self._process = None, None
+            self.unwritten = f"the results of test {work.name} could not be written into {work.folder}; see {self.log_file}"
+            return
         if record is None:
             why = f"it took longer than {self.deadline_s:g} s and was stopped" if late else f"its process ended with status {status}"
             log.error("test %s: %s", work.name, why)

@@ -12,6 +12,7 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import Field, ValidationError
 
+from quicklook.core.events import PlotsReady
 from quicklook.core.flags import FlagsSaid
 from quicklook.core.results import SCHEMA_VERSION, Failure, Record
 from quicklook.core.session import SubTask
@@ -32,7 +33,8 @@ class Taken(Record):
 
 
 class SubTaskDone(Record):
-    """A sub-task that has ended: how, in how many seconds, what it has found. One that is switched off is taken over from `source`."""
+    """A sub-task that has ended: how, in how many seconds, what it has found of which `exposures` as processed under which `tag`. One that is
+    switched off is taken over from `source`, where that is of the same."""
 
     schema_version: int = SCHEMA_VERSION
     name: SubTask
@@ -40,7 +42,28 @@ class SubTaskDone(Record):
     seconds: float = 0.0
     failure: Failure | None = None
     source: str = ""
+    tag: str = ""
+    exposures: list[str] = Field(default_factory=list)
     data: dict[str, Any] = Field(default_factory=dict)
+
+
+class ToDraw(Record):
+    """A file of plots of a camera that can be drawn, relative to the output folder, with the names and statuses of its plots."""
+
+    part: str
+    path: str
+    names: list[str]
+    statuses: list[Status | None]
+
+    @classmethod
+    def of(cls, part: str, ready: PlotsReady) -> ToDraw:
+        """From the event that has them drawn."""
+        return cls(part=part, path=ready.path, names=ready.names, statuses=ready.statuses)
+
+    @property
+    def ready(self) -> PlotsReady:
+        """The event that has them drawn."""
+        return PlotsReady(path=self.path, names=self.names, statuses=self.statuses)
 
 
 class TestedRecord(Record):
@@ -69,10 +92,15 @@ class TestedRecord(Record):
     seconds: dict[SubTask, float]
     analyses: dict[str, dict[str, Status | None]] = Field(default_factory=dict)
     ended_ns: int
+    plots: list[ToDraw] = Field(default_factory=list)
 
 
 class RunRecord(Record):
-    """The state of a run of a session, ``run.json``: from it a daemon that was killed goes on. Times are UTC, ns."""
+    """The state of a run of a session, ``run.json``: from it a daemon that was killed goes on. Times are UTC, ns.
+
+    `after_job`: number of the last job in the journal at the launch. `said`: tests that were announced. `left`: the daemon that had the run last
+    has ended in good order.
+    """
 
     schema_version: int = SCHEMA_VERSION
     run: str
@@ -83,7 +111,10 @@ class RunRecord(Record):
     launched_ns: int
     last_test_ns: int
     start_expid: int | None = None
+    after_job: int | None = None
     over: bool = False
+    said: list[str] = Field(default_factory=list)
+    left: bool = False
     tests: list[TestedRecord] = Field(default_factory=list)
 
     def times_over(self) -> dict[str, int]:
@@ -125,11 +156,12 @@ def numbers_text(units: Sequence[str]) -> str:
     for unit in units:
         night, _, expid = unit.partition("/")
         nights.setdefault(night, []).append(int(expid))
-    texts = {night: _ranges(sorted(set(numbers))) for night, numbers in nights.items()}
+    texts = {night: ranges(sorted(set(numbers))) for night, numbers in nights.items()}
     return "; ".join(texts.values()) if len(texts) < 2 else "; ".join(f"{night}: {text}" for night, text in texts.items())
 
 
-def _ranges(numbers: Sequence[int]) -> str:
+def ranges(numbers: Sequence[int]) -> str:
+    """``101-104,106`` of rising numbers."""
     out: list[list[int]] = []
     for n in numbers:
         if out and n == out[-1][1] + 1:
@@ -160,5 +192,7 @@ def _test_lines(one: TestedRecord) -> list[str]:
     lines.append(f"  minutes: {minutes}; in all {sum(one.seconds.values()) / 60:.2f}")
     lines.append(f"  flags: {', '.join(r.name for r in one.flags.raised) or 'none'}")
     if one.flags.not_known:
-        lines.append(f"  not known: {', '.join(one.flags.not_known)}")
+        lines.append(f"  not known: {', '.join(one.flags.with_why(one.flags.not_known))}")
+    if one.flags.not_applicable:
+        lines.append(f"  do not apply: {', '.join(one.flags.with_why(one.flags.not_applicable))}")
     return [*lines, *(f"  - {reason}" for reason in one.reasons), ""]

@@ -51,6 +51,16 @@ class Work:
     folder: Path
     earlier: tuple[Path, ...] = ()
 
+    @property
+    def units(self) -> list[str]:
+        """Its exposures, ``night/expid``."""
+        return [t.unit for t in self.taken]
+
+    @property
+    def of(self) -> dict[str, Any]:
+        """What the state of a sub-task is of: the tag under which the exposures were processed, and the exposures."""
+        return {"tag": self.recipe.tag, "exposures": self.units}
+
 
 @dataclass(slots=True)
 class Testing:

@@ -30,11 +30,15 @@ from quicklook.service.journal.jobs import Job
 from quicklook.service.workers.daskhost import DISTRIBUTION, HostSettings, complaint, run_job, stop_hosts
 from quicklook.service.workers.processexecutor import BUILD_FACTOR, Bounds
 from quicklook.service.workers.processing import Recipe
-from quicklook.service.workers.worker import Broken, Judged, Message, Ready
+from quicklook.service.workers.worker import LOST_ELSEWHERE, Broken, Judged, Message, Ready
 
 CONNECT_S = 10.0
 LOOK_S = 1.0
 """The workers of the scheduler are counted so often."""
+ANSWER_S = 5.0
+"""A scheduler that does not answer for so long counts as away."""
+LEAVE_S = 4.0
+"""Leaving the scheduler may take so long; what has not ended then ends by its own deadlines."""
 GRACE_S = 60.0
 """A worker stops what takes too long by itself; so much later it counts as lost."""
 
@@ -53,7 +57,8 @@ class DaskExecutor:
     """Takes as many jobs as the workers of the scheduler have threads; each runs in a process of its own beside its worker.
 
     What a worker process costs when it hangs, grows or dies is as with `ProcessExecutor`. A job whose Dask worker is lost is done again on another
-    one by Dask itself, and reported as broken where that fails too. While the scheduler is away nothing is handed out.
+    one by Dask itself, and reported as broken where that fails too. While the scheduler is away nothing is handed out, and `trouble` says so; what
+    it had is reported as broken in a way that does not count as an attempt.
 
     Raises BadConfig where the scheduler does not answer, or one of its workers does not see the folders, or has another version.
     """
@@ -68,7 +73,7 @@ class DaskExecutor:
         self._bell, self._ring = Pipe(duplex=False)
         self._given: dict[str, _Given] = {}
         self._came: deque[tuple[str, list[Message]]] = deque()
-        self._slots, self._told = 0, 0
+        self._slots, self._told, self._away = 0, 0, ""
         self._ended = threading.Event()
         try:
             self._client = self._connected()
@@ -121,12 +126,17 @@ class DaskExecutor:
         return self._slots
 
     def free(self) -> int:
-        """So many more; none while the scheduler is away."""
-        return max(0, self._slots - len(self._given))
+        """So many more; none while the scheduler is away, or the way to it is being found again."""
+        return max(0, self._slots - len(self._given)) if self._client.status == "running" else 0
 
     def running(self) -> int:
         """Jobs that were given and have not ended."""
         return len(self._given)
+
+    @property
+    def trouble(self) -> str:
+        """Why nothing is handed out, in a sentence; "" where all is well."""
+        return self._away or ("" if self._slots else f"the Dask scheduler {self._address} has no workers; start some, or look at their logs")
 
     def submit(self, job: Job | BuildJob) -> None:
         """Give the job to the scheduler."""
@@ -136,7 +146,7 @@ class DaskExecutor:
             given.future = self._client.submit(run_job, self._settings, job, ticket, self._queue_name, key=ticket, pure=False, retries=0)
             given.future.add_done_callback(lambda future: self._finished(ticket, future))
         except Exception as error:  # the scheduler has gone this moment
-            self._lost(ticket, f"the Dask scheduler could not take it: {describe(error)}")
+            self._lost(ticket, f"the Dask scheduler could not take it: {describe(error)}", LOST_ELSEWHERE)
 
     def wait(self, timeout_s: float, others: Sequence[Connection] = ()) -> list[Message]:
         """Messages that have come; jobs that nothing is heard of are reported as broken."""
@@ -153,15 +163,23 @@ class DaskExecutor:
         return out
 
     def stop(self) -> None:
-        """End the work of this executor on all workers, and leave the scheduler."""
+        """End the work of this executor on all workers, and leave the scheduler. It takes seconds at most, also where nothing answers."""
         self._ended.set()
+        leaving = threading.Thread(target=self._leave, daemon=True, name="dask-leave")
+        leaving.start()
+        leaving.join(LEAVE_S)
+        if leaving.is_alive():
+            log.warning("the Dask scheduler %s does not answer; what it has is ended by its deadlines", self._address)
+        with suppress(OSError):
+            self._probe.unlink(missing_ok=True)
+
+    def _leave(self) -> None:
         with suppress(Exception):  # what does not answer is stopped by its own deadline
             self._client.cancel([g.future for g in self._given.values() if g.future is not None], force=True)
             if self._client.status == "running":
                 self._client.run(stop_hosts, self._settings.sha256, on_error="ignore", wait=False)
         with suppress(Exception):
             self._client.close(timeout=2)
-        self._probe.unlink(missing_ok=True)
 
     # ---- what comes
 
@@ -184,9 +202,9 @@ class DaskExecutor:
             elif future.status == "error":
                 self._failed(ticket, future.exception(timeout=CONNECT_S))
             else:
-                self._lost(ticket, f"the Dask scheduler has lost it ({future.status})")
+                self._lost(ticket, f"the Dask scheduler has lost it ({future.status})", LOST_ELSEWHERE)
         except Exception as error:
-            self._lost(ticket, f"its result could not be fetched: {describe(error)}")
+            self._lost(ticket, f"its result could not be fetched: {describe(error)}", LOST_ELSEWHERE)
 
     def _failed(self, ticket: str, error: BaseException | None) -> None:
         if isinstance(error, KilledWorker):
@@ -194,10 +212,10 @@ class DaskExecutor:
         elif (given := self._given.get(ticket)) is not None:
             self._put(ticket, [Broken(given.job, Failure.of(error or BadConfig("it failed and does not say why")), retry=True)])
 
-    def _lost(self, ticket: str, why: str) -> None:
+    def _lost(self, ticket: str, why: str, error: str = "WorkerLost") -> None:
         given = self._given.get(ticket)
         if given is not None:
-            failure = Failure(error="WorkerLost", message=why, what_next="It is retried; if it comes again, look at the Dask workers.")
+            failure = Failure(error=error, message=why, what_next="It is retried; if it comes again, look at the Dask scheduler and its workers.")
             self._put(ticket, [Broken(given.job, failure, retry=True)])
 
     def _put(self, ticket: str, messages: list[Message]) -> None:
@@ -211,7 +229,7 @@ class DaskExecutor:
             factor = BUILD_FACTOR if isinstance(given.job, BuildJob) else 1.0
             limit_s = self._bounds.warm_up_s + self._bounds.deadline_s * factor + GRACE_S
             if time.monotonic() - given.started > limit_s:
-                self._lost(ticket, f"nothing was heard of it for {limit_s:g} s")
+                self._lost(ticket, f"nothing was heard of it for {limit_s:g} s", "WorkerLost" if self._slots else LOST_ELSEWHERE)
                 if given.future is not None:
                     with suppress(Exception):
                         given.future.cancel()
@@ -239,12 +257,14 @@ class DaskExecutor:
                 self._count()
             except Exception as error:
                 self._slots = 0
-                if before:
+                if not self._away:
                     log.error("the Dask scheduler %s is away, nothing is handed out until it is back: %s", self._address, describe(error))
+                self._away = f"the Dask scheduler {self._address} is away ({describe(error)}); start it again, the work goes on by itself"
             if self._slots != before:
                 log.info("the Dask scheduler %s has %d places for jobs", self._address, self._slots)
                 self._put("", [])  # so that the daemon looks
 
     def _count(self) -> None:
-        threads: dict[str, int] = self._client.nthreads()
-        self._slots = sum(threads.values())
+        # as nthreads() of the client, which waits for ever
+        threads: dict[str, int] = self._client.sync(self._client.scheduler.ncores, workers=None, callback_timeout=ANSWER_S)
+        self._slots, self._away = sum(threads.values()), ""

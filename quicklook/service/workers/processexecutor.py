@@ -33,6 +33,9 @@ FAR_ABOVE = 2.0
 WARM_UP_S = 180.0
 """Compiling all kernels for the first time takes a minute on a slow machine."""
 
+_END_S = 1.0
+"""All workers together are given so long to end when they are told to, and again when they are killed."""
+
 _LEAVE_S = 10.0
 """A worker that was asked to end is killed after so long."""
 
@@ -259,11 +262,14 @@ class ProcessExecutor:
         processes = [w.process for w in self._workers] + [p for p, _ in self._leaving]
         for process in processes:
             process.terminate()
+        end = time.monotonic() + _END_S  # of all together: one may hang in the system, on a disk that is away
         for process in processes:
-            process.join(2)
-            if process.is_alive():
-                process.kill()
-                process.join(2)
+            process.join(max(0.0, end - time.monotonic()))
+        left = [process for process in processes if process.is_alive()]
+        for process in left:
+            process.kill()
+        for process in left:
+            process.join(max(0.05, end + _END_S - time.monotonic()))
         for worker in self._workers:
             worker.close()
 

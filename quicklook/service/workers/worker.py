@@ -82,6 +82,9 @@ class Broken:
 
 Message = Ready | Judged | Written | Assembled | Broken
 
+LOST_ELSEWHERE = "SchedulerLost"
+"""Error of a failure of what hands jobs to other machines. It says nothing of the job, and is no attempt that counts towards giving up."""
+
 WRITING = "write"
 """Name of the stage after the last step, in which files are written."""
 

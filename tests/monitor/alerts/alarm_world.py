@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from monitor.alerts.handling import Escalation, Handling
 from monitor.alerts.machine import Machine, Outcome
-from monitor.alerts.model import Change, Mute, Notice, Severity, Signal
+from monitor.alerts.model import Change, Mute, Notice, Signal
+from quicklook.core.severity import Severity
 
 S = 1_000_000_000
 HANDLING = {
@@ -32,17 +33,24 @@ class Step:
 
 
 KEYS = ("plain/a", "plain/b", "held/a", "held/b", "cause/x", "consequence/1", "consequence/2", "frame/r0")
-STEPS = st.lists(
-    st.builds(
+TOGETHER = (("plain/a",), ("held/a",), ("frame/r0",), ("cause/x", "consequence/1", "consequence/2"), KEYS)
+"""Where all of them take part, few things happen to each: what needs several steps on one is found with few."""
+
+
+def steps_on(keys: tuple[str, ...]) -> st.SearchStrategy[list[Step]]:
+    """Histories of these keys."""
+    step = st.builds(
         Step,
         after_s=st.sampled_from((0, 1, 5, 20, 61, 400)),
         do=st.sampled_from(("signal",) * 6 + ("ack", "mute", "unmute", "tick", "tick")),
-        key=st.sampled_from(KEYS),
+        key=st.sampled_from(keys),
         active=st.booleans(),
-        severity=st.sampled_from(Severity),
-    ),
-    max_size=60,
-)
+        severity=st.sampled_from([s for s in Severity if s.rank]),
+    )
+    return st.lists(step, max_size=60)
+
+
+STEPS = st.sampled_from(TOGETHER).flatmap(steps_on)
 
 
 @dataclass

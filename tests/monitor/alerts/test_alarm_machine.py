@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 
-from alarm_world import HANDLING, STEPS, S, Step, World
+from alarm_world import HANDLING, STEPS, S, Step, World, steps_on
 from hypothesis import given, settings
 
 from monitor.alerts.machine import Machine
-from monitor.alerts.model import Mute, NoticeKind, Severity, Signal, State
+from monitor.alerts.model import Mute, NoticeKind, Signal, State
+from quicklook.core.severity import Severity
 
 MANY = settings(max_examples=150, deadline=None)
 
@@ -83,6 +84,84 @@ def test_persistence_holds(steps: list[Step]) -> None:
             if incident.ended is not None and not incident.frame:
                 assert incident.cleared is not None
                 assert incident.ended - incident.cleared >= rule.clear_s * S
+
+
+@MANY
+@given(STEPS)
+def test_the_worst_is_never_forgotten_before_somebody_knows(steps: list[Step]) -> None:
+    """Not by what is less, nor when it is over and comes back."""
+    world, worst, known = World(), dict[str, Severity](), dict[str, int | None]()
+    for step in steps:
+        world.step(step)
+        if step.do == "signal" and step.active:
+            worst[step.key] = max(worst.get(step.key, Severity.NONE), step.severity)
+        worst = {key: severity for key, severity in worst.items() if key in world.machine.incidents}
+        for key, incident in world.machine.incidents.items():
+            if incident.acknowledged_at is not None and incident.acknowledged_at != known.get(key):
+                worst[key] = incident.severity
+            known[key] = incident.acknowledged_at
+            assert incident.worst >= worst[key]
+
+
+@MANY
+@given(STEPS)
+def test_what_is_worse_than_what_was_told_is_told_at_once_and_what_is_known_is_not(steps: list[Step]) -> None:
+    world = World()
+    for step in steps:
+        told = len(world.notices)
+        world.step(step)
+        for incident in world.machine.incidents.values():
+            quiet = incident.muted or incident.folded_into or incident.acknowledged_at is not None
+            if incident.active and not quiet and incident.told is not None:
+                assert incident.told >= incident.severity
+        for notice in world.notices[told:]:
+            known = notice.incident.acknowledged_at is not None
+            assert not known or notice.kind is NoticeKind.RESOLVED
+            assert not notice.incident.folded_into or notice.kind is NoticeKind.RESOLVED
+            assert set(notice.channels) >= {"mail"} or notice.kind is NoticeKind.ESCALATED
+
+
+@MANY
+@given(STEPS)
+def test_what_becomes_worse_than_it_ever_was_is_neither_known_nor_muted(steps: list[Step]) -> None:
+    world = World()
+    for step in steps:
+        before = world.machine.incidents.get(step.key)
+        world.step(step)
+        if step.do != "signal" or not step.active or before is None or before.ended is not None or step.severity <= before.worst:
+            continue
+        after = world.machine.incidents[step.key]
+        assert after.acknowledged_at is None
+        assert not after.muted or world.machine.mutes[after.muted].severity >= step.severity
+
+
+@MANY
+@given(STEPS)
+def test_time_ends_mutes_folds_and_silence(steps: list[Step]) -> None:
+    """After a while no mute is left, what is folded has a cause that stands, what was known for too long is told again, and goes up once for each time."""
+    world = World().run(steps).settle(420)
+    assert not world.machine.mutes
+    for incident in world.machine.incidents.values():
+        if incident.ended is None and incident.folded_into:
+            cause = world.machine.incidents[incident.folded_into]
+            assert cause.ended is None
+            assert cause.facts["crate"] == incident.facts["crate"]
+        if incident.rule == "held" and incident.active and incident.cleared is None:
+            assert incident.acknowledged_at is None, "again_s is 300"
+    last: dict[str, NoticeKind] = {}
+    for notice in world.notices:
+        assert (last.get(notice.incident.fingerprint), notice.kind) != (NoticeKind.ESCALATED, NoticeKind.ESCALATED), "there is one step"
+        last[notice.incident.fingerprint] = notice.kind
+
+
+@MANY
+@given(steps_on(("cause/x", "consequence/1")))
+def test_what_is_folded_is_told_with_its_cause_alone_and_by_itself_when_that_is_gone(steps: list[Step]) -> None:
+    world = World().run([Step(0, "signal", "cause/x"), Step(0, "signal", "consequence/1"), *steps, Step(61, "tick")])
+    assert all(not n.incident.folded_into or n.kind is NoticeKind.RESOLVED for n in world.notices)
+    for incident in world.settle(200).machine.incidents.values():
+        if incident.ended is None and incident.folded_into:
+            assert world.machine.incidents[incident.folded_into].ended is None
 
 
 @MANY
@@ -167,6 +246,20 @@ def test_a_cause_folds_its_consequences_whichever_comes_first() -> None:
     assert kinds(world, "consequence/1") == []
     world.settle(60)
     assert kinds(world, "consequence/1") == ["firing"], "the cause is gone, it stays"
+
+
+def test_what_ends_with_its_cause_is_not_told_between() -> None:
+    world = World().run([Step(0, "signal", "cause/x"), Step(1, "signal", "consequence/1")]).settle(60)
+    world.run([Step(60, "signal", "cause/x", active=False), Step(1, "tick"), Step(1, "signal", "consequence/1", active=False)]).settle(60)
+    assert kinds(world) == ["firing", "resolved"]
+    assert {n.incident.key for n in world.notices} == {"cause/x"}
+
+
+def test_who_knows_the_cause_knows_its_consequences() -> None:
+    world = World().run([Step(0, "signal", "cause/x"), Step(1, "signal", "consequence/1")]).settle(60)
+    world.run([Step(1, "ack", "cause/x"), Step(1, "signal", "cause/x", active=False)]).settle(60)
+    assert kinds(world, "consequence") == []
+    assert world.machine.incidents["consequence/1"].acknowledged_by == "ann"
 
 
 def test_a_mute_ends_by_time_by_hand_and_by_what_is_worse() -> None:

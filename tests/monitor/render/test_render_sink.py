@@ -84,3 +84,52 @@ def test_file_names_are_safe_and_all_different() -> None:
 def test_the_sink_is_found_without_loading_matplotlib(repo_root: Path) -> None:
     code = "import sys; import monitor.render.sink; sys.exit(any(m in sys.modules for m in ('matplotlib', 'astropy', 'scipy', 'numba')))"
     assert subprocess.run([sys.executable, "-c", code], check=False, cwd=repo_root).returncode == 0
+
+
+def test_each_picture_is_a_piece_and_those_that_somebody_should_see_are_urgent(sink: RenderSink) -> None:
+    ready = PlotsReady(path=FILE, names=["a", "b", "c"], statuses=[Status.NORMAL, Status.ALARM, None])
+    pieces = sink.pieces(event([]).model_copy(update={"payload": ready.model_dump(mode="json")}))
+    assert [(p.data.get("plot"), p.urgent) for p in pieces] == [("b", True), ("a", False), ("c", False), (None, False)]
+    assert pieces[-1].name == "figures"
+    assert len({p.line for p in pieces}) == 1, "all of them go where a later revision of the camera goes"
+
+
+def test_the_pieces_of_another_revision_are_of_the_same_line(sink: RenderSink) -> None:
+    first, second = (event(["a"]).model_copy(update={"revision": r}) for r in (0, 1))
+    other = event(["a"]).model_copy(update={"tag": "again"})
+    assert sink.pieces(first)[0].line == sink.pieces(second)[0].line != sink.pieces(other)[0].line
+
+
+def test_what_is_not_drawn_is_told_with_what_takes_its_place(sink: RenderSink) -> None:
+    first, second = (event(["a", "b"]).model_copy(update={"revision": r, "seq": r + 1}) for r in (0, 1))
+    (said,) = sink.skipped(first, sink.pieces(first), second)
+    assert (said.kind, said.unit, said.part, said.revision) == ("plots_skipped", "20200219/00051060", "r0", 0)
+    assert (said.payload["names"], said.payload["path"]) == (["a", "b", "figures"], FILE)
+    assert (said.payload["by"], said.payload["by_revision"]) == (2, 1)
+
+
+def test_a_plot_that_cannot_be_drawn_costs_no_other(sink: RenderSink, tmp_path: Path, samples: dict[str, Plot], monkeypatch) -> None:
+    (tmp_path / FOLDER).mkdir(parents=True)
+    save_plots(tmp_path / FILE, [samples["sky"], samples["empty"]])
+    real = RenderSink._draw
+
+    def draw(self, event, plot, status, path):
+        if plot.name == "sky":
+            raise RuntimeError("a fault of the code")
+        return real(self, event, plot, status, path)
+
+    monkeypatch.setattr(RenderSink, "_draw", draw)
+    with pytest.raises(RuntimeError):
+        sink.accept(event(["sky", "empty"]))
+    assert (tmp_path / FOLDER / "empty-r0-00051060.png").is_file()
+    assert not (tmp_path / FOLDER / "sky-r0-00051060.png").exists()
+
+
+def test_a_file_that_was_written_anew_with_other_plots_is_found_by_name(sink: RenderSink, tmp_path: Path, samples: dict[str, Plot]) -> None:
+    (tmp_path / FOLDER).mkdir(parents=True)
+    save_plots(tmp_path / FILE, [samples["empty"], samples["sky"]])
+    asked = event(["sky", "gone"])
+    sky, gone = sink.pieces(asked)[:2]
+    assert [d.payload["name"] for d in sink.work(asked, sky)] == ["sky"]
+    with pytest.raises(BadData, match="no plot gone"):
+        sink.work(asked, gone)

@@ -7,9 +7,12 @@ from typing import Any
 import sqlalchemy as sa
 
 
-def set_up(engine: sa.Engine) -> None:
-    """Have every connection of an engine work so. An execution option `reading` makes one that never waits for writers."""
-    sa.event.listen(engine, "connect", _configure)
+def set_up(engine: sa.Engine, *, to_read: bool = False) -> None:
+    """Have every connection of an engine work so. An execution option `reading` makes one that never waits for writers.
+
+    `to_read`: the file is opened for reading alone, and is left as it is.
+    """
+    sa.event.listen(engine, "connect", _only_wait if to_read else _configure)
     sa.event.listen(engine, "begin", _begin)
 
 
@@ -21,6 +24,11 @@ def _configure(connection: Any, _record: Any) -> None:
     cursor.execute("PRAGMA synchronous=NORMAL")
     cursor.execute("PRAGMA busy_timeout=30000")
     cursor.close()
+
+
+def _only_wait(connection: Any, _record: Any) -> None:
+    connection.isolation_level = None
+    connection.execute("PRAGMA busy_timeout=30000")
 
 
 def _begin(connection: sa.Connection) -> None:

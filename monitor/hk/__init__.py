@@ -1,0 +1,1 @@
+"""Housekeeping: sources of samples, their store, limits and the checker that judges them."""

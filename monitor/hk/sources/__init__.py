@@ -1,0 +1,1 @@
+"""Sources of housekeeping, registered under `quicklook.hk_sources`."""

@@ -1,0 +1,1 @@
+"""Copies of raw files at a second place, made while they arrive."""
