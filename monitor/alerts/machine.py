@@ -277,7 +277,7 @@ class Machine:
         if muted == incident.muted or incident.ended is not None:
             return
         after = self._set(incident, by=by, why=f"mute {muted or incident.muted}", muted=muted)
-        if not muted and after.active and after.told is not None and after.acknowledged_at is None:
+        if not muted and after.active and after.told is not None and after.acknowledged_at is None and not after.folded_into:
             kind = NoticeKind.WORSE if after.severity > after.told else NoticeKind.AGAIN
             self._say(after, kind)
 

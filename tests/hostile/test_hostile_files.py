@@ -64,7 +64,7 @@ def test_the_api_never_believes_it(session: Session, tmp_path: Path, file: Hosti
     path = file.write(tmp_path)
     start = time.monotonic()
     status, said = judge(session, path)
-    assert time.monotonic() - start < 10  # seconds; each takes some hundredths, so that nothing huge was read or allocated
+    assert time.monotonic() - start < 60  # seconds; each takes some hundredths (the first compiles kernels): nothing huge was read or allocated
     assert status is not Status.NORMAL or file.good
     assert said or file.good, "it gives no reason"
     assert re.search(file.says, said), said

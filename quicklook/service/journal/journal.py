@@ -340,7 +340,8 @@ def _reading_url(path: Path) -> str:
 
 def _cannot_be_used(path: Path | None, error: sa.exc.DatabaseError) -> BadConfig:
     code = getattr(error.orig, "sqlite_errorcode", 0) & 0xFF
-    if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
+    folder = path is not None and path.is_dir()
+    if not folder and code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
         what_next = "Give this user access to the file and its folder, or be the user of the daemon."
         return BadConfig(f"{path} cannot be used by this user: {error.orig}", what_next=what_next)
     what_next = "Move it away, or name another output folder."

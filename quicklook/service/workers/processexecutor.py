@@ -30,8 +30,9 @@ BUILD_FACTOR = 10.0
 FAR_ABOVE = 2.0
 """With so many times its limit of memory a worker is killed while it works: sooner than the system would end the daemon instead."""
 
-WARM_UP_S = 180.0
-"""Compiling all kernels for the first time takes a minute on a slow machine."""
+WARM_UP_S = 900.0
+"""Compiling all kernels for the first time takes a minute, some ten where the machine has much else to do. One that is stopped before it is
+through leaves little to the next."""
 
 _END_S = 1.0
 """All workers together are given so long to end when they are told to, and again when they are killed."""
