@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -80,3 +82,89 @@ def test_with_more_folders_than_are_watched_new_files_come_at_once_and_late_ones
     finally:
         watcher.stop()
     assert sorted(found) == ["00/late.raw", *(f"{n}/x.raw" for n in range(20, 32))]
+
+
+@contextmanager
+def watching(folder: Path, rescan_s: float = 3600.0) -> Iterator[tuple[Watcher, Inotify]]:
+    """A watcher that waits 20 s for a file that is open to be closed."""
+    watcher = Watcher(
+        folder, wanted=lambda p: p.suffix == ".raw", check=lambda p: None, wake=lambda: None, mode="inotify", settle_s=0.0, rescan_s=rescan_s
+    )
+    watcher.start()
+    try:
+        while watcher.pending:
+            assert watcher.poll() == []
+        assert isinstance(watcher._notifier, Inotify)
+        yield watcher, watcher._notifier
+    finally:
+        watcher.stop()
+
+
+def until(true: Callable[[], object]) -> None:
+    end = time.monotonic() + 5
+    while not true():
+        assert time.monotonic() < end, "not within 5 s, a quarter of the time for which a file that is open is waited for"
+        time.sleep(0.005)
+
+
+def names(watcher: Watcher) -> list[str]:
+    return [one.path.name for one in watcher.poll()]
+
+
+@pytest.mark.parametrize("heard", ["before", "after"])
+@pytest.mark.parametrize("anew", [False, True])
+def test_a_file_that_is_closed_when_its_folder_is_watched_no_more_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, heard: str, anew: bool
+) -> None:
+    monkeypatch.setattr("quicklook.service.arrival.inotify.Folders", lambda: Folders(2))
+    folder = tmp_path / "0"
+    folder.mkdir()
+    with watching(tmp_path) as (watcher, notifier):
+        with (folder / "x.raw").open("wb", buffering=0) as file:
+            file.write(b"good")
+            until(lambda: notifier._files.get(str(folder / "x.raw")))
+            if heard == "before":
+                assert (watcher.poll(), watcher.arriving) == ([], 1), "who writes it has it open"
+            (tmp_path / "1").mkdir()
+            until(lambda: str(folder) not in notifier._folders._names.values())
+        if anew:
+            notifier.watch(str(folder), time.time() + 1.0)
+            assert str(folder) in notifier._folders._names.values()
+        until(lambda: names(watcher) == ["x.raw"])
+
+
+def test_a_file_that_is_closed_after_the_tree_is_polled_is_not_waited_for(tmp_path: Path) -> None:
+    with watching(tmp_path) as (watcher, notifier), (tmp_path / "x.raw").open("wb", buffering=0) as file:
+        file.write(b"good")
+        until(lambda: notifier._files.get(str(tmp_path / "x.raw")))
+        assert (watcher.poll(), watcher.arriving) == ([], 1)
+        notifier.exhausted = True
+        until(lambda: names(watcher) == ["x.raw"])
+
+
+def test_a_scan_comes_to_its_end_though_notifications_get_lost_all_the_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("quicklook.service.arrival.watcher._SCAN_SLICE_S", -1.0)
+    (tmp_path / "0" / "1" / "2").mkdir(parents=True)
+    with watching(tmp_path) as (watcher, notifier):
+        monkeypatch.setattr(notifier, "take", dict)
+        (tmp_path / "0" / "1" / "2" / "x.raw").write_bytes(b"good")
+        found = list[str]()
+        for _ in range(20):
+            notifier.overflows += 1
+            found += names(watcher)
+        assert found == ["x.raw"]
+
+
+def test_what_calls_for_a_scan_while_there_is_one_gets_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("quicklook.service.arrival.watcher._SCAN_SLICE_S", -1.0)
+    (tmp_path / "0" / "1").mkdir(parents=True)
+    with watching(tmp_path) as (watcher, notifier):
+        monkeypatch.setattr(notifier, "take", dict)
+        notifier.overflows += 1
+        assert names(watcher) == names(watcher) == [], "the root and the first folder are behind the scan"
+        (tmp_path / "0" / "x.raw").write_bytes(b"good")
+        notifier.overflows += 1
+        found = list[str]()
+        while watcher.pending:
+            found += names(watcher)
+        assert found == ["x.raw"]

@@ -18,6 +18,7 @@ class Folders:
         self._most = most
         self._names: dict[int, str] = {}
         self._used: dict[int, float] = {}
+        self._gone: set[str] = set()
         self._first: tuple[int, float] | None = None
 
     def __len__(self) -> int:
@@ -53,9 +54,15 @@ class Folders:
 
     def drop(self, watch: int) -> None:
         """It is watched no more."""
-        self._names.pop(watch, None)
+        if (name := self._names.pop(watch, None)) is not None:
+            self._gone.add(name)
         self._used.pop(watch, None)
         self._first = None
+
+    def gone(self) -> set[str]:
+        """Folders of which a watch has ended since the last call, those too that are watched anew."""
+        gone, self._gone = self._gone, set()
+        return gone
 
     def _longest_unused(self) -> tuple[int, float]:
         """The one in which nothing has come for the longest time, and that time. Folders above one that is watched are in use."""

@@ -49,6 +49,10 @@ class Notifier(Protocol):
         """A folder of the tree that a scan has found."""
         ...
 
+    def unheard(self) -> set[str]:
+        """Folders whose watch has ended since the last call: that a file there was closed may not have been heard. Ask before `take`."""
+        ...
+
     def take(self) -> dict[str, bool | None]:
         """See there."""
         ...
@@ -70,7 +74,8 @@ class Inotify:
             raise OSError(errno.ENOSYS, "there is no inotify on this system")
         self._wake = wake
         self._lock = threading.Lock()
-        self._files: dict[str, bool | None] = {}
+        # the number of the watch that said that a file is open; 0: it is closed; None: nothing was said of that
+        self._files: dict[str, int | None] = {}
         self._folders = Folders()
         self.overflows, self.exhausted = 0, False
         self._fd = _checked(self._libc.inotify_init1(_NONBLOCK_CLOEXEC))
@@ -98,11 +103,19 @@ class Inotify:
             # it may be gone again; the scan finds what is in it
             self.exhausted = self.exhausted or error.errno in _TOO_MANY
 
+    def unheard(self) -> set[str]:
+        """Folders whose watch has ended since the last call, those too that are watched anew: a file that was open there may be closed by now."""
+        with self._lock:
+            return self._folders.gone()
+
     def take(self) -> dict[str, bool | None]:
-        """Files of which something was said since the last call, and whether they are open for writing; None: that has not changed."""
+        """Files of which something was said since the last call, and whether they are open for writing; None: that has not changed.
+
+        One that was open when the watch on its folder ended counts as closed, for nobody would say when it is. No number of a watch comes twice.
+        """
         with self._lock:
             taken, self._files = self._files, {}
-        return taken
+            return {path: None if watch is None else self._folders.get(watch) is not None for path, watch in taken.items()}
 
     def stop(self) -> None:
         """End the thread and give everything back; where the file system hangs, the thread and its descriptors are left to end with the program."""
@@ -163,7 +176,7 @@ class Inotify:
             elif mask & _ATTRIBUTES:
                 self._files.setdefault(path, None)  # access to it may have been given
             else:
-                self._files[path] = bool(mask & _MODIFY)
+                self._files[path] = wd if mask & _MODIFY else 0
 
     def _enter(self, folder: str) -> None:
         """A folder that has come: watch it and what is in it, then list it, for the files that were there before it was watched."""
@@ -173,7 +186,7 @@ class Inotify:
                 self.watch(below)
             with self._lock:
                 for entry in files:
-                    self._files.setdefault(entry.path, False)
+                    self._files.setdefault(entry.path, 0)
 
 
 def _is_same(one: str, other: str) -> bool:

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import heapq
 import logging
+import math
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from stat import S_ISDIR, S_ISREG
+from stat import S_ISREG
 
 from quicklook.core.errors import BadConfig, BadData, NotReadyYet, Transient
 from quicklook.core.results import Failure
@@ -139,6 +140,7 @@ class Watcher:
         if here == self._attached:
             return
         self._let_go()
+        self._count_as_closed(None, now)
         self._attached, self._walk = here, None
         self._shut, self._shut_now, self._devices = {}, {}, {}
         if here is not None and here.open:
@@ -159,6 +161,7 @@ class Watcher:
     def _fall_back(self, why: str) -> None:
         log.warning("%s cannot be watched by inotify (%s); it is polled", self.folder, why)
         self._let_go()
+        self._count_as_closed(None, time.monotonic())
         self.mode = "polling"
 
     # ---- candidates
@@ -175,6 +178,7 @@ class Watcher:
         notifier = self._notifier
         if notifier is None:
             return
+        self._count_as_closed(notifier.unheard(), now)
         for path, is_open in notifier.take().items():
             candidate = self._candidates.get(path)
             if candidate is None:
@@ -185,11 +189,16 @@ class Watcher:
         if notifier.overflows > self._overflows:
             self._overflows = notifier.overflows
             log.warning("there was more to notice in %s than the system holds; it is scanned again", self.folder)
-            for candidate in self._candidates.values():
-                candidate.is_open = False  # that it was closed may have got lost
-            self._walk, self._next_scan = None, 0.0
+            self._count_as_closed(None, now)
+            self._next_scan = 0.0
         if notifier.exhausted:
             self._fall_back("the system watches no more folders for this user; see fs.inotify.max_user_watches")
+
+    def _count_as_closed(self, folders: Collection[str] | None, now: float) -> None:
+        """That a file in these folders (None: in any) was closed may have got lost: who waits for it waits in vain."""
+        for path, candidate in self._candidates.items():
+            if candidate.is_open and (folders is None or os.path.dirname(path) in folders):
+                candidate.is_open, candidate.due = False, min(candidate.due, now)
 
     def _scan(self, now: float) -> None:
         """Go on with the scan of the tree, or begin one: all of it when that is due, when polling only what is new or fresh."""
@@ -199,6 +208,7 @@ class Watcher:
                 self._whole = now >= self._next_scan
                 self._walk, self._scanned_s, self._shut_now = walk(str(self.folder), self._note_shut, self._devices), 0.0, {}
                 self._scans += self._whole
+                self._next_scan = math.inf if self._whole else self._next_scan  # until this one is over
         if self._walk is None:
             return
         begun, until = time.monotonic(), now + _SCAN_SLICE_S
@@ -213,7 +223,8 @@ class Watcher:
         self._scanned_s += time.monotonic() - begun
         self._walk, self._next_poll = None, now + max(self._poll_s, _REST * self._scanned_s)
         if self._whole:
-            self._next_scan = now + self._rescan_s
+            if self._next_scan == math.inf:  # else something has called for another one meanwhile
+                self._next_scan = now + self._rescan_s
             self._shut = self._shut_now
             self._look_at_devices()
             self._forget_gone()
@@ -254,7 +265,7 @@ class Watcher:
         if not self._wanted(Path(path)):
             if scanned:
                 self._leave_out(path)
-            elif self._notifier is not None and S_ISDIR(_mode(path)):  # a link to a folder has come
+            elif self._notifier is not None and os.path.isdir(path):  # a link to a folder has come
                 self._next_scan = 0.0
             return
         if not self._can_be_named(path):
@@ -383,10 +394,3 @@ class Watcher:
 def _may_pass(error: Exception) -> bool:
     """Whether what is in the way of a file may pass without a change of it: the system said so, not its content."""
     return isinstance(error, Transient | OSError) or isinstance(error.__cause__, OSError)
-
-
-def _mode(path: str) -> int:
-    try:
-        return os.stat(path).st_mode
-    except OSError:
-        return 0
