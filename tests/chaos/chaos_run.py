@@ -69,6 +69,7 @@ class Chaos:
             if not wait_for(lambda: self._over, left_s):
                 out.complaints.append(f"after {time.monotonic() - start:.0f} s {self.site.count('unit_verdict')} of {out.exposures} have a verdict")
             wait_for(lambda: listener.seqs and listener.seqs[-1] >= self.site.last_seq() - 1, 20)
+            wait_for(lambda: self.site.workers(), 60)  # a daemon that is just being started ends by the signal, as any program does
         finally:
             listener.stop()
             status = self.site.end() if self.site.lives else -1

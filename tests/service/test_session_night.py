@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-import math
 import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from astropy.io import fits
 
 from quicklook.service.daemon import Daemon
 from quicklook.service.site import load_site
@@ -63,14 +64,30 @@ def of_exposures(night: Path, name: str, *expids: int) -> list[list[float]]:
 
 def test_science_exposures_are_added_up(night: Path) -> None:
     made = series(night, "NIGHT", "sciences")
-    snr = of_exposures(night, "fiducial_snr", 101, 102)
-    assert made["fiducial_snr_quadrature"]["values"] == pytest.approx([math.hypot(a, b) for a, b in zip(*snr, strict=True)])
     effective = of_exposures(night, "effective_time", 101, 102)
     assert made["effective_time_sum"]["values"] == pytest.approx([a + b for a, b in zip(*effective, strict=True)])
     (one,), (other,) = of_exposures(night, "sky_brightness", 101, 102)
     assert made["sky_brightness_mean"]["values"] == pytest.approx([0.5 * (one + other)])
     assert made["sky_brightness_range"]["values"] == pytest.approx([abs(one - other)])
     assert made["sky_brightness_range"]["status"] == "NORMAL"
+
+
+def snr_of(path: Path) -> np.ndarray:
+    """Median signal to noise of a sample, of each fibre."""
+    with fits.open(path) as hdus:
+        flux, ivar = (np.asarray(hdus[name].data, float) for name in ("FLUX", "IVAR"))
+    return np.asarray(np.median(flux * np.sqrt(ivar), axis=1))
+
+
+def test_their_spectra_are_added_up(night: Path) -> None:
+    """Independently: two exposures add their signal to noise as the root of the sum of squares; of the brightest fibres to 3 %, noise and rejection."""
+    (coadd,) = night.glob("out/tests/*/NIGHT/basic/sciences/coadd-r0-*.fits")
+    one, other = (snr_of(night / f"out/live/exposures/20220101/{e:08d}/cframe-r0-{e:08d}.fits") for e in (101, 102))
+    expected = np.hypot(one, other)
+    bright = np.argsort(expected)[-8:]
+    np.testing.assert_allclose(snr_of(coadd)[bright], expected[bright], rtol=0.03)
+    with fits.open(coadd) as hdus:
+        assert sorted(hdus["EXPOSURES"].data["EXPID"]) == [101, 102]
 
 
 def test_the_drift_of_arcs(night: Path) -> None:
