@@ -138,6 +138,7 @@ class Session:
         cameras that it should have. Writes verdict, decision, plots and a latency
         receipt. Raises BadConfig for a goal that no rule knows.
         """
+        from quicklook.service.running.hkplace import joined_now
         from quicklook.service.verdicts.concluding import conclude, save_unit_plots
         from quicklook.service.verdicts.receipts import receipt_of_run
         from quicklook.service.verdicts.verdicts import row_of_run
@@ -148,7 +149,8 @@ class Session:
         recipe = self._processor.recipe
         with suppress(BadConfig):  # of a flavor that has no chain nothing is measured
             recipe = replace(recipe, chains={row.tags.get("flavor", ""): self.chain(chain or self.site.chain_name(row.tags.get("flavor", "")))})
-        concluded = conclude(recipe, row, states, [PartSummary.of(r) for r in results], goals=goals)
+        housekeeping = joined_now(recipe.housekeeping, row.tags)
+        concluded = conclude(recipe, row, states, [PartSummary.of(r) for r in results], goals=goals, housekeeping=housekeeping)
         ready = save_unit_plots(recipe, concluded)
         payloads = [*concluded.facts, receipt_of_run(done, started_ns, time.time_ns()), *ready]
         drafts = [draft(p, unit=row.unit, tag=row.tag, revision=row.revision) for p in payloads]

@@ -33,27 +33,14 @@ class AlarmBook:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise Transient(f"there is no place for the book of alarms {path}: {error.strerror or error}") from error
-        self._engine = sa.create_engine(f"sqlite:///{path}")
-        sqlite.set_up(self._engine)
+        self._engine = sqlite.open_own(path, t.METADATA, "the book of alarms")
         self._incidents: dict[str, Incident] = {}
         self._mutes: dict[str, Mute] = {}
-        try:
-            with self.transaction() as connection:
-                t.METADATA.create_all(connection)
-                for index in t.LATER_INDICES:
-                    index.create(connection, checkfirst=True)  # a book of an earlier version lacks them
-                layout = self.meta(connection, "layout") or _LAYOUT
-                if layout != _LAYOUT:
-                    raise BadConfig(f"{path} has tables of layout {layout}, this program knows {_LAYOUT}: install the newer program")
-                self.put(connection, layout=layout)
-        except sa.exc.DatabaseError as error:
-            if isinstance(error, sa.exc.OperationalError):
-                raise Transient(f"the book of alarms {path} cannot be used now: {error.orig}") from error
-            raise BadConfig(f"{path} is no book of alarms: {error.orig}", what_next="Move it away; a new one is made.") from error
+        with self.transaction() as connection:
+            layout = self.meta(connection, "layout") or _LAYOUT
+            if layout != _LAYOUT:
+                raise BadConfig(f"{path} has tables of layout {layout}, this program knows {_LAYOUT}: install the newer program")
+            self.put(connection, layout=layout)
 
     @contextmanager
     def transaction(self) -> Iterator[sa.Connection]:

@@ -7,14 +7,11 @@ never logged: it may hold a password.
 from __future__ import annotations
 
 import logging
-import os
 import smtplib
 import ssl
-import stat
 from datetime import UTC, datetime
 from email.message import EmailMessage
 from email.utils import format_datetime
-from pathlib import Path
 from typing import Any, Literal, Protocol
 from urllib.parse import urlsplit
 
@@ -23,7 +20,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from monitor.alerts.text import Message
 from monitor.alerts.trend import picture
 from monitor.alerts.webhook import body_of, post
-from quicklook.core.errors import BadConfig, BadData, Transient, describe
+from quicklook.core.errors import BadConfig, BadData, Transient
+from quicklook.io.credentials import secret_of
 
 _MAIL = ("mailto", "mailtos")
 _MOST_PICTURES = 3
@@ -40,6 +38,7 @@ class ChannelConfig(BaseModel):
     form: Literal["auto", "webhook"] = Field("auto", description="webhook: JSON in the form of Alertmanager, by HTTP POST")
     per_hour: int = Field(20, ge=1, description="more messages than that in an hour are put together into digests")
     digest_over: int = Field(3, ge=1, description="more groups than that at once are one message")
+    most_alerts: int = Field(1000, ge=1, le=10_000, description="more alarms than that at once are several messages: servers bear only so much")
     timeout_s: float = Field(10.0, gt=0, le=120)
 
 
@@ -56,21 +55,7 @@ class Channel(Protocol):
 
 def address_of(name: str, url: str) -> str:
     """The address itself of the channel `name`. Raises BadConfig where it cannot be had, or others can read it."""
-    kind, _, place = url.partition(":")
-    if kind == "env":
-        found = os.environ.get(place, "")
-        if not found:
-            raise BadConfig(f"the variable {place} has no address of channel {name}", what_next=f"Set {place} in the environment of the daemon.")
-        return found
-    if kind == "file":
-        path = Path(place.removeprefix("//"))
-        try:
-            if stat.S_IMODE(path.stat().st_mode) & 0o077:
-                raise BadConfig(f"{path} can be read by others; run: chmod 600 {path}")
-            return path.read_text(encoding="utf-8").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            raise BadConfig(f"{path}, with the address of channel {name}, cannot be read: {describe(error)}") from error
-    return url
+    return secret_of(url, f"address of channel {name}")
 
 
 def channel_of(name: str, config: ChannelConfig) -> Channel:

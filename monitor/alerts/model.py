@@ -142,7 +142,7 @@ class Notice(Record):
 
 
 class Change(Record):
-    """A line of the audit trail: an incident has gone from one state to another, by whom and why."""
+    """A line of the audit trail: an incident has gone from one state to another, or has another cause (`folded_into`), by whom and why."""
 
     time: int
     key: str
@@ -150,5 +150,6 @@ class Change(Record):
     before: State | None
     after: State
     severity: Severity
+    folded_into: str = ""
     by: str = ""
     why: str = ""

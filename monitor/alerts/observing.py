@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from quicklook.core.events import (
     CalibrationMade,
@@ -66,8 +67,10 @@ SOURCES: Mapping[str, Source] = {
         facts=("qa", "part", "status", "group", "step", "metric", "value", "value_unit", "limit", "reason", "action", *_OF_UNIT),
     ),
     "verdict": Source(doc="the verdict of a camera", facts=("part", "status", "reason", "measured", "expected", "degraded", *_OF_UNIT)),
-    "exposure": Source(doc="the verdict of an exposure over its cameras", facts=("status", "reason", "n_missing", "missing", "cameras", *_OF_UNIT)),
-    "decision": Source(doc="what is to be done after an exposure", facts=("decision", "reason", "action", *_OF_UNIT)),
+    "exposure": Source(
+        doc="the verdict of an exposure over its cameras", facts=("status", "reason", "cause", "n_missing", "missing", "cameras", *_OF_UNIT)
+    ),
+    "decision": Source(doc="what is to be done after an exposure", facts=("decision", "reason", "cause", "action", *_OF_UNIT)),
     "test": Source(doc="a test of a session", facts=("test", "status", "reason", "flags", "n_flags", "run")),
     "job": Source(doc="work on a camera of an exposure that cannot be done", facts=("failed", "part", "attempts", "reason", "action", *_OF_UNIT)),
     "refused": Source(doc="a file that is not taken", facts=("refused", "file", "reason", "action", "error")),
@@ -150,6 +153,14 @@ def _text(value: float | None) -> str:
     return "" if value is None else f"{value:.6g}"
 
 
+def _when(seconds: float) -> str:
+    """``2026-11-20T04:11:09.250+00:00``; "" where that is no time."""
+    try:
+        return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
+    except (ValueError, OverflowError, OSError):
+        return ""
+
+
 def _limit(metric: MetricResult) -> str:
     """``0 to 3.5``: the normal range that decided."""
     if metric.deciding is None:
@@ -207,6 +218,7 @@ def _exposure(payload: Payload, about: dict[str, str]) -> Iterator[Observation]:
         "n_missing": str(len(payload.missing)),
         "missing": ", ".join(payload.missing),
         "cameras": str(len(payload.parts)),
+        "cause": next((c.sentence for c in payload.causes), ""),
     }
     unknown = frozenset({"status"}) if payload.status is Status.UNKNOWN else frozenset[str]()
     yield Observation(on="exposure", key=about["flavor"], facts=facts, frame=True, unknown=unknown, severity=OF_STATUS[payload.status])
@@ -214,7 +226,7 @@ def _exposure(payload: Payload, about: dict[str, str]) -> Iterator[Observation]:
 
 def _decision(payload: Payload, about: dict[str, str]) -> Iterator[Observation]:
     assert isinstance(payload, Decided)
-    facts = {**about, "decision": payload.decision, "reason": payload.why, "action": payload.action}
+    facts = {**about, "decision": payload.decision, "reason": payload.why, "action": payload.action, "cause": next(iter(payload.causes), "")}
     yield Observation(on="decision", key="decision", facts=facts, frame=True)
 
 
@@ -255,7 +267,8 @@ def _raw_folder(payload: Payload, about: dict[str, str]) -> Iterator[Observation
     assert isinstance(payload, RawFolder)
     facts = {**about, "there": "yes" if payload.there else "no", "path": payload.path}
     facts |= {"blind": "yes" if payload.trouble or not payload.there else "no", "trouble": payload.trouble or "it is not there"}
-    yield Observation(on="raw_folder", key=payload.path, facts=facts)
+    # there is one at a time: where the site names another, what was said of the one before is over
+    yield Observation(on="raw_folder", key="", facts=facts)
 
 
 def _sink(payload: Payload, about: dict[str, str]) -> Iterator[Observation]:
@@ -272,6 +285,7 @@ def _hk(payload: Payload, about: dict[str, str]) -> Iterator[Observation]:
         facts |= {"value": change.text or _text(change.value), "value_unit": change.unit}
         if change.bound is not None:
             facts["limit_value"] = _text(change.bound)
+        facts["since"] = _when(change.since)
         # no data, and what another thing explains, say nothing of whether it is well again
         judged = change.state in (HkState.NORMAL, HkState.OFF)
         yield Observation(on="hk", key=change.subject, facts=facts, judged=judged, severity=max(change.severity, Severity.NOTICE))

@@ -16,10 +16,11 @@ import sqlalchemy as sa
 from monitor.alerts import tables as t
 from monitor.alerts.book import AlarmBook
 from monitor.alerts.channels import Channel, ChannelConfig, PartlyRefused
-from monitor.alerts.model import Notice
+from monitor.alerts.model import Notice, NoticeKind
 from monitor.alerts.text import Message, Writer
 from monitor.alerts.trend import Trend
 from quicklook.core.errors import BadConfig, Transient, describe
+from quicklook.core.severity import Severity
 
 log = logging.getLogger("quicklook.alerts")
 
@@ -35,9 +36,13 @@ _FEWEST = 50
 _REFUSALS = 3
 """A message that was refused so often is perhaps wrong itself: the next one is tried too."""
 _MOST_AT_ONCE = 10_000
-"""So many notices are in one message at most."""
+"""So many notices are written down at once."""
 _GATHER_S = 2
 """Notices wait so long for others."""
+_STORM_S = 300
+_CALM_S = (0, 0, 0, 10, 30, 60, 120)
+"""After so many rounds of messages in the last five minutes the next round waits so long: a storm that goes on is few messages. What is worse than
+all that was told in this time waits for nothing."""
 _DIGEST_EVERY_S = 600
 """A channel that has had its share of messages gets digests at this distance."""
 
@@ -74,6 +79,8 @@ class Outbox:
             oldest = connection.execute(sa.select(sa.func.min(t.NOTICES.c.made)).where(*waiting)).scalar()
             if oldest is None or 0 <= now - int(oldest) < _GATHER_S * _S or not self._may_write(connection, name, config, now):
                 return
+            if self._storm(connection, name, now):
+                return
             rows = list(connection.execute(sa.select(t.NOTICES).where(*waiting).order_by(t.NOTICES.c.n).limit(_MOST_AT_ONCE)))
         groups: dict[str, list[sa.Row[tuple[object, ...]]]] = defaultdict(list)
         for row in rows:
@@ -81,7 +88,8 @@ class Outbox:
         batches = [rows] if len(groups) > config.digest_over else list(groups.values())
         with self._book.transaction() as connection:
             for batch in batches:
-                self._write(connection, name, batch, now)
+                for first in range(0, len(batch), config.most_alerts):
+                    self._write(connection, name, batch[first : first + config.most_alerts], now)
 
     @staticmethod
     def _may_write(connection: sa.Connection, name: str, config: ChannelConfig, now: int) -> bool:
@@ -89,6 +97,18 @@ class Outbox:
         recently = (t.MESSAGES.c.channel == name, t.MESSAGES.c.made > now - 3600 * _S, t.MESSAGES.c.made <= now)
         recent = connection.execute(sa.select(sa.func.count(), sa.func.max(t.MESSAGES.c.made)).where(*recently)).one()
         return int(recent[0]) < config.per_hour or now - int(recent[1]) >= _DIGEST_EVERY_S * _S
+
+    @staticmethod
+    def _storm(connection: sa.Connection, name: str, now: int) -> bool:
+        """Whether what waits is to wait for more: much was told just now, and nothing that waits is worse than that."""
+        recently = (t.MESSAGES.c.channel == name, t.MESSAGES.c.made > now - _STORM_S * _S, t.MESSAGES.c.made <= now)
+        rounds = list(connection.execute(sa.select(t.MESSAGES.c.made).where(*recently).distinct()).scalars())
+        pause = _CALM_S[min(len(rounds), len(_CALM_S) - 1)]
+        if not rounds or now - max(rounds) >= pause * _S:
+            return False
+        told = t.NOTICES.c.message.in_(sa.select(t.MESSAGES.c.id).where(*recently))
+        waiting = (t.NOTICES.c.channel == name, t.NOTICES.c.message.is_(None))
+        return _worst(connection, told) >= _worst(connection, *waiting)
 
     def _write(self, connection: sa.Connection, name: str, rows: Sequence[sa.Row[tuple[object, ...]]], now: int) -> None:
         notices = [Notice.model_validate_json(r.record) for r in rows]
@@ -188,6 +208,13 @@ class Outbox:
             connection.execute(sa.update(t.MESSAGES).where(*gone).values(state=GIVEN_UP, error="its channel is not there any more"))
             connection.execute(sa.delete(t.NOTICES).where(t.NOTICES.c.channel.not_in(known), t.NOTICES.c.message.is_(None), t.NOTICES.c.made < late))
         return self._book.prune(self._now_ns() - round(keep_s * _S))
+
+
+def _worst(connection: sa.Connection, *which: sa.ColumnElement[bool]) -> Severity:
+    """Of these notices; what is over does not count. The records are not read here: there may be thousands."""
+    severity, kind = (sa.func.json_extract(t.NOTICES.c.record, path) for path in ("$.incident.severity", "$.kind"))
+    found = connection.execute(sa.select(severity).where(*which, kind != str(NoticeKind.RESOLVED)).distinct()).scalars()
+    return max(map(Severity, found), default=Severity.NONE)
 
 
 def _due(row: sa.Row[tuple[object, ...]], now: int) -> bool:

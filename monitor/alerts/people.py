@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from monitor.alerts.machine import Machine, Outcome
+from monitor.alerts.machine import Machine
 from monitor.alerts.model import Mute
+from monitor.alerts.standing import Outcome
 from quicklook.core.alarms import MuteWish
 from quicklook.core.events import CommandGiven
 

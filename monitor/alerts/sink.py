@@ -17,12 +17,16 @@ from pydantic import BaseModel, ConfigDict, Field
 from monitor.alerts.book import AlarmBook
 from monitor.alerts.channels import ChannelConfig, address_of, channel_of
 from monitor.alerts.handling import Handling
-from monitor.alerts.machine import Machine, Outcome
+from monitor.alerts.hktrend import hk_trend
+from monitor.alerts.likely import likely_cause
+from monitor.alerts.machine import Machine
 from monitor.alerts.model import Change, Incident, Notice, Signal, State
 from monitor.alerts.observing import KINDS, Observer
 from monitor.alerts.outbox import Outbox
 from monitor.alerts.people import obey
+from monitor.alerts.reports import REPORTS, report_of
 from monitor.alerts.rules import Rules, load_rules
+from monitor.alerts.standing import Outcome
 from monitor.alerts.text import Writer
 from monitor.alerts.trend import Trend, trend_of
 from monitor.alerts.webhook import get
@@ -116,9 +120,16 @@ class Alarms(Sink[AlarmParams]):
         made = {name: (config, channel_of(name, config)) for name, config in self.params.channels.items()}
 
         def trend(notice: Notice) -> Trend | None:
-            return trend_of(notice, FileHistory(context.out), self._tag)
+            of_frames = trend_of(notice, FileHistory(context.out), self._tag)
+            return of_frames or hk_trend(notice.incident, context.hk_config, context.hk_store)
 
-        self._outbox = Outbox(self._book, made, self._writer(), time.time_ns, trend)
+        def report(incident: Incident) -> str:
+            return report_of(incident, Path(context.out), made=REPORTS in context.sinks)
+
+        def cause(incident: Incident) -> str:
+            return likely_cause(incident, FileHistory(context.out), self._tag)
+
+        self._outbox = Outbox(self._book, made, self._writer(report, cause), time.time_ns, trend)
         self._beat, self._pinged, self._cleaned = 0, 0.0, 0.0
         self._stop = threading.Event()
         # each channel by itself: one that hangs keeps nobody waiting
@@ -278,13 +289,13 @@ class Alarms(Sink[AlarmParams]):
                 if name not in self.params.channels:
                     raise BadConfig(f"routes ({severity}): there is no channel {name!r}{suggest(name, list(self.params.channels), noun='channel')}")
 
-    def _writer(self) -> Writer:
+    def _writer(self, report: Callable[[Incident], str] = lambda _: "", cause: Callable[[Incident], str] = lambda _: "") -> Writer:
         path = Path(self.params.template) if self.params.template else _shipped("alerts/message.txt.jinja")
         try:
             text = path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise BadConfig(f"the template of messages {path} cannot be read: {describe(error)}") from error
-        return Writer(text, self.params.link, self.params.mark)
+        return Writer(text, self.params.link, self.params.mark, report, cause)
 
 
 def _shipped(name: str) -> Path:

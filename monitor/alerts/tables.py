@@ -46,7 +46,7 @@ MESSAGES = sa.Table(
     sa.Column("record", sa.Text, nullable=False),
 )
 """The outbox: `state` is waiting, refused (and tried again), sent or given_up."""
-LATER_INDICES = (sa.Index("ix_messages_channel_made", MESSAGES.c.channel, MESSAGES.c.made),)
+sa.Index("ix_messages_channel_made", MESSAGES.c.channel, MESSAGES.c.made)
 ANSWERS = sa.Table(
     "answers",
     METADATA,

@@ -29,6 +29,7 @@ _WORDS = {
     NoticeKind.ESCALATED: "nobody acknowledged: ",
     NoticeKind.RESOLVED: "resolved: ",
 }
+_LONGEST = 1000
 _LONGEST_SUBJECT = 160
 _MOST_TRENDS = 5
 
@@ -54,20 +55,30 @@ def when(ns: int | None) -> str:
 
 
 def one_line(text: object) -> str:
-    """Without line breaks and control characters: names in it come from files of others."""
-    return " ".join("".join(c if c.isprintable() else " " for c in str(text)).split())
+    """Without line breaks and control characters, and not without end: names in it come from files of others."""
+    line = " ".join("".join(c if c.isprintable() else " " for c in str(text)[: 4 * _LONGEST]).split())
+    return line if len(line) <= _LONGEST else f"{line[: _LONGEST - 1]}…"
 
 
 class Writer:
     """Writes messages by a template. `link` is the address of the live page, "" for none; `mark` is put before each message.
+    `report` says where the report on an incident lies, `cause` what has likely led to it, "" for none.
 
     Raises BadConfig for a template that cannot be read.
     """
 
-    def __init__(self, template: str, link: str = "", mark: str = "") -> None:
+    def __init__(
+        self,
+        template: str,
+        link: str = "",
+        mark: str = "",
+        report: Callable[[Incident], str] = lambda _: "",
+        cause: Callable[[Incident], str] = lambda _: "",
+    ) -> None:
         environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
         environment.filters |= {"when": when, "line": one_line}
         self._link, self._mark = link.rstrip("/"), one_line(mark)
+        self._report, self._cause = report, cause
         try:
             self._template = environment.from_string(template)
         except jinja2.TemplateSyntaxError as error:
@@ -101,7 +112,8 @@ class Writer:
 
     def _filled(self, ordered: Sequence[Notice], trends: Mapping[str, Trend], now: int) -> str:
         told, more = ordered[:_MOST], max(len(ordered) - _MOST, 0)
-        return self._template.render(trends=trends, notices=told, more=more, n=len(ordered), kinds=_WORDS, now=now, link=self._link_of)
+        words = {"kinds": _WORDS, "now": now, "link": self._link_of, "report": self._report, "cause": self._cause}
+        return self._template.render(trends=trends, notices=told, more=more, n=len(ordered), **words)
 
     def _link_of(self, incident: Incident) -> str:
         return f"{self._link}/alarms/{incident.fingerprint}" if self._link else ""

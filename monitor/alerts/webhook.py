@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from monitor.alerts.model import Notice, NoticeKind
-from monitor.alerts.text import Message
+from monitor.alerts.text import Message, one_line
 from quicklook.core.errors import BadData, Transient
 
 _REFUSED = frozenset({301, 302, 303, 307, 308, 400, 401, 403, 404, 405, 410, 413, 415, 422})
@@ -40,10 +40,11 @@ def _iso(ns: int | None) -> str:
 def _alert(notice: Notice) -> dict[str, Any]:
     alarm = notice.incident
     named = {k: alarm.facts[k] for k in ("part", "qa", "metric", "channel", "unit", "test") if k in alarm.facts}
+    said = {"summary": alarm.what, "where": alarm.where, "action": alarm.facts.get("action", "")}
     return {
         "status": "resolved" if notice.kind is NoticeKind.RESOLVED else "firing",
         "labels": {"alertname": alarm.rule, "key": alarm.key, "severity": str(alarm.severity).lower(), **named},
-        "annotations": {"summary": alarm.what, "where": alarm.where, "action": alarm.facts.get("action", ""), "notice": str(notice.kind)},
+        "annotations": {**{name: one_line(text) for name, text in said.items()}, "notice": str(notice.kind)},
         "startsAt": _iso(alarm.began),
         "endsAt": _iso(alarm.ended),
         "generatorURL": "",

@@ -85,6 +85,12 @@ class Freshness:
         self.last_valid[good] = times[valid]
         self.value[good] = value[valid]
 
+    @property
+    def speechless(self) -> Flags:
+        """Channels that have no valid value now, to which another one could be compared: stale, or their last sample was none."""
+        found: Flags = self.stale | (self.invalid > 0) | np.isnan(self.value)
+        return found
+
     def look(self, now: float) -> None:
         """See which are stale `now`, and why."""
         age = now - np.maximum(self.last_valid, self.base)

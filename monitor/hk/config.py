@@ -193,6 +193,32 @@ class StoreSpec(_Model):
     max_mb: Annotated[float, Field(ge=1)] = 5000.0
 
 
+class JoinedSpec(_Model):
+    """Channels whose statistics over each exposure stand in its verdict, and what they matter for: cameras, and QAs or metrics (patterns)."""
+
+    channels: Annotated[tuple[Name, ...], BeforeValidator(_listed), Field(min_length=1)]
+    but: Annotated[tuple[Name, ...], BeforeValidator(_listed)] = ()
+    parts: Annotated[tuple[Name, ...], BeforeValidator(_listed)] = Field(("*",), description="cameras; {name} stands for what * matched")
+    spoils: Annotated[tuple[Name, ...], BeforeValidator(_listed)] = Field((), description="QAs and metrics that it may spoil: then it can be a cause")
+    why: str = Field("", description="how it spoils them, in a sentence")
+    nearest_s: Seconds | None = Field(None, description="so far from the exposure a sample still counts where none is within; default stale_after_s")
+
+    @model_validator(mode="after")
+    def _explained(self) -> JoinedSpec:
+        if self.spoils and not self.why.strip():
+            raise ValueError("`spoils` makes it a possible cause; say in `why` how it spoils them")
+        return self
+
+
+class ExposuresSpec(_Model):
+    """How housekeeping is joined to frames. `offset_s` is added to the times of headers, where the clock of the telemetry goes before theirs."""
+
+    margin_s: Annotated[float, Field(ge=0, le=3600)] = Field(1.0, description="samples so long before and after an exposure count as within it")
+    offset_s: Annotated[float, Field(ge=-86400, le=86400)] = 0.0
+    history_h: Annotated[float, Field(gt=0, le=720)] = Field(6.0, description="what is usual of a channel is told by so many hours before")
+    channels: tuple[JoinedSpec, ...] = ()
+
+
 class HkFile(_Model):
     """The contents of a file in configs/hk/."""
 
@@ -202,3 +228,4 @@ class HkFile(_Model):
     states: tuple[StateSpec, ...] = ()
     limits: tuple[LimitSpec, ...] = ()
     store: StoreSpec = StoreSpec()
+    exposures: ExposuresSpec = ExposuresSpec()

@@ -27,6 +27,22 @@ class InstrumentState:
         """Channels that tell the state."""
         return frozenset(c for s in self.states for c in s.when)
 
+    @property
+    def state(self) -> list[object]:
+        """What it knows, for `resume`."""
+        return [self.now, self._next, self._since]
+
+    def resume(self, state: list[object]) -> None:
+        """Go on as the one that gave this; a state that is not there any more is not known."""
+        known = {*self._after, NONE, UNTOLD} if self.states else {NONE}
+        now, coming, since = str(state[0]), str(state[1]), float(str(state[2]))
+        if now in known:
+            self.now, self._next, self._since = now, coming if coming in known else now, since
+
+    def shift(self, by: float) -> None:
+        """The clock was set."""
+        self._since += by
+
     def follow(self, values: Mapping[str, str], time: float) -> bool:
         """Look at the latest valid values (as text) of those channels that have one; returns whether the state has changed."""
         told = self._told(values)

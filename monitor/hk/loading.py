@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -9,7 +10,9 @@ from functools import cached_property
 
 from monitor.hk.config import ChannelSpec, Defaults, HkFile, LimitSpec
 from monitor.hk.names import Aliases, is_pattern, matched
+from quicklook.core.declared import declared_metrics
 from quicklook.core.document import Document
+from quicklook.core.registry import registered
 from quicklook.core.severity import Severity
 from quicklook.core.validation import raise_problems, suggest, validate
 
@@ -107,6 +110,19 @@ class HkConfig:
         words = {n for n in known if not is_pattern(n) and self.facts(self.aliases.of(n)).text}
         return frozenset(words | {a for c in self.file.channels if c.name in words for a in c.aliases})
 
+    @cached_property
+    def number_channels(self) -> frozenset[str]:
+        """Names and patterns, as sources give them too, of channels that hold numbers: a limit on numbers is on them, or they have a range."""
+        limited = {c for limit in self.file.limits if _of_numbers(limit) for c in limit.channels}
+        limited |= {limit.reference for limit in self.file.limits if isinstance(limit.reference, str) and "{" not in limit.reference}
+        ranged = {c.name for c in self.file.channels if c.kind != "text" and (c.kind == "number" or c.plausible is not None or c.scale is not None)}
+        known = (limited | ranged) - self.text_channels
+        return frozenset(known | {a for c in self.file.channels if c.name in known for a in c.aliases})
+
+
+def _of_numbers(limit: LimitSpec) -> bool:
+    return not any(isinstance(v, str | bool) for v in limit.equals)
+
 
 def _names(spec: LimitSpec, name: str) -> str | None:
     if any(matched(p, name) is not None for p in spec.but):
@@ -180,6 +196,16 @@ def check_config(config: HkConfig) -> Iterator[str]:
         name = config.aliases.of(limit.reference)
         if name not in config.expected and not any(matched(c.name, name) is not None for c in config.file.channels):
             yield f"limit {limit.name}: its reference {limit.reference} is no channel that is named here; without it nothing is judged"
+    yield from _spoiled_nothing(config)
+
+
+def _spoiled_nothing(config: HkConfig) -> Iterator[str]:
+    """Channels that are declared to spoil what nobody measures."""
+    wanted = {p for joined in config.file.exposures.channels for p in joined.spoils}
+    known = (*registered("qa"), *declared_metrics()) if wanted else ()
+    for pattern in sorted(wanted):
+        if not fnmatch.filter(known, pattern):
+            yield f"exposures: {pattern!r} under `spoils` fits no QA and no metric{suggest(pattern, sorted(known), noun='QAs')}"
 
 
 def value_text(value: object) -> str:

@@ -33,7 +33,8 @@ def make_source(config: HkConfig, name: str, more: Mapping[str, Any] | None = No
 def context_of(config: HkConfig, name: str, positions: Mapping[str, str]) -> SourceContext:
     """What the source of that name is told when it is opened."""
     missing = frozenset(m.lower() for m in config.file.defaults.missing)
-    return SourceContext(source=name, positions=positions, text_channels=config.text_channels, missing=missing)
+    words, numbers = config.text_channels, config.number_channels
+    return SourceContext(source=name, positions=positions, text_channels=words, number_channels=numbers, missing=missing)
 
 
 def sources_for(config: HkConfig, path: Path, name: str = "") -> list[tuple[str, HkSource[Any]]]:

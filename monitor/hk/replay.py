@@ -15,7 +15,7 @@ from monitor.hk.names import select
 from monitor.hk.plugins import context_of, sources_for
 from monitor.hk.series import series_of
 from monitor.hk.watch import GuardedChecker, Trouble
-from quicklook.core.housekeeping import Batch, HkChange, HkFault
+from quicklook.core.housekeeping import Batch, Floats, HkChange, HkFault
 from quicklook.core.housekeeping_watch import ChannelCount, HkSeries, Replayed
 
 _TICK_S = 1.0
@@ -44,15 +44,15 @@ def read_log(config: HkConfig, path: Path, source: str = "") -> tuple[list[Batch
 def replay(config: HkConfig, path: Path, source: str = "") -> Replayed:
     """See `quicklook.core.housekeeping_watch.HkMonitor.replay`."""
     batches, faults = read_log(config, path, source)
-    rows = list(_rows(batches))
-    if not rows:
+    if not batches:
         return Replayed(changes=(), faults=tuple(faults), channels=(), rows=0, first=np.nan, last=np.nan)
-    first, last = float(rows[0].times[0]), float(rows[-1].times[0])
+    times = np.concatenate([b.times for b in batches])
+    first, last = float(times.min()), float(times.max())
     guarded = GuardedChecker(config, first, Trouble())
     changes: list[HkChange] = []
     ticked = first
     waiting: list[Batch] = []
-    for row in rows:
+    for row in rows_in_order(batches):
         now = float(row.times[0])
         if now - ticked >= _TICK_S:
             changes += guarded.check(waiting, float(waiting[-1].times[0]) if waiting else now)
@@ -63,21 +63,24 @@ def replay(config: HkConfig, path: Path, source: str = "") -> Replayed:
     changes += guarded.check(waiting, last)
     counted = tuple(_counts(config, batches, guarded.checker.counts()))
     return Replayed(
-        changes=tuple(changes), faults=tuple(faults), channels=counted, rows=len(rows), first=first, last=last, per_day=_per_day(rows, changes)
+        changes=tuple(changes), faults=tuple(faults), channels=counted, rows=times.size, first=first, last=last, per_day=_per_day(times, changes)
     )
 
 
-def _rows(batches: Sequence[Batch]) -> Iterator[Batch]:
+def rows_in_order(batches: Sequence[Batch]) -> Iterator[Batch]:
     """Single rows of all batches in the order of time."""
-    at = [(float(t), b, i) for b, batch in enumerate(batches) for i, t in enumerate(batch.times.tolist())]
-    for _, b, i in sorted(at):
-        batch = batches[b]
+    sizes = [len(b.times) for b in batches]
+    if not sum(sizes):
+        return
+    which, row = np.repeat(np.arange(len(batches)), sizes), np.concatenate([np.arange(n) for n in sizes])
+    for k in np.lexsort((row, which, np.concatenate([b.times for b in batches]))):
+        batch, i = batches[which[k]], int(row[k])
         texts = {n: t[i : i + 1] for n, t in batch.texts.items()}
         yield Batch(source=batch.source, times=batch.times[i : i + 1], channels=batch.channels, values=batch.values[i : i + 1], texts=texts)
 
 
-def _per_day(rows: Sequence[Batch], changes: Sequence[HkChange]) -> dict[str, int]:
-    days = dict.fromkeys(sorted({_day(float(r.times[0])) for r in rows}), 0)
+def _per_day(times: Floats, changes: Sequence[HkChange]) -> dict[str, int]:
+    days = dict.fromkeys((_day(day * 86400.0) for day in np.unique(times // 86400.0).tolist()), 0)
     return days | dict(sorted(Counter(_day(c.time) for c in incidents(changes)).items()))
 
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 
 from monitor.hk.channels import Validity
 from monitor.hk.loading import HkConfig
+from monitor.hk.memory import last_samples
 from monitor.hk.names import select
 from monitor.hk.store import HkStore
+from quicklook.core.errors import BadData
 from quicklook.core.housekeeping import Floats
 from quicklook.core.housekeeping_watch import HkSeries
 
@@ -47,6 +50,13 @@ class ConfiguredStore:
     def span(self) -> tuple[float, float] | None:
         """First and last time of any sample, Unix seconds."""
         return self.raw.span()
+
+    def last_samples(self) -> dict[str, float]:
+        """When each source last gave a sample (Unix seconds), as the watch has noted it; empty where that cannot be read. Raises Transient."""
+        noted = self.raw.fact("checker")
+        with suppress(BadData):
+            return last_samples(noted) if isinstance(noted, bytes) else {}
+        return {}
 
     def close(self) -> None:
         """Close the file."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from monitor.hk.channels import OLD, UNSEEN, Flags, Freshness
+from monitor.hk.channels import INVALID, OLD, UNSEEN, Flags, Freshness
 from monitor.hk.config import SourceSpec
 from monitor.hk.edges import Index
 from quicklook.core.housekeeping import FEED
@@ -35,6 +35,10 @@ class Speakers:
         self._after = np.append(self._after, after or np.inf)
         self.since = np.append(self.since, since)
         self.silent = np.append(self.silent, False)
+
+    def knows(self, name: str) -> bool:
+        """Whether it is a source of the configuration, or a feed of one."""
+        return name.partition(FEED)[0] in self._specs
 
     def number(self, name: str) -> int:
         """The index of a source or a feed; one that is new is added."""
@@ -78,7 +82,9 @@ class Speakers:
             return np.zeros(0, dtype=bool)
         spoken = np.where(fresh.source >= 0, self.last[fresh.source], self.last.max(initial=-np.inf))
         grace = now - np.maximum(fresh.base, fresh.last_valid) <= fresh.after
-        missing = (fresh.state == OLD) | (fresh.state == UNSEEN)
+        # a few values that are none, before a pause or after it, say nothing of the channel yet
+        few = (fresh.state == INVALID) & (fresh.invalid < fresh.most_invalid)
+        missing = (fresh.state == OLD) | (fresh.state == UNSEEN) | few
         found: Flags = fresh.stale & missing & ((now - spoken > fresh.after) | grace)
         return found
 

@@ -38,19 +38,39 @@ class HkStore:
 
     def append(self, source: str, batches: Sequence[Batch], positions: Mapping[str, str], aliases: Aliases | None = None) -> None:
         """Store batches and how far their source is, both or none. Raises Transient, NoSpace."""
+        self.put([(source, batches, positions)], {}, aliases)
+
+    def put(
+        self,
+        taken: Sequence[tuple[str, Sequence[Batch], Mapping[str, str]]],
+        facts: Mapping[str, str | bytes],
+        aliases: Aliases | None = None,
+    ) -> None:
+        """Store batches of sources, how far each is, and facts by their keys: all of it or nothing. Raises Transient, NoSpace."""
         known, words = dict(self._ids), dict(self._words)
         try:
             with transaction(self._db, self.path):
-                for batch in batches:
-                    self._add(batch, aliases)
-                for key, value in positions.items():
-                    if value:
-                        self._db.execute("INSERT OR REPLACE INTO positions VALUES (?, ?, ?)", (source, key, value))
-                    else:
-                        self._db.execute("DELETE FROM positions WHERE source=? AND key=?", (source, key))
+                for source, batches, positions in taken:
+                    for batch in batches:
+                        self._add(batch, aliases)
+                    self._move(source, positions)
+                self._db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", [(f"fact:{k}", v) for k, v in facts.items()])
         except BaseException:
             self._ids, self._words = known, words
             raise
+
+    def _move(self, source: str, positions: Mapping[str, str]) -> None:
+        for key, value in positions.items():
+            if value:
+                self._db.execute("INSERT OR REPLACE INTO positions VALUES (?, ?, ?)", (source, key, value))
+            else:
+                self._db.execute("DELETE FROM positions WHERE source=? AND key=?", (source, key))
+
+    def fact(self, key: str) -> str | bytes | None:
+        """A fact by its key, None where there is none. Raises Transient."""
+        with store_errors(self.path):
+            found = self._db.execute("SELECT value FROM meta WHERE key=?", (f"fact:{key}",)).fetchone()
+        return None if found is None else found[0]
 
     def _add(self, batch: Batch, aliases: Aliases | None) -> None:
         names = (*batch.channels, *batch.texts)

@@ -10,6 +10,7 @@ from pathlib import Path
 from quicklook.core.errors import BadConfig, NoSpace, Transient
 
 VERSION = 1
+_MAGIC = b"SQLite format 3\0"
 _SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE positions (source TEXT, key TEXT, value TEXT NOT NULL, PRIMARY KEY (source, key)) WITHOUT ROWID;
@@ -38,6 +39,14 @@ def store_errors(path: Path) -> Iterator[None]:
         raise Transient(f"{path} cannot be used now: {said}") from error
     except sqlite3.DatabaseError as error:
         raise BadConfig(f"{path} is no store of housekeeping, or is broken: {error}; move it away, and a new one is made") from error
+
+
+def is_store(path: Path) -> bool:
+    """Whether it is a file of SQLite, and no log."""
+    if not path.is_file():
+        return False
+    with open(path, "rb") as f:
+        return f.read(len(_MAGIC)) == _MAGIC
 
 
 def open_store(path: Path, *, writing: bool) -> sqlite3.Connection:

@@ -35,18 +35,18 @@ class Teller:
 
     def __init__(self, checker: Checker) -> None:
         self._c = checker
-        self._limits = np.zeros(0, dtype=np.int64)
+        self.said_limits = np.zeros(0, dtype=np.int64)
         """Told of each limit: its state, and 8 times (1 + its worst edge) where it is violated."""
-        self._data = np.zeros(0, dtype=np.int64)
+        self.said_data = np.zeros(0, dtype=np.int64)
         """Told of the data of each channel: 0 not stale, 1 stale by itself, 2 stale as its source is silent."""
 
     def more_limits(self, n: int) -> None:
         """n limits more, of which nothing was told."""
-        self._limits = np.append(self._limits, np.full(n, UNKNOWN, dtype=np.int64))
+        self.said_limits = np.append(self.said_limits, np.full(n, UNKNOWN, dtype=np.int64))
 
     def more_channels(self, n: int) -> None:
         """n channels more."""
-        self._data = np.append(self._data, np.zeros(n, dtype=np.int64))
+        self.said_data = np.append(self.said_data, np.zeros(n, dtype=np.int64))
 
     # limits
 
@@ -56,9 +56,9 @@ class Teller:
             return []
         state = self._c.codes(which)
         keys = state + 8 * np.where(state == VIOLATING, 1 + self._worst_edge(which), 0)
-        changed = np.flatnonzero(keys != self._limits[which])
-        before = self._limits[which[changed]] % 8
-        self._limits[which] = keys
+        changed = np.flatnonzero(keys != self.said_limits[which])
+        before = self.said_limits[which[changed]] % 8
+        self.said_limits[which] = keys
         return [self._limit(int(which[i]), int(state[i]), int(b), time) for i, b in zip(changed.tolist(), before.tolist(), strict=True)]
 
     def _worst_edge(self, which: Index) -> Index:
@@ -118,7 +118,7 @@ class Teller:
 
     def _text(self, i: int, state: int, value: float) -> str:
         bound = self._c.limits.limits[i]
-        if state == UNKNOWN and bound.reference and np.isnan(self._c.fresh.value[int(self._c.limits.reference[i])]):
+        if state == UNKNOWN and bound.reference and self._c.fresh.speechless[int(self._c.limits.reference[i])]:
             return f"its reference {bound.reference} has no value"
         if bound.spec.kind != "identity" or np.isnan(value):
             return ""
@@ -133,8 +133,8 @@ class Teller:
         """What has changed of the data of channels: whether they are stale, and whether their source explains it."""
         stale = self._c.fresh.stale
         now = np.where(stale, np.where(caused, 2, 1), 0)
-        said = np.flatnonzero(now != self._data)
-        before, self._data = self._data, now
+        said = np.flatnonzero(now != self.said_data)
+        before, self.said_data = self.said_data, now
         return [self._channel(int(c), int(now[c]), int(before[c]), time, bool(watched[c])) for c in said.tolist()]
 
     def _channel(self, c: int, now: int, before: int, time: float, watched: bool) -> HkChange:
@@ -190,12 +190,13 @@ class Teller:
 
     def all_limits(self, time: float) -> list[HkChange]:
         """The present state of every limit."""
-        which = np.arange(len(self._limits))
+        which = np.arange(len(self.said_limits))
         return [self._limit(i, int(s), int(s), time) for i, s in enumerate(self._c.codes(which).tolist())] if which.size else []
 
     def all_data(self, time: float, watched: Flags) -> list[HkChange]:
         """The data of every channel that is stale."""
-        return [self._channel(c, int(self._data[c]), int(self._data[c]), time, bool(watched[c])) for c in np.flatnonzero(self._data).tolist()]
+        said = self.said_data
+        return [self._channel(c, int(said[c]), int(said[c]), time, bool(watched[c])) for c in np.flatnonzero(said).tolist()]
 
     def channels(self) -> Mapping[str, str]:
         """The worst state of each channel; one without limits is UNKNOWN until it has a valid value, then NORMAL."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import numpy as np
 
 from monitor.hk.checker import Checker
 from monitor.hk.loading import HkConfig
+from monitor.hk.memory import as_text, from_text, gone, remember, remembered
 from monitor.hk.plugins import context_of, make_source
 from monitor.hk.store import HkStore
 from quicklook.core.errors import BadConfig, Transient, describe
@@ -29,6 +31,8 @@ _MOST_WAITING = 2_000_000
 """Values that may wait for a store that cannot be written; after that the oldest are given up."""
 _TRIM_S = 600.0
 _MOST_FAULTS = 1000
+_MOST_GIVEN = 5000
+"""Changes that are held until they are kept elsewhere."""
 
 
 @dataclass(slots=True)
@@ -46,8 +50,13 @@ class _Running:
 class Trouble:
     """Things that either work or do not, each told once when that changes: a source that fails, the store, the checker itself."""
 
-    def __init__(self) -> None:
-        self._since: dict[str, float] = {}
+    def __init__(self, since: Mapping[str, float] | None = None) -> None:
+        self._since = dict(since or {})
+
+    @property
+    def since(self) -> Mapping[str, float]:
+        """What does not work now, and since when."""
+        return self._since
 
     def look(self, subject: str, kind: str, failed: str, severity: Severity, now: float, action: str) -> list[HkChange]:
         """The change, if there is one; `failed` is why it does not work, "" where it does."""
@@ -71,7 +80,7 @@ class GuardedChecker:
     """The checker, with its own failure as an alarm: after one it begins anew, and what it knew is to be judged again."""
 
     def __init__(self, config: HkConfig, started: float, trouble: Trouble) -> None:
-        self._config, self._trouble = config, trouble
+        self._config, self.trouble = config, trouble
         self.checker = Checker(config, started)
 
     def check(self, batches: Sequence[Batch], now: float) -> list[HkChange]:
@@ -87,12 +96,13 @@ class GuardedChecker:
             failed = describe(error)
             self.checker = Checker(self._config, now)
         action = "Tell the developers; until the next good look nothing of the housekeeping is judged."
-        return out + self._trouble.look("checker", "checker", failed, Severity.ALARM, now, action)
+        return out + self.trouble.look("checker", "checker", failed, Severity.ALARM, now, action)
 
 
 class Watch:
     """All sources of a configuration, one store, one checker. See `quicklook.core.housekeeping_watch.HkWatch`.
 
+    What the checker knows, and what it has said and nobody has kept yet, is in the store with the samples: a restart goes on with it.
     A source that cannot be opened is tried again every 10 s. Raises BadConfig where plugins or parameters are wrong, or the store cannot be opened.
     """
 
@@ -100,10 +110,37 @@ class Watch:
         self.config = config
         self._running = [_Running(name, make_source(config, name)) for name in config.file.sources]
         self.store = HkStore(store, writing=True)
-        self._trouble = Trouble()
-        self._guarded = GuardedChecker(config, started, self._trouble)
         self._faults: list[HkFault] = []
         self._trimmed = started
+        self._given: list[HkChange] = []
+        """Changes that were given and are not known to be kept, the last of `_n_given`."""
+        self._n_given = 0
+        self._untold = True
+        """Whether the store has changes that nobody is known to have kept."""
+        self._known: list[object] | None = None
+        """The state of the instrument as the store has it, where it has what the checker knows: time alone may change it."""
+        self._go_on(started)
+
+    def _go_on(self, started: float) -> None:
+        """With what the watch before this one knew, where there was one."""
+        self._trouble = Trouble()
+        self._guarded = GuardedChecker(self.config, started, self._trouble)
+        blob, clock = self.store.fact("checker"), self.store.fact("clock")
+        self._again: list[HkChange] = []
+        if not isinstance(blob, bytes):
+            return
+        try:
+            since, untold = json.loads(self.store.fact("trouble") or "{}"), from_text(str(self.store.fact("untold") or "[]"))
+            over = remember(self.checker, blob)
+            self.checker.unwatched(float(str(clock)), started)
+        except Exception as error:  # a store of another version, or a damaged one
+            log.warning("housekeeping begins anew: %s", describe(error))
+            self._guarded = GuardedChecker(self.config, started, self._trouble)
+            return
+        known = {"store", "checker", *(f"source:{each.name}/works" for each in self._running)}
+        over += [gone(s, started, HkState.VIOLATING) for s in since if s not in known]
+        self._trouble = self._guarded.trouble = Trouble({s: float(t) for s, t in since.items() if s in known})
+        self._again = untold + over
 
     @property
     def checker(self) -> Checker:
@@ -112,16 +149,24 @@ class Watch:
 
     def turn(self, now: float) -> tuple[HkChange, ...]:
         """Ask each source, store what came, check it. Raises nothing over what a source or the store does."""
-        out: list[HkChange] = []
+        out, self._again = self._again, []
         batches: list[Batch] = []
         for each in self._running:
             batches += self._ask(each, now)
             action = "See whether what it reads is there; it is tried again by itself."
             out += self._trouble.look(f"source:{each.name}/works", "source", each.failed, Severity.WARNING, now, action)
-        action = "Look at the disk of the store; it is tried again by itself."
-        out += self._trouble.look("store", "store", self._store(now), Severity.ALARM, now, action)
         batches.sort(key=lambda b: float(b.times[0]))
-        return tuple(out + self._guarded.check([b for b in batches if b.times[-1] <= now + AHEAD_S], now))
+        out += self._guarded.check([b for b in (_until(b, now + AHEAD_S) for b in batches) if len(b.times)], now)
+        failed = self._store(now, out, judged=bool(batches or out or self._known != self.checker.instrument.state))
+        action = "Look at the disk of the store; it is tried again by itself."
+        out += self._trouble.look("store", "store", failed, Severity.ALARM, now, action)
+        self._given = [*self._given, *out][-_MOST_GIVEN:]
+        self._n_given += len(out)
+        return tuple(out)
+
+    def kept(self, n: int) -> None:
+        """The first `n` of all changes that were given are kept elsewhere: they are not given again after a restart."""
+        del self._given[: max(0, len(self._given) - (self._n_given - n))]
 
     def _ask(self, each: _Running, now: float) -> list[Batch]:
         if each.closed and not self._open(each, now):
@@ -158,13 +203,16 @@ class Watch:
             said = f"samples are more than {AHEAD_S:.0f} s ahead of our clock: one of the clocks is wrong; they are stored and not judged"
             self._note([HkFault(source=name, time=now, where=name, message=said, count=ahead, kind="Clock")])
 
-    def _store(self, now: float) -> str:
-        """Store what waits; returns why it cannot be stored."""
+    def _store(self, now: float, out: Sequence[HkChange], *, judged: bool) -> str:
+        """Store what waits, and with it what the checker knows (if it has `judged` anything); returns why it cannot be stored."""
         try:
-            for each in self._running:
-                while each.waiting:
-                    self.store.append(each.name, each.waiting[0].batches, each.waiting[0].positions, self.config.aliases)
-                    each.waiting.pop(0)
+            facts: dict[str, str | bytes] = {"clock": repr(now), "trouble": json.dumps(self._trouble.since)}
+            if judged:
+                facts["checker"] = remembered(self.checker)
+            if self._given or out or self._untold:
+                facts["untold"] = as_text([*self._given, *out])
+            self._put(facts)
+            self._untold, self._known = bool(self._given or out), self.checker.instrument.state if judged else self._known
             self.store.compact(now)
             if now - self._trimmed > _TRIM_S:
                 self._trimmed = now
@@ -173,6 +221,11 @@ class Watch:
             self._give_up(now)
             return describe(error)
         return ""
+
+    def _put(self, facts: Mapping[str, str | bytes]) -> None:
+        self.store.put([(e.name, t.batches, t.positions) for e in self._running for t in e.waiting], facts, self.config.aliases)
+        for each in self._running:
+            each.waiting.clear()
 
     def _give_up(self, now: float) -> None:
         for each in self._running:
@@ -206,7 +259,16 @@ class Watch:
                 each.source.close()
             except Exception as error:  # of a plugin; the others are to be closed too
                 log.warning("source %s could not be closed: %s", each.name, describe(error))
-        self._store(-np.inf)
+        try:
+            self._put({"untold": as_text(self._given)})
+        except (Transient, BadConfig) as error:
+            log.warning("the last samples could not be stored: %s", describe(error))
         self.store.close()
 
 
+def _until(batch: Batch, latest: float) -> Batch:
+    """What of it is not later than that."""
+    n = int(np.searchsorted(batch.times, latest, side="right"))
+    if n == len(batch.times):
+        return batch
+    return replace(batch, times=batch.times[:n], values=batch.values[:n], texts={name: t[:n] for name, t in batch.texts.items()})

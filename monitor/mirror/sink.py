@@ -43,7 +43,7 @@ FILES = sa.Table(
     sa.Column("error", sa.Text, nullable=False, default=""),
     sa.Column("told", sa.Boolean, nullable=False, default=False),
 )
-_UNTOLD = sa.Index("ix_files_untold", FILES.c.seq, sqlite_where=FILES.c.told.is_(False))
+sa.Index("ix_files_untold", FILES.c.seq, sqlite_where=FILES.c.told.is_(False))
 """What was not told is looked for at every heartbeat, among the files of years."""
 WAITING, DONE, FAILED = "waiting", "done", "failed"
 
@@ -77,16 +77,7 @@ class Mirror(Sink[MirrorParams]):
 
     def open(self, context: SinkContext) -> None:
         """Open the list of what is to be copied, and go on with it."""
-        path = Path(context.out) / "mirror.sqlite"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._engine = sa.create_engine(f"sqlite:///{path}")
-        sqlite.set_up(self._engine)
-        try:
-            with self._engine.begin() as connection:
-                _METADATA.create_all(connection)
-                _UNTOLD.create(connection, checkfirst=True)  # a list of an earlier version lacks it
-        except sa.exc.DatabaseError as error:
-            raise BadConfig(f"{path} is no list of the mirror: {error.orig}", what_next="Move it away; a new one is made.") from error
+        self._engine = sqlite.open_own(Path(context.out) / "mirror.sqlite", _METADATA, "the list of the mirror")
         self._root = Path(self.params.raw).resolve()
         self._stop = threading.Event()
         self._threads = [self._thread(name, target) for name, target in self.params.to.items()]

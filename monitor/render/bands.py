@@ -81,9 +81,8 @@ def draw(ax: Axes | Pane, bands: Sequence[Band], limits: Interval) -> None:
 
 
 def include(data: Interval | None, bands: Sequence[Band]) -> Interval | None:
-    """The data's interval grown to the edges of the bands, as far as the data then still fill a twentieth of the axis.
-
-    Nearest edges come first. Without data, the edges alone.
+    """The data's interval grown to the edges of the bands that are within twenty times its size, above and below alike, so that a range which is
+    the same to both sides is seen as such. Without data, the edges alone.
     """
     found = sorted(edges(bands))
     if not found:
@@ -92,8 +91,5 @@ def include(data: Interval | None, bands: Sequence[Band]) -> Interval | None:
         return found[0], found[-1]
     low, high = data
     size = (high - low) or 0.25 * max(abs(v) for v in (low, high, *found))
-    for edge in sorted(found, key=lambda e: max(low - e, e - high)):
-        grown = min(low, edge), max(high, edge)
-        if grown[1] - grown[0] <= 20 * size:
-            low, high = grown
-    return low, high
+    near = [e for e in found if max(low - e, e - high) <= 19 * size]
+    return min([low, *near]), max([high, *near])

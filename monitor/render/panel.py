@@ -90,7 +90,7 @@ def prepare(panel: Panel, look: Look, width: float) -> Prepared:
 def _plans(panel: Panel, look: Look, width: float) -> tuple[list[Plan], list[str]]:
     plans: list[Plan] = []
     notes: list[str] = []
-    scales = _Scales(panel)
+    scales = Scales(panel)
     bars = [layer for layer in panel.layers if isinstance(layer, Bars)]
     first = next((i for i, layer in enumerate(panel.layers) if isinstance(layer, Bars)), 0)
     for index, layer in enumerate(panel.layers):
@@ -107,7 +107,7 @@ def _plans(panel: Panel, look: Look, width: float) -> tuple[list[Plan], list[str
     return plans, notes
 
 
-class _Scales:
+class Scales:
     """The colour scales of a panel: layers that share an axis of colour share its scale."""
 
     def __init__(self, panel: Panel) -> None:
@@ -148,7 +148,7 @@ def _scale_key(layer: Layer) -> object:
     return None
 
 
-def _plan(layer: Line | Scatter | Image | FocalPlane, panel: Panel, index: int, scales: _Scales) -> Plan:
+def _plan(layer: Line | Scatter | Image | FocalPlane, panel: Panel, index: int, scales: Scales) -> Plan:
     setting = Setting(x=panel.x, y=panel.y, index=index, scale=scales.of(layer))
     if isinstance(layer, Line):
         return plan_line(layer, setting)

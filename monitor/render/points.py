@@ -11,9 +11,10 @@ from matplotlib.lines import Line2D
 
 from monitor.render.numeric import Floats, axis_limits, interval, numbers, vectors
 from monitor.render.plan import Draw, Entry, Place, Plan, Setting, nothing
-from monitor.render.style import DASHES, GREY, MARKERS, SERIES, clean
+from monitor.render.style import BADGES, DASHES, GREY, MARKERS, SERIES, clean
 from quicklook.core.errors import BadData
 from quicklook.core.plots import FocalPlane, Line, Scatter
+from quicklook.core.status import Status
 
 _RASTER = 5000
 """More points than this are kept as pixels in a PDF, which would else take seconds to open."""
@@ -71,13 +72,13 @@ def _entry(handle: Line2D, label: str) -> list[Entry]:
 
 
 def plan_scatter(layer: Scatter, setting: Setting) -> Plan:
-    """Points in one colour, or coloured by `c`; those without a value of `c` are hollow."""
+    """Points in one colour (those of a status in its own), or coloured by `c`; those without a value of `c` are hollow."""
     x, y = vectors(x=layer.x, y=layer.y)
     size = min(max(math.sqrt(6000 / max(len(x), 1)), 2.2), 5.0)
-    plan = _plan_points(x, y, layer.c, setting, size)
+    plan = _plan_points(x, y, layer.c, setting, size, label=layer.label)
     plan.dots = True
     if layer.c is None or setting.scale is None:
-        colour, marker = SERIES[setting.index % len(SERIES)], MARKERS[setting.index % len(MARKERS)]
+        colour, marker = _look(layer.label, setting.index)
         plan.entries = _entry(Line2D([], [], color=colour, linestyle="", marker=marker, markersize=5), layer.label)
     else:
         plan.entries = _entry(Line2D([], [], color=GREY, linestyle="", marker="o", markersize=5), layer.label) + plan.entries
@@ -102,7 +103,7 @@ def _room(place: Place, n: int) -> float:
     return max(72 * 0.8 * math.sqrt(0.5 * width * height / max(n, 1)), 2.0)
 
 
-def _plan_points(x: Floats, y: Floats, c: npt.NDArray[Any] | None, setting: Setting, most: float, *, crowded: bool = False) -> Plan:
+def _plan_points(x: Floats, y: Floats, c: npt.NDArray[Any] | None, setting: Setting, most: float, *, crowded: bool = False, label: str = "") -> Plan:
     if c is not None and len(np.ravel(c)) != len(x):
         raise BadData(f"lengths differ: x has {len(x)}, c has {len(np.ravel(c))}")
     x, y, counts = drawable(x, y, setting)
@@ -111,7 +112,7 @@ def _plan_points(x: Floats, y: Floats, c: npt.NDArray[Any] | None, setting: Sett
     scale = setting.scale if values is not None else None
     plan = Plan(what="points", total=len(x), draw=nothing, x=interval(x), y=interval(y), shown=(x, y), counts=counts, scale=scale)
     if values is None or scale is None:
-        plan.draw = _plain(x, y, setting.index, most)
+        plan.draw = _plain(x, y, _look(label, setting.index), most)
         return plan
     valued = seen & np.isfinite(values) & ((values > 0) | (not scale.log))
     hollow = seen & ~valued
@@ -130,8 +131,16 @@ def _plan_points(x: Floats, y: Floats, c: npt.NDArray[Any] | None, setting: Sett
     return plan
 
 
-def _plain(x: Floats, y: Floats, index: int, size: float) -> Draw:
-    colour, marker = SERIES[index % len(SERIES)], MARKERS[index % len(MARKERS)]
+def _look(label: str, index: int) -> tuple[str, str]:
+    """Colour and shape of points: those of a status where that is what they are called."""
+    if label in Status.__members__:
+        badge = BADGES[Status(label)]
+        return badge.colour, badge.marker
+    return SERIES[index % len(SERIES)], MARKERS[index % len(MARKERS)]
+
+
+def _plain(x: Floats, y: Floats, look: tuple[str, str], size: float) -> Draw:
+    colour, marker = look
 
     def draw(place: Place) -> None:
         place.ax.plot(x, y, linestyle="", marker=marker, color=colour, markersize=size, markeredgewidth=0, alpha=0.85, rasterized=len(x) > _RASTER)

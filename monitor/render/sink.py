@@ -148,7 +148,7 @@ class RenderSink(PiecedSink[RenderParams]):
     def work(self, event: Event, piece: Piece) -> Sequence[Draft]:
         """Draw a piece. Raises Transient where a picture cannot be written now, NotReadyYet or BadData where the file of plots is gone or broken."""
         if piece.name == _CONTACT:
-            drawn = self._sheets.sheet(UnitDone.model_validate(piece.data["verdict"]), event.tag, _footer(event))
+            drawn = self._sheets.sheet(UnitDone.model_validate(piece.data["verdict"]), event.tag, _footer(event.model_copy(update={"part": None})))
             return [self._written(event, _CONTACT, drawn.data, drawn.path, None)] if drawn is not None else []
         if piece.name == _FIGURES:
             return self._draw_figures(event, self._out / piece.data["result"])

@@ -63,18 +63,17 @@ class FileSink(Sink[NoParams]):
 
     def _write_receipt(self, event: Event, folder: Path, times: dict[str, int], seconds: float | None) -> None:
         key = (event.unit or "", event.tag, event.revision)
-        path = folder / "receipt.json"
-        if not self._is_latest(path, event.revision):
-            path = of_revision(path, event.revision)
-        known = self._receipts.get(key) or self._stored(path, event.revision)
+        plain = folder / "receipt.json"
+        known = self._receipts.get(key) or self._stored(plain, event.revision)
         known["times_ns"] |= times
         known["seconds_to_verdict"] = seconds if seconds is not None else known["seconds_to_verdict"]
         self._receipts[key] = known
         self._receipts.move_to_end(key)
         while len(self._receipts) > _KEEP:
             self._receipts.popitem(last=False)
-        if known["seconds_to_verdict"] is not None:
+        if known["seconds_to_verdict"] is not None:  # else the one that is there stays: a verdict that a person has changed has none of its own
             folder.mkdir(parents=True, exist_ok=True)
+            path = plain if self._is_latest(plain, event.revision) else of_revision(plain, event.revision)
             times = dict(sorted(known["times_ns"].items(), key=lambda item: item[1]))
             about = {"unit": event.unit, "tag": event.tag, "revision": event.revision}
             write_json(path, {**about, "seconds_to_verdict": known["seconds_to_verdict"], "seconds": _seconds(times), "times_ns": times})
@@ -88,11 +87,10 @@ class FileSink(Sink[NoParams]):
         return there is None or there <= revision
 
     @staticmethod
-    def _stored(path: Path, revision: int) -> dict[str, Any]:
+    def _stored(plain: Path, revision: int) -> dict[str, Any]:
         """What an earlier run of the daemon has written for this revision."""
-        if path.is_file():
-            stored = json.loads(path.read_text(encoding="utf-8"))
-            if stored.get("revision") == revision:
+        for path in (plain, of_revision(plain, revision)):
+            if path.is_file() and (stored := json.loads(path.read_text(encoding="utf-8"))).get("revision") == revision:
                 return {"times_ns": dict(stored["times_ns"]), "seconds_to_verdict": stored["seconds_to_verdict"]}
         return {"times_ns": {}, "seconds_to_verdict": None}
 

@@ -72,6 +72,46 @@ def whole_light(flux: Array, ivar: Array, mask: Array, sky: Array, chunk: Any, e
 
 
 @jit
+def _first_sample(wave: Array, row: Any, k: Any, f: Any) -> Any:
+    """The sample of fibre `f` at the wavelength of sample `k` of fibre `row`, by the dispersion there."""
+    last = wave.shape[1] - 1
+    dispersion = (wave[f, min(k + WINDOW, last)] - wave[f, k]) / max(min(WINDOW, last - k), 1)
+    return max(k + round((wave[row, k] - wave[f, k]) / dispersion), 0) if dispersion != 0.0 else k
+
+
+@jit
+def _scale(flux: Array, ivar: Array, mask: Array, sky: Array, sky_ivar: Array, f: Any, a: Any) -> tuple[float, float, float]:
+    """Of the stretch from sample `a` on: the factor r of a fit r sky + level + slope; its weight, the sum of ivar (sky less level and slope)^2; and
+    the part of that weight that noise of the sky has. The weight is 0 where nothing can be fitted.
+    """
+    n = st = stt = ss = sts = sss = sf = stf = ssf = own = 0.0
+    for j in range(a, min(a + WINDOW, flux.shape[1])):
+        w = float(ivar[f, j])
+        if mask[f, j] == 0 and w > _SMALLEST and w < _LARGEST and abs(flux[f, j]) < _LARGEST:
+            t, s, v = j - a - 0.5 * (WINDOW - 1), float(sky[f, j]), float(flux[f, j])
+            n += w
+            st += w * t
+            stt += w * t * t
+            ss += w * s
+            sts += w * t * s
+            sss += w * s * s
+            sf += w * v
+            stf += w * t * v
+            ssf += w * s * v
+            if sky_ivar[f, j] > _SMALLEST:
+                own += w / float(sky_ivar[f, j])
+    if not n > 0.0:
+        return math.nan, 0.0, 0.0
+    stt, sts, stf = stt - st * st / n, sts - st * ss / n, stf - st * sf / n
+    sss, ssf = sss - ss * ss / n, ssf - ss * sf / n
+    if stt > 0.0:
+        sss, ssf = sss - sts * sts / stt, ssf - sts * stf / stt
+    if not sss > 0.0:
+        return math.nan, 0.0, 0.0
+    return ssf / sss, sss, own * (1.0 - 2.0 / WINDOW)
+
+
+@jit
 def sky_parts(
     flux: Array,
     ivar: Array,
@@ -98,43 +138,18 @@ def sky_parts(
     sky there less its level and slope; a `sky_ivar` of 0 says that its noise is not known, and counts as none. NaN where less than half is left. Half
     of what is not left is in the error, in quadrature: stretches that were chosen for their structure have more noise than others.
     """
-    nfibre, nwave = flux.shape
     found, weight = np.empty(start.size), np.empty(start.size)
-    for f in range(nfibre):
+    for f in range(flux.shape[0]):
         _whole(flux, ivar, mask, sky, f, chunk, every, whole)
         structure, noise = 0.0, 0.0
         count = 0
         for i in range(start.size):
-            k = start[i]
-            dispersion = (wave[f, min(k + WINDOW, nwave - 1)] - wave[f, k]) / max(min(WINDOW, nwave - 1 - k), 1)
-            a = max(k + round((wave[row, k] - wave[f, k]) / dispersion), 0) if dispersion != 0.0 else k
-            n = st = stt = ss = sts = sss = sf = stf = ssf = own = 0.0
-            for j in range(a, min(a + WINDOW, nwave)):
-                w = float(ivar[f, j])
-                if mask[f, j] == 0 and w > _SMALLEST and w < _LARGEST and abs(flux[f, j]) < _LARGEST:
-                    t, s, v = j - a - 0.5 * (WINDOW - 1), float(sky[f, j]), float(flux[f, j])
-                    n += w
-                    st += w * t
-                    stt += w * t * t
-                    ss += w * s
-                    sts += w * t * s
-                    sss += w * s * s
-                    sf += w * v
-                    stf += w * t * v
-                    ssf += w * s * v
-                    if sky_ivar[f, j] > _SMALLEST:
-                        own += w / float(sky_ivar[f, j])
-            if not n > 0.0:
-                continue
-            stt, sts, stf = stt - st * st / n, sts - st * ss / n, stf - st * sf / n
-            sss, ssf = sss - ss * ss / n, ssf - ss * sf / n
-            if stt > 0.0:
-                sss, ssf = sss - sts * sts / stt, ssf - sts * stf / stt
-            if sss > 0.0:
-                found[count], weight[count] = ssf / sss, sss
+            factor, own_weight, own_noise = _scale(flux, ivar, mask, sky, sky_ivar, f, _first_sample(wave, row, start[i], f))
+            if own_weight > 0.0:
+                found[count], weight[count] = factor, own_weight
                 count += 1
-                structure += sss
-                noise += own * (1.0 - 2.0 / WINDOW)
+                structure += own_weight
+                noise += own_noise
         mean, error = _highest(found[:count], weight[:count])
         left = 1.0 - noise / structure if structure > 0.0 else 0.0
         lines[f, 0] = mean / left if left > 0.5 else math.nan

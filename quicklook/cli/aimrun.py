@@ -117,6 +117,7 @@ class Run:
         from quicklook.core.status import exit_status
         from quicklook.service.rerun.aim import AimRun, executor_for
         from quicklook.service.rerun.fromstored import Debugging
+        from quicklook.service.rerun.restoring import note_exposures
 
         if self.pdb:
             recipe = replace(recipe, runner=Debugging(look=_post_mortem, inner=recipe.runner))
@@ -133,6 +134,8 @@ class Run:
                 raise
             finally:
                 executor.stop()
+        if complaint := note_exposures(self.site, plan.tag, list(summary.units)):
+            sayer(self.console)(complaint)
         show_summary(self.console, summary, plan, self.site.out, self._other(plan), self.goes_on)
         return exit_status(summary.judged) if summary.judged else 0
 

@@ -11,8 +11,7 @@ import typer
 from quicklook.cli.options import OutOption, SiteOption, place_of
 
 if TYPE_CHECKING:
-    from quicklook.core.alarms import AlarmNow, MuteNow
-    from quicklook.service.alarms.report import ReportCard
+    from quicklook.core.alarms import AlarmNow, MuteNow, ReportCard
     from quicklook.service.alarms.view import Alarms
 
 ByOption = Annotated[str | None, typer.Option("--by", help="Who you are; default: your user name.")]
@@ -34,17 +33,21 @@ def register(app: typer.Typer) -> None:
 
 
 def list_alarms(site: SiteOption = None, out: OutOption = None, as_json: JsonOption = False) -> None:
-    """Show the alarms that stand, worst first, and the mutes. Exit status: 1 where one fires that nobody has acknowledged or muted, else 0."""
-    found = _read(site, out)
+    """Show the alarms that stand, worst first, and the mutes.
+
+    Exit status: 1 where one fires that nobody has acknowledged or muted, 3 where nobody watches (no daemon, or one without the sink `alarms`),
+    else 0.
+    """
+    found, blind = _read(site, out), _blind(site, out)
     if as_json:
         import json
 
         rows = {"alarms": [a.model_dump(mode="json") for a in found.now], "mutes": [m.model_dump(mode="json") for m in found.mutes]}
-        typer.echo(json.dumps(rows, indent=1, allow_nan=False))
+        typer.echo(json.dumps({**rows, "blind": blind}, indent=1, allow_nan=False))
     else:
-        _show(found)
-    if any(a.state == "firing" for a in found.now):
-        raise typer.Exit(1)
+        _show(found, blind)
+    if blind or any(a.state == "firing" for a in found.now):
+        raise typer.Exit(1 if any(a.state == "firing" for a in found.now) else 3)
 
 
 def ack(
@@ -121,6 +124,23 @@ def _read(site: Path | None, out: Path | None) -> Alarms:
         journal.close()
 
 
+def _blind(site: Path | None, out: Path | None) -> str:
+    """Why no alarm is raised now, whatever happens; empty where a daemon watches."""
+    from quicklook.service.journal.journal import Journal, daemon_lives, journal_path
+    from quicklook.service.publishing.snapshot import state_of
+
+    folder = place_of(site, out)[0]
+    if not daemon_lives(folder):
+        return f"no daemon works in {folder}"
+    journal = Journal(journal_path(folder), time.time_ns, to_read=True)
+    try:
+        beat = state_of(journal, units=0).heartbeat
+    finally:
+        journal.close()
+    watched = beat is None or "alarms" in beat.sinks
+    return "" if watched else "the daemon has no sink `alarms`: name it in the site, docs/how-to/alarms.md says how"
+
+
 def _send(site: Path | None, out: Path | None, by: str | None, command: str, **args: str) -> None:
     from quicklook.cli.ctl import controller_of
 
@@ -132,13 +152,15 @@ def _when(ns: int) -> str:
     return time.strftime("%m-%d %H:%M:%S", time.gmtime(ns / 1e9))
 
 
-def _show(found: Alarms) -> None:
+def _show(found: Alarms, blind: str) -> None:
     from rich.console import Console
     from rich.text import Text
 
     console = Console()
+    if blind:
+        console.print(Text(f"NOBODY WATCHES: {blind}.", style="bold yellow"), soft_wrap=True)
     if not found.now:
-        console.print("No alarm stands.", highlight=False)
+        console.print("No alarm is known." if blind else "No alarm stands.", highlight=False)
     for alarm in found.now:
         console.print(Text(f"{alarm.worst:9}", style=_STYLES[alarm.worst]), end="")
         console.print(f"{_state(alarm)}, since {_when(alarm.began)} UTC  {alarm.fingerprint}", markup=False, highlight=False, soft_wrap=True)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from quicklook.cli.options import SetOption
+from quicklook.cli.options import OneCameraOption, SetOption, one_of
 
 if TYPE_CHECKING:
     from quicklook.api import Session
@@ -30,7 +30,7 @@ def bench(
     file: Annotated[Path | None, typer.Option(help="Raw file; default: one is simulated.")] = None,
     calib: Annotated[Path | None, typer.Option(help="Calibrations for --file.", file_okay=False)] = None,
     instrument: Annotated[str, typer.Option(help="Instrument of --file.")] = "desi",
-    camera: Annotated[str, typer.Option(help="Camera.")] = "r0",
+    cameras: OneCameraOption = None,
     flavor: Annotated[str, typer.Option(help="Flavor that is simulated.")] = "science",
     scale: Annotated[str, typer.Option(help="Scale that is simulated: tiny, small, full.")] = "full",
     repeat: Annotated[int, typer.Option("--repeat", "-n", min=1, help="Warm runs.")] = 7,
@@ -40,6 +40,7 @@ def bench(
     first: Annotated[bool, typer.Option(FIRST, hidden=True)] = False,
 ) -> None:
     """Time every step and QA of a chain on one camera: the first call in a new process, then warm, and the floors of this machine."""
+    camera = one_of(cameras, "--camera", "r0")
     with tempfile.TemporaryDirectory(prefix="quicklook-bench-") as folder:
         if file is None:
             file, calib = _simulate(Path(folder), camera, flavor, scale)

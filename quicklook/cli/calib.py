@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from quicklook.cli import calib_build
-from quicklook.cli.options import CalibOption, InstrumentOption, RawOption, SiteOption, site_of
+from quicklook.cli.options import CalibOption, CamerasOption, InstrumentOption, OneCameraOption, RawOption, SiteOption, one_of, site_of
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -37,7 +38,6 @@ class Quality(StrEnum):
 
 
 KindOption = Annotated[str | None, typer.Option("--kind", help="Kind: bias, dark, pixflat, mask, psf, fiberflat, fluxcal, ...")]
-CameraOption = Annotated[str | None, typer.Option("--camera", help="Camera.")]
 NightOption = Annotated[str | None, typer.Option("--night", help="Night, YYYYMMDD or YYYY-MM-DD.")]
 WhenOption = Annotated[list[str] | None, typer.Option("--when", metavar="TAG=VALUE", help="A tag, such as detector=SN-1; may be repeated.")]
 LikeOption = Annotated[Path | None, typer.Option("--like", help="Raw file of the camera, for its size and tags.", dir_okay=False)]
@@ -68,7 +68,7 @@ def folder_of(calib: Path | None, site: Path | None) -> Path:
 
 
 def show_list(
-    calib: CalibOption = None, site: SiteOption = None, kind: KindOption = None, camera: CameraOption = None, night: NightOption = None,
+    calib: CalibOption = None, site: SiteOption = None, kind: KindOption = None, camera: CamerasOption = None, night: NightOption = None,
     as_json: JsonOption = False,
 ) -> None:  # fmt: skip
     """List calibrations: kind, camera, nights, quality, age, what they were made from, file.
@@ -110,13 +110,13 @@ def night_of(text: str | None) -> int | None:
     return night
 
 
-def _wanted(entry: CalibEntry, kind: str | None, camera: str | None, night: int | None) -> bool:
+def _wanted(entry: CalibEntry, kind: str | None, cameras: Sequence[str] | None, night: int | None) -> bool:
     from quicklook.io.calibentry import kind_name
 
     here = entry.model_copy(update={"instrument": ("*",), "serial": (), "when": {}})
     return (
         (kind is None or entry.of_kind == kind_name(kind))
-        and (camera is None or not here.misfit({"camera": camera}))
+        and (not cameras or any(not here.misfit({"camera": camera}) for camera in cameras))
         and (night is None or entry.valid(night))
     )
 
@@ -142,7 +142,7 @@ def _row(entry: CalibEntry, night: int | None) -> tuple[str, ...]:
 
 def show(
     what: Annotated[str, typer.Argument(help="A file of the index, or a kind: then with --camera and --night.")],
-    calib: CalibOption = None, site: SiteOption = None, instrument: InstrumentOption = None, camera: CameraOption = None,
+    calib: CalibOption = None, site: SiteOption = None, instrument: InstrumentOption = None, camera: OneCameraOption = None,
     night: NightOption = None, when: WhenOption = None, like: LikeOption = None,
 ) -> None:  # fmt: skip
     """Show one calibration with its statistics; for a kind, which one a frame would get, what else was possible, and why others were not.
@@ -161,10 +161,10 @@ def show(
     if named:
         good = [_show_entry(console, index, e) for e in named]
         raise typer.Exit(0 if all(good) else 1)
-    night_wanted = night_of(night)
-    if like is None and (camera is None or night_wanted is None):
+    night_wanted, name = night_of(night), one_of(camera, "--camera")
+    if like is None and (not name or night_wanted is None):
         raise BadConfig(f"{index.name} lists no file {what!r}; for a kind give --camera and --night, or --like FILE")
-    raise typer.Exit(_show_choice(console, index, what, camera or "", night_wanted or 0, _tags(site, instrument, camera, like, when, night_wanted)))
+    raise typer.Exit(_show_choice(console, index, what, name, night_wanted or 0, _tags(site, instrument, name, like, when, night_wanted)))
 
 
 def _show_entry(console: Console, index: Index, entry: CalibEntry) -> bool:
@@ -218,7 +218,7 @@ def _show_choice(console: Console, index: Index, kind: str, camera: str, night: 
 
 
 def _tags(
-    site: Path | None, instrument: str | None, camera: str | None, like: Path | None, when: list[str] | None, night: int | None
+    site: Path | None, instrument: str | None, camera: str, like: Path | None, when: list[str] | None, night: int | None
 ) -> dict[str, str]:
     """Tags of the frames that are meant: from a raw file, from the instrument, as given."""
     from quicklook.core.errors import BadConfig
@@ -228,7 +228,7 @@ def _tags(
     tags: dict[str, str] = {}
     if site is not None or instrument is not None:
         described = site_of(site, instrument=instrument).instrument
-        camera = described.camera_name(camera) if camera else camera
+        camera = described.camera_name(camera) if camera else ""
         if like is not None:
             reader = open_reader(described)
             tags |= reader.read(like, camera or reader.peek(like).cameras[0]).tags
@@ -251,7 +251,7 @@ def pairs_of(words: list[str] | None) -> dict[str, str]:
 
 def add(
     file: Annotated[Path, typer.Argument(help="The calibration.", exists=True, dir_okay=False)],
-    calib: CalibOption = None, site: SiteOption = None, instrument: InstrumentOption = None, kind: KindOption = None, camera: CameraOption = None,
+    calib: CalibOption = None, site: SiteOption = None, instrument: InstrumentOption = None, kind: KindOption = None, camera: CamerasOption = None,
     valid_from: Annotated[str | None, typer.Option("--from", help="First night; default: its own by its header, else since ever.")] = None,
     valid_to: Annotated[str | None, typer.Option("--to", help="Last night; default: until further notice.")] = None,
     night: Annotated[str | None, typer.Option("--night", help="Night of the exposures that it was made from.")] = None,
@@ -282,13 +282,13 @@ def add(
     facts = InstrumentFacts(described.instrument, described.raw if described.file.raw else None) if described is not None else None
     of = (described.instrument.name,) if described is not None and instrument else ()
     fields: dict[str, Any] = {
-        "kind": kind, "camera": camera and tuple(camera.split(",")), "instrument": of, "valid_from": valid_from,
+        "kind": kind, "camera": tuple(camera or ()), "instrument": of, "valid_from": valid_from,
         "valid_to": valid_to, "night": night, "made_from": _numbers(made_from), "quality": quality and quality.value, "serial": serial,
         "when": {k: (v,) for k, v in pairs_of(when).items()}, "default": default or None, "stale_days": stale_days, "comment": comment,
     }  # fmt: skip
     given = {k: v for k, v in fields.items() if v not in (None, "", (), {})}
     before: list[CalibEntry] = []
-    tags = _tags(site, instrument, camera, like, None, None) if like else {}
+    tags = _tags(site, instrument, (camera or [""])[0], like, None, None) if like else {}
     folder = folder_of(calib, site)
     added = import_calibration(folder, file, given, tags, in_place=in_place, replaced=before.append, facts=facts, unchecked=unchecked)
     typer.echo(f"{'replaced' if before else 'added'} {added.kind} for {' '.join(added.camera)}: {added.path}{_changes(before, added)}")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from quicklook.cli.options import BadAmpsOption, CalibOption, InstrumentOption, RawOption, SetOption, SiteOption, TagOption, site_of
+from quicklook.cli.options import BadAmpsOption, CalibOption, CamerasOption, InstrumentOption, RawOption, SetOption, SiteOption, TagOption, site_of
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -29,7 +29,7 @@ def build(
     files: Annotated[list[Path] | None, typer.Option("--files", help="A raw file; may be repeated, and further files may follow.")] = None,
     expid: Annotated[str | None, typer.Option(help="Exposures of the raw folder: numbers and ranges, as in 14-18,20.")] = None,
     night: Annotated[int | None, typer.Option(help="Night YYYYMMDD of the exposures of --expid.")] = None,
-    camera: Annotated[str | None, typer.Option(help="Cameras, separated by commas; default: all in the files.")] = None,
+    camera: CamerasOption = None,
     site: SiteOption = None,
     instrument: InstrumentOption = None,
     calib: CalibOption = None,
@@ -65,10 +65,9 @@ def build(
         raise BadConfig("nothing to build from: name raw files, or --expid (and --night)")
     target = _target(described, out)
     exposures = building.gather(list(dict.fromkeys(paths)))
-    wanted = [c.strip() for c in camera.split(",")] if camera else []
     judged: list[tuple[Status, bool]] = []
     console = Console()
-    for name in cameras_of(exposures, wanted):
+    for name in cameras_of(exposures, camera or ()):
         built = _build(console, building, builder, exposures, name, quiet)
         judged.append((built.status, not _write(console, built, target, add, plots)))
     raise typer.Exit(exit_status(judged))

@@ -25,6 +25,8 @@ def card_lines(card: DecisionCard) -> Iterator[str]:
         shown.append(f"and {len(card.reasons) - _SHOWN} more in decision.json")
     if shown or card.also:
         yield "  why:\n" + reasons_block([*shown, *(f"also: {text}" for text in card.also)], "    ")
+    if card.causes:
+        yield "  likely causes:\n" + reasons_block(card.causes[:_SHOWN], "    ")
     yield "  what to do:\n" + reasons_block(dict.fromkeys((card.action, *card.actions[:_SHOWN])), "    ")
 
 

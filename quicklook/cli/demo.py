@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import subprocess
@@ -153,7 +154,7 @@ def _listen(console: Console, events: Subscriber, verdicts: dict[int, Event], se
             verdicts[expid] = event
             line = status_text(Status(event.payload["status"]))
             reasons = event.payload["reasons"]
-            console.print(f"{event.unit}  {event.payload['tags'].get('flavor', ''):8s}", line, f"  {reasons[0]}" if reasons else "")
+            console.print(f"{event.unit}  {event.payload['tags'].get('flavor', ''):8s}", line, f"  {reasons[0]}" if reasons else "", markup=False)
 
 
 def _summary(console: Console, folder: Path, plan: list[PlannedExposure], verdicts: dict[int, Event]) -> int:
@@ -173,12 +174,19 @@ def _summary(console: Console, folder: Path, plan: list[PlannedExposure], verdic
     console.print(f"{drawn} plots were drawn, beside the way of the verdicts.")
     console.print(
         f"Where to look: {folder}/out/live/exposures/NIGHT/EXPID has verdict.json, receipt.json, qa-CAMERA-EXPID.json and plots/;\n"
-        f"the events are in {folder}/out/journal.sqlite, the daemon's log is {folder}/daemon.log. The wiring is {folder}/site.yaml."
+        f"the events are in {folder}/out/journal.sqlite, the daemon's log is {folder}/daemon.log. The wiring is {folder}/site.yaml.\n"
+        f"All of it as a page: {_quicklook()} serve --site {folder}/site.yaml"
     )
     as_planned = set(bad) == set(faulty) and not silent
     if not as_planned:
         console.print("[bold red]Not as planned[/]: the faulty exposures were " + ", ".join(map(str, faulty)))
     return 0 if as_planned else 1
+
+
+def _quicklook() -> str:
+    """The command as it can be typed here: `make demo` leaves nobody in its environment."""
+    own = Path(sys.executable).with_name("quicklook")
+    return "quicklook" if shutil.which("quicklook") or not own.is_file() else os.path.relpath(own)
 
 
 def _explain(console: Console, folder: Path, expid: int, verdict: Event, faulty: dict[int, PlannedExposure], block: Any) -> None:
@@ -187,7 +195,7 @@ def _explain(console: Console, folder: Path, expid: int, verdict: Event, faulty:
     from quicklook.sim import fault_summary
 
     console.print(f"\n{verdict.unit}:", status_text(Status(verdict.payload["status"])))
-    console.print(block(verdict.payload["reasons"]))
+    console.print(block(verdict.payload["reasons"]), markup=False)  # they name QAs in brackets
     planned = f"the simulator had put in: {fault_summary(faulty[expid])}" if expid in faulty else "the simulator had put in no fault"
     console.print(f"  ({planned})\n  look at {folder}/out/live/exposures/{verdict.unit}/plots", style="dim")
 

@@ -1,4 +1,4 @@
-"""`quicklook drill`: a bad frame through the real chain, up to the message."""
+"""`quicklook drill`: a bad frame, and a sensor that goes wrong, through the real chain, up to the message."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import typer
 from quicklook.cli.options import SiteOption
 
 if TYPE_CHECKING:
-    from quicklook.service.proofs.drill import Drilled
+    from quicklook.service.proofs.drill import Drilled, Sent
 
 
 def register(app: typer.Typer) -> None:
@@ -22,9 +22,11 @@ def register(app: typer.Typer) -> None:
 def drill(
     site: SiteOption = None,
     folder: Annotated[Path | None, typer.Option(help="Empty folder to work in, kept afterwards; default: a temporary one.", file_okay=False)] = None,
+    only: Annotated[str, typer.Option("--only", help="frame or sensor; default: both.")] = "",
 ) -> None:
-    """Send a simulated bad frame, and then a sound one, through a daemon with the alarms of a site, and say how long each stage took.
+    """Send a simulated bad frame, and a sensor that goes wrong, through a daemon with the alarms of a site, and say how long each stage took.
 
+    Then a sound frame and sound values, which end them.
     Messages really leave by the channels of the site, marked as a drill. It works beside a daemon that runs, in a folder of its own.
     Exit status: 0 where every channel that is told of such alarms has had it and its end, and there is one, else 1.
     """
@@ -42,24 +44,36 @@ def drill(
         folder.mkdir(parents=True, exist_ok=True)
         if any(folder.iterdir()):
             raise BadConfig(f"{folder} is not empty; name another folder")
-        done = proof.drill(params, folder)
+        done = proof.drill(params, folder, only=only)
     else:
         with tempfile.TemporaryDirectory(prefix="quicklook-drill-") as made:
-            done = proof.drill(params, Path(made))
-    _show(done)
-    if not done.passed:
+            done = proof.drill(params, Path(made), only=only)
+    for one in done:
+        _show(one)
+    if not all(one.passed for one in done):
         raise typer.Exit(1)
 
 
+_STAGES = {"seen": "seen", "verdict": "verdict of the camera", "unit_verdict": "verdict of the exposure", "hk": "limit passed", "alarm": "alarm"}
+_BEGAN = {"frame": "the last byte of the bad frame", "sensor": "the first wrong value of the sensor"}
+_ENDED = {"frame": "the last byte of the sound frame", "sensor": "the first sound value of the sensor"}
+
+
 def _show(done: Drilled) -> None:
-    names = {"seen": "seen", "verdict": "verdict of the camera", "unit_verdict": "verdict of the exposure", "alarm": "alarm"}
-    typer.echo(f"Seconds after the last byte of the bad frame, which was judged {done.status}:")
+    names = _STAGES
+    typer.echo(f"Seconds after {_BEGAN[done.kind]}, which was judged {done.status}:")
     for name, word in names.items():
         if name in done.stages:
             typer.echo(f"  {done.stages[name]:7.2f}  {word}{f': {done.alarm}' if name == 'alarm' else ''}")
     for one in done.sent:
-        said = "did not leave" if one.alarm_s is None else f"{one.alarm_s:7.2f}  message by {one.channel} was taken"
-        typer.echo(f"  {said if one.alarm_s is not None else f'      -  message by {one.channel} {said}'}{f' ({one.error})' if one.error else ''}")
-    typer.echo("Seconds after the last byte of the sound frame:")
+        typer.echo(f"  {_message(one)}{f' ({one.error})' if one.error else ''}")
+    typer.echo(f"Seconds after {_ENDED[done.kind]}:")
     for one in done.sent:
-        typer.echo(f"  {f'{one.end_s:7.2f}' if one.end_s is not None else '      -'}  its end by {one.channel}")
+        if one.wanted:
+            typer.echo(f"  {f'{one.end_s:7.2f}' if one.end_s is not None else '      -'}  its end by {one.channel}")
+
+
+def _message(one: Sent) -> str:
+    if not one.wanted:
+        return f"      -  no message by {one.channel}"
+    return f"      -  message by {one.channel} did not leave" if one.alarm_s is None else f"{one.alarm_s:7.2f}  message by {one.channel} was taken"

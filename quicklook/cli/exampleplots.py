@@ -23,12 +23,16 @@ from quicklook.core.builder import load_builder
 from quicklook.core.calibration import NoCalibrations
 from quicklook.core.errors import QuicklookError
 from quicklook.core.group import GroupRunner, Member
+from quicklook.core.hkframes import QA_NAME, ChannelDuring, Excursion, ExposureHousekeeping
 from quicklook.core.judge import Judge
 from quicklook.core.keys import PartKey, Unit
 from quicklook.core.plots import Plot
 from quicklook.core.reading import Reading
 from quicklook.core.results import QAResult
+from quicklook.core.severity import Severity
 from quicklook.core.status import Status
+from quicklook.core.unitparts import UnitParts
+from quicklook.core.unitqa import measure_unit, with_unit_qa
 from quicklook.io.calibadd import add_calibration
 from quicklook.io.calibentry import CalibEntry
 from quicklook.io.configfiles import find_config
@@ -99,6 +103,27 @@ def _measured(folder: Path, seed: int) -> Iterator[tuple[QAResult, Plot]]:
     yield from _of_slit(folder / "slit", seed)
     yield from _of_bench(folder / "bench", seed)
     yield from _of_book(folder / "book")
+    yield from _of_telemetry(session)
+
+
+def _of_telemetry(session: Session) -> Iterator[tuple[QAResult, Plot]]:
+    """Of channels during an exposure of 900 s, in which one CCD warms up and a voltage has a gap."""
+    times, rng = np.arange(0.0, 900.0, 5.0), np.random.default_rng(1)
+    warm = -120 + np.clip((times - 300) / 60, 0, 4)
+    out = Excursion(limit="ccd_temperature", severity=Severity.ALARM, bound=-119.0, value=-116.0, text="too warm", since=0.0, overlap=0.6)
+    drain = np.where((times > 400) & (times < 480), np.nan, 26 + rng.normal(0, 0.004, times.size))
+    made = (
+        ("CCD2_TEMP", "degC", warm + rng.normal(0, 0.03, times.size), (out,)),
+        ("CCD1_TEMP", "degC", -120 + rng.normal(0, 0.03, times.size), ()),
+        ("CCD1_OD", "V", drain, ()),
+        ("wind_speed", "km/h", 20 + rng.normal(0, 3, times.size), ()),
+    )
+    about: dict[str, Any] = {"samples": times.size, "away_s": 0.0, "judged": True, "times": times}
+    channels = tuple(ChannelDuring(channel=name, unit=unit, values=values, out=bad, **about) for name, unit, values, bad in made)
+    during = ExposureHousekeeping(start=datetime(2022, 1, 2, 3, tzinfo=UTC), exptime_s=900.0, channels=channels)
+    chain = with_unit_qa(replace(session.site.chain("zero"), unit_qas=()), QA_NAME)
+    whole = measure_unit(chain, UnitParts(unit=_UNIT), Judge(session.site.limits()), time.perf_counter, (during,))
+    yield from _pairs(whole.qas, whole.plots)
 
 
 def _of_book(folder: Path) -> Iterator[tuple[QAResult, Plot]]:

@@ -131,6 +131,10 @@ def _head(told: Explanation) -> Iterator[RenderableType]:
         yield _wrapped(f"It does not apply: {told.metric.not_applicable}")
     if told.qa.failure is not None:
         yield _wrapped(f"Its QA {told.qa.name} failed: {told.qa.failure.message} {told.qa.failure.what_next}")
+    if told.causes:
+        yield _title("Likely causes")
+        for cause in told.causes:
+            yield _wrapped(cause.sentence)
     if told.overridden:
         yield _wrapped(f"The verdict of this camera was set by hand - {told.overridden}" if told.key.part else f"Set by hand - {told.overridden}")
     yield _title(f"How it is measured (QA {told.qa.name}, step {told.qa.step})")
@@ -274,7 +278,7 @@ def _grounds(told: Explanation) -> Iterator[RenderableType]:
     if told.calibrations:
         table = Table(box=None, pad_edge=False, padding=(0, 2), header_style="dim")
         for name in ("kind", "age", "chosen as", "quality", "file"):
-            table.add_column(name, no_wrap=name != "file")
+            table.add_column(name, no_wrap=name != "file", overflow="fold")
         for used in told.calibrations:
             style = "yellow" if used.stale else ""
             table.add_row(*(Text(t, style=style) for t in (used.kind, age_words(used), used.chosen_as, used.quality, used.source)))
@@ -338,6 +342,7 @@ def _json(told: Explanation, folder: Path) -> str:
         "status": status(told.metric.status),
         "reason": told.metric.reason,
         "not_applicable": told.metric.not_applicable,
+        "causes": [cause.model_dump(mode="json") for cause in told.causes],
         "overridden": told.overridden,
         "qa": {"name": told.qa.name, "step": told.qa.step, "status": status(told.qa.status), "about": told.about},
         "failure": None if told.qa.failure is None else told.qa.failure.model_dump(mode="json"),

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from quicklook.io.explog import LogRows
 
 _SHOWN = ("expid", "start", "flavor", "exptime", "test", "cameras", "status", "decision", "why")
+_WIDE = 1000
 
 
 def register(app: typer.Typer) -> None:
@@ -76,8 +77,11 @@ def _show(log: LogRows) -> None:
     console = Console()
     latest = {row["expid"]: row for row in log.rows}
     table = Table(*_SHOWN, box=None, pad_edge=False)
-    for row in latest.values():
+    for row in sorted(latest.values(), key=lambda row: (row.get("start", ""), row["expid"].zfill(8))):
         table.add_row(*(Text(row.get(name, "")[11:19] if name == "start" else row.get(name, "")) for name in _SHOWN))
-    console.print(table)
+    if console.is_terminal:
+        console.print(table)
+    else:  # into a file or a pipe a line for each exposure, however long
+        Console(width=_WIDE, file=console.file).print(table)
     for line in log.wrong:
         console.print(line, markup=False, highlight=False)

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from quicklook.cli.options import InstrumentOption, OutOption, SiteOption, TagOption
+from quicklook.cli.options import CamerasOption, InstrumentOption, OutOption, SiteOption, TagOption
 
 _DEFAULT = "spectra"
 
@@ -48,7 +48,7 @@ def export(
 @group.command("qa")
 def export_qa(
     exposure: Annotated[str, typer.Argument(help="[NIGHT/]EXPID, as in 20220101/102.")],
-    camera: Annotated[str | None, typer.Option(help="Cameras, separated by commas; default: all that have results.")] = None,
+    camera: CamerasOption = None,
     to: Annotated[Path | None, typer.Option(help="Folder for a file of each camera; default: print them.", file_okay=False)] = None,
     site: SiteOption = None,
     instrument: InstrumentOption = None,
@@ -75,9 +75,9 @@ def export_qa(
     history = FileHistory(place.out)
     unit = find_unit(history, place.file.tag, exposure)
     results = {r.part: r for r in history.results(Selection(tag=place.file.tag, units=frozenset({unit})))}
-    wanted = [c.strip() for c in camera.split(",")] if camera else list(results)
+    wanted = camera or list(results)
     # a camera whose result is damaged must not be missed in silence
-    damaged = [why for why in history.skipped if camera is None or any(f"/qa-{c}-" in why for c in wanted)]
+    damaged = [why for why in history.skipped if not camera or any(f"/qa-{c}-" in why for c in wanted)]
     if damaged:
         raise BadData("; ".join(damaged), what_next="Process the exposure again, or name the other cameras with --camera.")
     absent = [c for c in wanted if c not in results]

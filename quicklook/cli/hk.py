@@ -1,4 +1,4 @@
-"""`quicklook hk`: housekeeping: check a configuration, replay a log against its limits, show the history of channels."""
+"""`quicklook hk`: housekeeping: check a configuration, replay a log against its limits, watch, plot, show the history of channels."""
 
 from __future__ import annotations
 
@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from quicklook.cli.hkplot import plot
+from quicklook.cli.hkwatch import watch
+
 if TYPE_CHECKING:
     from quicklook.core.housekeeping import HkChange
     from quicklook.core.housekeeping_watch import HkSeries, Replayed
 
-group = typer.Typer(help="Housekeeping: check, history.", no_args_is_help=True)
+group = typer.Typer(help="Housekeeping: check, watch, plot, history.", no_args_is_help=True)
 
 ConfigOption = Annotated[str, typer.Option("--config", help="Configuration of housekeeping: a name (in configs/hk/) or a file.")]
 SourceOption = Annotated[str, typer.Option("--source", help="Source of the configuration that reads it; default: by the name of the file.")]
@@ -30,7 +33,11 @@ def register(app: typer.Typer) -> None:
 
 @group.callback()
 def _group() -> None:
-    """Housekeeping: check, history."""
+    """Housekeeping: check, watch, plot, history."""
+
+
+group.command("watch")(watch)
+group.command("plot")(plot)
 
 
 @group.command("check")
@@ -40,6 +47,9 @@ def check(
     source: SourceOption = "",
     most: Annotated[int, typer.Option("--most", help="So many excursions are listed, the others counted; 0: all.")] = 200,
     everything: Annotated[bool, typer.Option("--all", help="Every change of state, also to PENDING and back to NORMAL.")] = False,
+    messages: Annotated[bool, typer.Option("--messages", help="What people would have been told: messages a day, with digests, by channel.")] = False,
+    rules: Annotated[str, typer.Option("--rules", help="With --messages: rules of alarms, a name in configs/alerts or a file.")] = "default",
+    least: Annotated[str, typer.Option("--least", help="With --messages: the least severity that is sent: notice, warning, alarm.")] = "warning",
     as_json: JsonOption = False,
 ) -> None:
     """Check a configuration, and replay a log in fast time against its limits: excursions, counts, how many there are a day.
@@ -57,7 +67,15 @@ def check(
         return
     done = monitor.replay(document, path, source=source)
     told = monitor.incidents(done.changes)
-    if as_json:
+    if messages:
+        from quicklook.cli import hkmessages
+
+        said = hkmessages.messages_of(done, rules, least)
+        if as_json:
+            typer.echo(json.dumps({"days": hkmessages.by_day(done, said), "alarms": said.alarms, "standing": said.standing}, indent=1))
+        else:
+            hkmessages.show_messages(done, said)
+    elif as_json:
         typer.echo(json.dumps(_as_data(done, told, list(done.changes) if everything else told), indent=1, ensure_ascii=False))
     else:
         _show(done, told, list(done.changes) if everything else told, most)
@@ -137,7 +155,7 @@ def history(
     from quicklook.api import hk_config, housekeeping
 
     monitor, document = housekeeping(), hk_config(config)
-    start, stop = _parsed(since, float("-inf")), _parsed(until, float("inf"))
+    start, stop = parsed_span(since, until)
     if _is_store(path):
         store = monitor.store(document, path)
         found = list(store.fetch(channels, start, stop, filter_bad=not raw).values())
@@ -170,7 +188,8 @@ def _is_store(path: Path) -> bool:
         return f.read(len(_SQLITE)) == _SQLITE
 
 
-def _parsed(text: str, default: float) -> float:
+def parsed_time(text: str, default: float) -> float:
+    """Unix seconds of a time in ISO form, UTC where it says nothing else. Raises BadConfig."""
     from quicklook.core.errors import BadConfig
 
     if not text:
@@ -180,6 +199,16 @@ def _parsed(text: str, default: float) -> float:
     except ValueError as error:
         raise BadConfig(f"{text!r} is no time; write such as 2020-02-19T03:00") from error
     return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
+
+
+def parsed_span(since: str, until: str) -> tuple[float, float]:
+    """Unix seconds of both ends, infinite where nothing is said. Raises BadConfig, also where the end is not after the beginning."""
+    from quicklook.core.errors import BadConfig
+
+    start, stop = parsed_time(since, float("-inf")), parsed_time(until, float("inf"))
+    if stop <= start:
+        raise BadConfig(f"--until {until} is not after --since {since}: no time is between them", what_next="Exchange them.")
+    return start, stop
 
 
 def _within(series: HkSeries, start: float, stop: float) -> HkSeries:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from quicklook.cli.options import one_of
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -31,7 +33,7 @@ def new(
     files: Annotated[list[Path], typer.Argument(help="Raw frames of all kinds: zeros, flats, arcs, science.")],
     out: Annotated[Path | None, typer.Option(help="File to write; default: NAME.yaml here.", dir_okay=False)] = None,
     longitude: Annotated[float | None, typer.Option(help="Longitude of the telescope, degree, east positive.", min=-180, max=360)] = None,
-    camera: Annotated[str, typer.Option(help="Name of the camera, where the header has none.")] = "",
+    camera: Annotated[list[str] | None, typer.Option(help="Name of the camera, where the header has none.")] = None,
     dispersion: Annotated[float | None, typer.Option(help="Angstrom per pixel, roughly.", min=0.001)] = None,
     centre: Annotated[float | None, typer.Option(help="Vacuum wavelength at the middle of the detector, Angstrom, roughly.", min=100)] = None,
     lamps: Annotated[str, typer.Option(help="Elements in the arc lamps, separated by commas, as in Hg,Cd,Ne.")] = "",
@@ -53,7 +55,8 @@ def new(
     if path.exists() and not force:
         raise BadConfig(f"{path} is there; give another --out, or --force to replace it")
     elements = tuple(e.strip() for e in lamps.split(",") if e.strip())
-    hints = Hints(longitude=longitude, camera=camera, dispersion=dispersion, centre=centre, lamps=elements, apertures=apertures, flip=flip)
+    only = one_of(camera, "--camera")
+    hints = Hints(longitude=longitude, camera=only, dispersion=dispersion, centre=centre, lamps=elements, apertures=apertures, flip=flip)
     proposal = propose(name, files, hints)
     with atomic(path) as file:
         file.write(proposal.text.encode())

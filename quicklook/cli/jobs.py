@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from quicklook.cli.options import OutOption, SiteOption, TagOption
+from quicklook.cli.options import OutOption, SiteOption, TagOption, words_of
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -30,7 +30,9 @@ def jobs(
     state: Annotated[list[str] | None, typer.Option("--state", help="Those in this state; may be repeated.")] = None,
     requeue: Annotated[bool, typer.Option("--requeue", help="Do again what has failed (of the exposure; without: all): a new revision.")] = False,
     ignore: Annotated[bool, typer.Option("--ignore", help="What has failed or waits of it is not to be done; say why with --reason.")] = False,
-    camera: Annotated[list[str] | None, typer.Option("--camera", help="With --ignore: this camera alone; may be repeated.")] = None,
+    camera: Annotated[
+        list[str] | None, typer.Option("--camera", help="With --ignore: these cameras alone: b0,r0; may be repeated.", callback=words_of)
+    ] = None,
     reason: Annotated[str, typer.Option(help="With --ignore: why.")] = "",
     by: Annotated[str | None, typer.Option(help="Who does it; default: your user name.")] = None,
     site: SiteOption = None,
@@ -121,23 +123,15 @@ def _journal(folder: Path, *, to_read: bool) -> Journal:
 
 
 def _requeue(journal: Journal, folder: Path, tag: str, unit: Unit | None, unit_s: float, by: str | None) -> None:
-    from quicklook.core.errors import BadData
     from quicklook.service.journal import jobview
     from quicklook.service.journal.journal import daemon_lives
     from quicklook.service.publishing.commands import who
     from quicklook.service.rerun.rerunning import requeue_failed
 
-    with journal.transaction() as connection:
-        opened = jobview.requeue_builds(connection, tag) if unit is None else []
-    try:
-        opened += requeue_failed(journal, folder, tag, unit, unit_s=unit_s)
-    except BadData:
-        if not opened:
-            raise
-    said = f"{len(opened)} jobs that have failed are done again"
-    jobview.note(journal, tag, "requeue", {"unit": str(unit)} if unit else {}, by or who(), said)
-    typer.echo("\n".join(opened))
-    typer.echo(said if daemon_lives(folder) else f"{said} as soon as the daemon runs")
+    done = requeue_failed(journal, folder, tag, unit, unit_s=unit_s)
+    jobview.note(journal, tag, "requeue", {"unit": str(unit)} if unit else {}, by or who(), done.said)
+    typer.echo("\n".join(done.jobs))
+    typer.echo(done.said if daemon_lives(folder) else f"{done.said}, as soon as the daemon runs")
 
 
 def _ignore(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,7 +13,9 @@ from quicklook.cli.options import InstrumentOption, OutOption, RawOption, SiteOp
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from quicklook.service.arrival.patience import Look
     from quicklook.service.journal.ledger import Ledger, LedgerLine
+    from quicklook.service.site import Site
 
 _SHOWN = 20
 
@@ -36,30 +39,38 @@ def ledger(
 
     It names raw files that were never seen or were refused, exposures without a verdict, cameras that never came or have failed, results that are
     missing. Exit status: 0 where nothing of the kind is found, else 1; 3 where there was nothing to reconcile, or the journal has forgotten what was
-    written (see `retention`), so that nothing can be said.
+    written (see `retention`), so that nothing can be said; 2 where a file system hangs, which is named.
     """
     from quicklook.cli.options import site_of
+    from quicklook.service.arrival.patience import Patience
+
+    described, patience = site_of(site, instrument=instrument, raw=raw, out=out, tag=tag), Patience()
+    made = patience.run(partial(_made, described, night, verify, patience.look), described.out)
+    typer.echo(made.model_dump_json(indent=1)) if as_json else _show(made)
+    if not (made.reconciled and made.compared):
+        raise typer.Exit(3 if made.reconciled else 1)
+
+
+def _made(described: Site, night: int | None, verify: bool, look: Look) -> Ledger:
     from quicklook.core.errors import BadConfig
     from quicklook.io.reader import open_reader
     from quicklook.service.journal.journal import Journal, journal_path
     from quicklook.service.journal.ledger import latest_night, ledger_of
 
-    described = site_of(site, instrument=instrument, raw=raw, out=out, tag=tag)
     path = journal_path(described.out)
     if not path.is_file():
         raise BadConfig(f"{described.out} has no journal: no daemon has ever worked in it; give --site or --out of one that has")
+    look(described.raw)
     if not described.raw.is_dir():
         raise BadConfig(f"there is no folder {described.raw} of raw files; mount it, or name another one with --raw")
+    look(path)
     journal = Journal(path, time.time_ns, to_read=True)
     try:
         chosen = latest_night(journal, described.file.tag) if night is None else night
         reader, filed = open_reader(described.instrument), "files" in described.file.sinks
-        made = ledger_of(journal, described.out, described.raw, reader, chosen, described.file.tag, verify=verify, filed=filed)
+        return ledger_of(journal, described.out, described.raw, reader, chosen, described.file.tag, verify=verify, filed=filed, look=look)
     finally:
         journal.close()
-    typer.echo(made.model_dump_json(indent=1)) if as_json else _show(made)
-    if not (made.reconciled and made.compared):
-        raise typer.Exit(3 if made.reconciled else 1)
 
 
 def _show(made: Ledger) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from quicklook.cli.options import InstrumentOption, OutOption, SiteOption, TagOption
+from quicklook.cli.options import InstrumentOption, OutOption, SiteOption, TagOption, one_of
 from quicklook.cli.past import CameraOption, FlavorOption, MetricsOption, NightOption, SinceOption, TableOption, counted, described, samples_of
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def _group() -> None:
 @group.command("show")
 def show(
     metric: Annotated[str | None, typer.Option("--metric", "-m", help="Of this metric; default: of all.")] = None,
-    camera: Annotated[str, typer.Option("--camera", help="In frames of this camera; as --at camera=NAME.")] = "",
+    cameras: Annotated[list[str] | None, typer.Option("--camera", help="In frames of this camera; as --at camera=NAME.")] = None,
     flavor: Annotated[str, typer.Option("--flavor", help="In frames of this flavor; as --at flavor=NAME.")] = "",
     at: AtOption = None,
     site: SiteOption = None,
@@ -56,7 +56,7 @@ def show(
 
     place = described(site, instrument)
     limits = place.limits()
-    given = [f"{name}={value}" for name, value in (("camera", camera), ("flavor", flavor)) if value]
+    given = [f"{name}={value}" for name, value in (("camera", one_of(cameras, "--camera")), ("flavor", flavor)) if value]
     labels = _labels([*given, *(at or [])], place)
     metrics = sorted({limit.metric for limit in limits.limits})
     if metric is not None and metric not in metrics:

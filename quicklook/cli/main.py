@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from importlib.metadata import entry_points
 from typing import Annotated
@@ -14,6 +15,7 @@ from quicklook.cli import (
     aim,
     alarms,
     bench,
+    bundle,
     calib,
     clean,
     crash,
@@ -35,14 +37,18 @@ from quicklook.cli import (
     listing,
     override,
     plot,
+    query,
     reference,
+    report,
     retention,
     run,
     scorecard,
+    serve,
     show,
     simulate,
     simulate_bench,
     status,
+    top,
     validate,
     watch,
 )
@@ -79,6 +85,8 @@ for module in (
     clean,
     calib,
     listen,
+    serve,
+    top,
     status,
     doctor,
     jobs,
@@ -92,6 +100,7 @@ for module in (
     simulate_bench,
     listing,
     explain,
+    query,
     show,
     judge,
     limits,
@@ -102,6 +111,8 @@ for module in (
     scorecard,
     override,
     plot,
+    report,
+    bundle,
     bench,
     demo,
     reference,
@@ -154,6 +165,9 @@ def main() -> None:
         sys.exit(2 if of_system else crash.STATUS)
 
 
+_NAMES_A_FILE = re.compile(r"\.(ya?ml|jinja|typ)\b")
+
+
 def _complain(text: str) -> None:
     # names of files may be no text
     typer.echo(f"quicklook: {text}".encode(errors="backslashreplace").decode(), err=True)
@@ -161,5 +175,8 @@ def _complain(text: str) -> None:
 
 def _what_next(error: QuicklookError) -> str:
     """The daemon tries again by itself; a command that has ended does not."""
-    itself = isinstance(error, Transient | NotReadyYet) and "what_next" not in vars(error)
-    return "Try again when that has passed." if itself else error.what_next
+    if "what_next" in vars(error):
+        return error.what_next
+    if isinstance(error, BadConfig) and not _NAMES_A_FILE.search(str(error)):
+        return "Mend what was typed, or edit the configuration."
+    return "Try again when that has passed." if isinstance(error, Transient | NotReadyYet) else error.what_next

@@ -16,12 +16,14 @@ if TYPE_CHECKING:
     from quicklook.service.rerun.onlyqa import Remeasured
 
 
-def run_only(console: Console, session: Session, names: Sequence[str], paths: Sequence[Path], camera: str | None, chain: str, *, dry: bool) -> int:
+def run_only(
+    console: Console, session: Session, names: Sequence[str], paths: Sequence[Path], camera: Sequence[str] | None, chain: str, *, dry: bool
+) -> int:
     """Measure again what the names say, in every camera that is wanted of the files, show what changes, write it; the exit status."""
     from rich.text import Text
 
     from quicklook.cli.card import show_card
-    from quicklook.cli.run import cameras_of
+    from quicklook.cli.run import cameras_of, note_in_store
     from quicklook.cli.view import status_text
     from quicklook.core.status import exit_status
     from quicklook.service.rerun.onlyqa import select
@@ -42,6 +44,8 @@ def run_only(console: Console, session: Session, names: Sequence[str], paths: Se
         if whole.card is not None:
             show_card(console, whole.card)
         judged += [(p.after.status, False) for p in parts] or [(whole.after.status, False)]
+    if not dry:
+        note_in_store(console, session, done)
     said = "  nothing was written (--dry)" if dry else "  written to files; a daemon that has the exposure is not told"
     console.print(Text(said, style="dim"), soft_wrap=True)
     return exit_status(judged)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,14 +16,35 @@ if TYPE_CHECKING:
 
 _WIDE = 200
 
+
+def words_of(texts: Sequence[str] | None) -> list[str]:
+    """The words of an option that may be repeated, and takes several with commas between them: each once, in order."""
+    return list(dict.fromkeys(word.strip() for text in texts or () for word in text.split(",") if word.strip()))
+
+
+def one_of(texts: Sequence[str] | None, option: str, otherwise: str = "") -> str:
+    """The only word of an option that takes one. Raises BadConfig for several, of which otherwise the last would be taken in silence."""
+    from quicklook.core.errors import BadConfig
+
+    words = words_of(texts)
+    if len(words) > 1:
+        raise BadConfig(f"{option} {','.join(words)}: one, please")
+    return words[0] if words else otherwise
+
+
 SiteOption = Annotated[Path | None, typer.Option("--site", envvar="QUICKLOOK_SITE", help="Site file.", dir_okay=False)]
 InstrumentOption = Annotated[str | None, typer.Option("--instrument", help="Instrument: a name (see `list instruments`) or a file.")]
 CalibOption = Annotated[Path | None, typer.Option("--calib", help="Folder of calibrations.", file_okay=False)]
 OutOption = Annotated[Path | None, typer.Option("--out", help="Folder for everything that is written.", file_okay=False)]
-RawOption = Annotated[Path | None, typer.Option("--raw", help="Folder in which exposures appear.", file_okay=False)]
+# click looks at what has `file_okay=False`, without an end where a mount hangs; the daemon looks with patience
+RawOption = Annotated[Path | None, typer.Option("--raw", metavar="<dir>", help="Folder in which exposures appear.")]
 TagOption = Annotated[str | None, typer.Option("--tag", help="Name of this processing.")]
 SetOption = Annotated[list[str] | None, typer.Option("-c", "--set", metavar="STEP.PARAM=VALUE", help="Set a parameter; may be repeated.")]
 BadAmpsOption = Annotated[str | None, typer.Option("--badamps", help="Amplifiers known to be bad, such as b7D,z8A: masked, not judged.")]
+CamerasOption = Annotated[
+    list[str] | None, typer.Option("--camera", help="Cameras: b0,r0; may be repeated. Default: all that there are.", callback=words_of)
+]
+OneCameraOption = Annotated[list[str] | None, typer.Option("--camera", help="Camera.")]
 GoalOption = Annotated[list[str] | None, typer.Option("--goal", metavar="NAME=VALUE", help="What an exposure is to reach, as in efftime=900.")]
 
 

@@ -11,6 +11,7 @@ from quicklook.cli.options import InstrumentOption, OutOption, SiteOption, TagOp
 if TYPE_CHECKING:
     from quicklook.core.keys import Unit
     from quicklook.core.results import Override
+    from quicklook.service.site import Site
 
 
 def register(app: typer.Typer) -> None:
@@ -19,7 +20,7 @@ def register(app: typer.Typer) -> None:
 
 
 def override(
-    exposure: Annotated[str, typer.Argument(help="NIGHT/EXPID, as in 20220101/102.")],
+    exposure: Annotated[str, typer.Argument(help="[NIGHT/]EXPID, as in 20220101/102, or 102 where one night alone has it.")],
     camera: Annotated[str | None, typer.Argument(help="Camera; without one the verdict of the exposure as a whole.")] = None,
     status: Annotated[str, typer.Option(help="What the verdict shall be: NORMAL, WARNING, ALARM or UNKNOWN.")] = "",
     by: Annotated[str, typer.Option(help="Who changes it.")] = "",
@@ -44,13 +45,14 @@ def override(
     from quicklook.service.verdicts.overriding import Place
     from quicklook.service.verdicts.overriding import override as overrule
 
-    unit, change = _unit(exposure), _change(camera or "", status, by, reason)
+    change = _change(camera or "", status, by, reason)
     described = site_of(site, instrument=instrument, out=out, tag=tag)
+    unit = _unit(exposure, described)
     place = Place(out=described.out, tag=described.file.tag, unit=unit, journal=journal_path(described.out))
     done = overrule(place, change, described.decisions(), described.instrument.cameras.expected)
     console = Console()
     for name, verdict in (("was", done.before), ("is", done.after)):
-        head = Text(f"{exposure} {name} (revision {verdict.revision}): ")
+        head = Text(f"{unit} {name} (revision {verdict.revision}): ")
         console.print(head.append_text(status_text(verdict.status)), soft_wrap=True)
         if verdict.reasons:
             console.print(Text(reasons_block(verdict.reasons)), soft_wrap=True)
@@ -61,10 +63,15 @@ def override(
     raise typer.Exit(exit_status([(done.after.status, False)]))
 
 
-def _unit(text: str) -> Unit:
+def _unit(text: str, site: Site) -> Unit:
+    """The exposure that is meant; a number alone is looked for among the results."""
     from quicklook.core.errors import BadConfig
     from quicklook.core.keys import Unit
+    from quicklook.io.history import FileHistory
+    from quicklook.service.verdicts.explain import find_unit
 
+    if text.isdecimal():
+        return find_unit(FileHistory(site.out), site.file.tag, text)
     try:
         return Unit.parse(text)
     except ValueError as error:

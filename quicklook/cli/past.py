@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from quicklook.cli.options import site_of
+from quicklook.cli.options import site_of, words_of
 
 if TYPE_CHECKING:
     from quicklook.core.history import History, Sample, Selection
@@ -77,7 +77,7 @@ def selected(
 
 
 def _names(given: Sequence[str] | None) -> frozenset[str]:
-    return frozenset(name.strip() for text in given or () for name in text.split(",") if name.strip())
+    return frozenset(words_of(given))
 
 
 def nothing_there(history: History, wanted: Selection) -> str:

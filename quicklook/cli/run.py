@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +12,7 @@ import typer
 from quicklook.cli.options import (
     BadAmpsOption,
     CalibOption,
+    CamerasOption,
     GoalOption,
     InstrumentOption,
     OutOption,
@@ -53,13 +54,14 @@ def run(
     tag: TagOption = None,
     night: Annotated[int | None, typer.Option(help="Night YYYYMMDD, with --expid in place of files.")] = None,
     expid: Annotated[int | None, typer.Option(help="Exposure number, with --night in place of files.")] = None,
-    camera: Annotated[str | None, typer.Option(help="Cameras, separated by commas; default: all in the file.")] = None,
+    camera: CamerasOption = None,
     sets: SetOption = None,
     badamps: BadAmpsOption = None,
     goal: GoalOption = None,
     write: Annotated[str | None, typer.Option(help="Kinds of products to write, separated by commas, such as preproc.")] = None,
     plots: Annotated[bool, typer.Option(help="Draw plots, after the verdict.")] = True,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Verdicts alone, no table.")] = False,
+    hk: Annotated[Path | None, typer.Option("--hk", help="Join this store of housekeeping samples (default: that of the site).")] = None,
     only_qa: OnlyQaOption = None,
     dry: Annotated[bool, typer.Option("--dry", help="With --only-qa: show what would change, write nothing.")] = False,
 ) -> None:
@@ -80,7 +82,7 @@ def run(
 
     products = {"products": tuple(write.split(","))} if write else {}
     described = site_of(site, sets, badamps, instrument=instrument, calib=calib, raw=raw, out=out, tag=tag or "run", plots=plots, **products)
-    session = Session(described)
+    session = Session(described if hk is None else described.with_housekeeping(hk))
     chain, paths = _named(session, chain, files or [], night, expid)
     console = Console()
     if only_qa:
@@ -91,7 +93,7 @@ def run(
         raise BadConfig("--dry goes with --only-qa NAME")
     judged: list[tuple[Status, bool]] = []
     runs: dict[Unit, _Exposure] = {}
-    whole = camera is None and (not files or described.instrument.layout.camera_hdus is not None)
+    whole = not camera and (not files or described.instrument.layout.camera_hdus is not None)
     goals = goals_of(goal)
     session.check_goals(goals)
     ending = _Ending(console, goals, described.instrument.cameras.expected if whole else ())
@@ -99,12 +101,24 @@ def run(
         judged += _run_file(session, chain, path, camera, quiet, runs, ending)
     for run_of_one in runs.values():
         run_of_one.conclude()
+    note_in_store(console, session, runs)
     raise typer.Exit(exit_status([*judged, *ending.judged]))
+
+
+def note_in_store(console: Console, session: Session, units: Collection[Unit]) -> None:
+    """Bring what was written of exposures into the metrics store, where there is one; where that cannot be, it is said."""
+    from rich.text import Text
+
+    from quicklook.service.rerun.restoring import note_exposures
+
+    if complaint := note_exposures(session.site, session.site.file.tag, units):
+        console.print(Text(complaint, style="yellow"), soft_wrap=True)
 
 
 def _named(session: Session, chain: str | None, files: Sequence[Path], night: int | None, expid: int | None) -> tuple[str | None, list[Path]]:
     """The chain and the raw files that a command line names: what stands first may be either. Raises BadConfig where there is no such thing."""
     from quicklook.core.errors import BadConfig
+    from quicklook.io.configfiles import list_configs
 
     paths = list(files)
     if chain is not None and Path(chain).is_file() and not chain.endswith(CHAIN_SUFFIXES):
@@ -112,11 +126,15 @@ def _named(session: Session, chain: str | None, files: Sequence[Path], night: in
     if night is not None and expid is not None:
         paths += session.find(night, expid)
     if not paths:
-        raise BadConfig("nothing to run: name raw files, or --night and --expid")
+        if chain is not None and not Path(chain).exists() and chain not in list_configs("chains"):
+            what_next = "Say which raw files; `quicklook list chains` shows the chains."
+            raise BadConfig(f"there is neither a raw file nor a chain {chain}", what_next=what_next)
+        raise BadConfig("nothing to run: name raw files, or --night and --expid", what_next="As in: quicklook run science FILE --site site.yaml")
     if folders := [str(p) for p in paths if p.is_dir()]:
-        raise BadConfig(f"{', '.join(folders)} is a folder; name the raw files in it, of an observation book its M_index.yaml")
+        what_next = "Name the raw files in it, of an observation book its M_index.yaml."
+        raise BadConfig(f"{', '.join(folders)} is a folder", what_next=what_next)
     if missing := [str(p) for p in paths if not p.is_file()]:
-        raise BadConfig(f"there is no file {', '.join(missing)}")
+        raise BadConfig(f"there is no file {', '.join(missing)}", what_next="Check the path.")
     if chain is not None:
         session.chain(chain)
     return chain, paths
@@ -169,7 +187,7 @@ class _Exposure:
 
 
 def _run_file(
-    session: Session, chain: str | None, path: Path, camera: str | None, quiet: bool, runs: dict[Unit, _Exposure], ending: _Ending
+    session: Session, chain: str | None, path: Path, camera: Sequence[str] | None, quiet: bool, runs: dict[Unit, _Exposure], ending: _Ending
 ) -> list[tuple[Status, bool]]:
     """Status of each camera, and whether a step of it failed."""
     from quicklook.core.errors import QuicklookError
@@ -190,15 +208,14 @@ def _run_file(
     return [_run_camera(ending.console, session, chosen, path, name, quiet, exposure) for name in cameras]
 
 
-def cameras_of(peek: Peek, camera: str | None, path: Path) -> list[str]:
+def cameras_of(peek: Peek, wanted: Sequence[str] | None, path: Path) -> list[str]:
     """The cameras that are named, or all of the file. Raises BadConfig for one that is not in it."""
     from quicklook.core.errors import BadConfig
 
-    wanted = [c.strip() for c in camera.split(",")] if camera else list(peek.cameras)
-    absent = [c for c in wanted if c not in peek.cameras]
+    absent = [c for c in wanted or () if c not in peek.cameras]
     if absent:
         raise BadConfig(f"{path.name} has no camera {', '.join(absent)}; it has {', '.join(peek.cameras)}")
-    return wanted
+    return list(wanted or peek.cameras)
 
 
 def _run_camera(

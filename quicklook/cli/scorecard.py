@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from quicklook.cli.options import OneCameraOption, one_of, words_of
+
 if TYPE_CHECKING:
     from quicklook.core.scorecard import Trial
 
@@ -24,7 +26,7 @@ def scorecard(
     first_seed: Annotated[int, typer.Option(help="First seed; the others follow.", min=0)] = 1,
     flavors: Annotated[str, typer.Option("--flavor", help="Flavors, separated by commas: science, arc, flat, zero, dark.")] = "science",
     faults: Annotated[list[str] | None, typer.Option("--fault", help="This fault alone; may be repeated. Default: all.")] = None,
-    camera: Annotated[str, typer.Option(help="Camera b0 ... z9.")] = "r0",
+    cameras: OneCameraOption = None,
     exptime: Annotated[float | None, typer.Option(help="Exposure time, s; default: that which is usual for the flavor.", min=0.1)] = None,
     scale: Annotated[str, typer.Option(help="tiny, small or full.")] = "small",
     jobs: Annotated[int | None, typer.Option(help="Processes; default: one for each core.", min=1)] = None,
@@ -42,7 +44,7 @@ def scorecard(
     from quicklook.service.proofs.scorepage import page
     from quicklook.sim import FAULTS, FLAVORS, SCALES
 
-    names = [f.strip() for f in flavors.split(",") if f.strip()]
+    camera, names = one_of(cameras, "--camera", "r0"), words_of([flavors])
     if scale not in SCALES:
         raise BadConfig(f"--scale {scale}: use one of {', '.join(SCALES)}")
     if not names or [f for f in names if f not in FLAVORS]:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from quicklook.cli.options import words_of
+
 if TYPE_CHECKING:
     from quicklook.sim import Fault, PlannedExposure, SimInstrument
 
@@ -30,7 +32,7 @@ def simulate(
     ] = None,
     count: Annotated[int, typer.Option("--count", "-n", help="Number of exposures of a night.", min=1)] = 20,
     night: Annotated[int, typer.Option(help="Night YYYYMMDD.")] = 20220101,
-    cameras: Annotated[str, typer.Option("--camera", help="Cameras b0 ... z9, separated by commas.")] = "b0,r0",
+    cameras: Annotated[list[str] | None, typer.Option("--camera", help="Cameras b0 ... z9: b0,r0; may be repeated. Default: b0,r0.")] = None,
     scale: Annotated[str, typer.Option(help="tiny, small or full.")] = "small",
     seed: Annotated[int, typer.Option(help="Seed; the same seed gives the same pixels.")] = 20220101,
     fault: Annotated[
@@ -60,7 +62,7 @@ def simulate(
 
     faults = tuple(parse_fault(text) for text in fault or [])
     _check_flavor(flavor)
-    names = tuple(c.strip() for c in cameras.split(","))
+    names = tuple(words_of(cameras)) or ("b0", "r0")
     instruments = sim_instruments(
         names, scale=scale, seed=seed, wings=wings, sky_gradient=sky_gradient, trace_files=_trace_files(traces or [], names),  # type: ignore[arg-type]
         sky_file=_sky_path(sky, sky_file), arc_file=str(arc_lines or ""), nsky=nsky, nstd=standards, nlow=low_fibers,

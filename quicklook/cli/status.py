@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _OLD_S = 15.0
 _SHOWN = 12
+_REFUSED_SHOWN = 5
 
 
 def register(app: typer.Typer) -> None:
@@ -91,7 +92,7 @@ def show(state: State, *, lives: bool = True) -> None:
     from rich.console import Console
 
     console = Console()
-    for line in (_life(state, lives), *_raw(state), _work(state), _night(state)):
+    for line in (_life(state, lives), *_raw(state), _work(state, lives), _night(state), *_refused(state)):
         console.print(line, markup=False, highlight=False)
     if state.session is not None:
         console.print(session_line(state.session), markup=False, highlight=False)
@@ -105,7 +106,7 @@ def _life(state: State, lives: bool) -> str:
     if age is None or beat is None:
         return "No daemon has ever given a sign of life here."
     word = f"The daemon lives (sign of life {age:.0f} s ago)" if lives else f"THE DAEMON DOES NOT RUN: its last sign of life is {span(age)} old"
-    facts = [f"{beat.workers} workers"]
+    facts = [f"{beat.workers} workers" if beat.workers or not lives else "no worker is ready yet (the first time on a machine they compile)"]
     facts += [f"{name} {value:.0f} MB" for name, value in beat.memory_mb.items()]
     if beat.disk_free_gb is not None:
         facts.append(f"{beat.disk_free_gb:.1f} GB free on disk")
@@ -121,13 +122,14 @@ def _raw(state: State) -> list[str]:
     return [f"{what}: {why}." for what, why in said if why]
 
 
-def _work(state: State) -> str:
-    queue = state.queue
-    words = [f"{queue.get(key, 0)} {name}" for key, name in (("open", "waiting"), ("running", "running"), ("done", "done"), ("failed", "failed"))]
+def _work(state: State, lives: bool) -> str:
+    """What a daemon that does not run had begun is done by the next one: nothing runs, and nobody knows when it will be done."""
+    queue, running = state.queue, "running" if lives else "begun and not ended"
+    words = [f"{queue.get(key, 0)} {name}" for key, name in (("open", "waiting"), ("running", running), ("done", "done"), ("failed", "failed"))]
     line = f"Cameras under tag {state.tag}: {', '.join(words)}"
     if state.heartbeat is not None and state.heartbeat.arriving:
         line += f"; raw files arriving: {state.heartbeat.arriving}"
-    if state.remaining_s:
+    if state.remaining_s and lives:
         line += f"; about {span(state.remaining_s)} remain"
     if state.heartbeat is not None and (latency := state.heartbeat.latency_s):
         last = f"(last {latency['n']:.0f} exposures)"
@@ -146,6 +148,12 @@ def _night(state: State) -> str:
         named = ", ".join(state.expected[:_SHOWN])
         line += f". Expected and not there: {named}{', ...' if len(state.expected) > _SHOWN else ''}"
     return f"{line}."
+
+
+def _refused(state: State) -> list[str]:
+    said = [f"Not taken: {one}" for one in state.refused[:_REFUSED_SHOWN]]
+    more = len(state.refused) - len(said)
+    return [*said, f"Not taken: {more} more; see the log, or `quicklook ledger`"] if more else said
 
 
 def _table(state: State) -> RenderableType:

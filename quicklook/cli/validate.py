@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from quicklook.cli.options import BadAmpsOption, CalibOption, InstrumentOption, RawOption, SetOption, SiteOption, site_of
+
+if TYPE_CHECKING:
+    from quicklook.core.builder import Builder
+    from quicklook.core.chain import Chain
+    from quicklook.service.site import Site
 
 
 def register(app: typer.Typer) -> None:
@@ -32,9 +38,6 @@ def validate(
     """
     import yaml
 
-    from quicklook.core.errors import BadConfig
-    from quicklook.io.calib import INDEX, open_index
-    from quicklook.io.calibwrite import check_writable
     from quicklook.service.publishing.sinks import make_sink
     from quicklook.service.sessions.sessionplan import plan_session
 
@@ -46,6 +49,31 @@ def validate(
     limits, decisions = described.limits(), described.decisions()
     for name, params in described.file.sinks.items():
         make_sink(name, params, described.document)
+    _check_folders(described)
+    builders = {name: described.builder(name) for name in described.file.build}
+    described.build_plans(builders)
+    session = plan_session(described).session if described.file.session.file else None
+    if expand:
+        each = {c.name: c.expand() for c in chains.values()} | {f"builder {b.name}": b.expand() for b in builders.values()}
+        typer.echo(yaml.safe_dump_all(each.values(), sort_keys=False, allow_unicode=True), nl=False)
+        return
+    typer.echo(f"instrument {described.instrument.name}: {len(limits.limits)} limits")
+    for line in (*_chain_lines(chains), *_builder_lines(builders)):
+        typer.echo(line)
+    if session is not None:
+        named = ", ".join(f"{t.name} ({t.expected})" for t in session.tests)
+        typer.echo(f"session {session.session}: {len(session.tests)} tests (exposures): {named}")
+    if decisions is not None:
+        typer.echo(f"decisions {decisions.decisions}: {len(decisions.rules)} rules, goals {', '.join(decisions.goals) or 'none'}")
+    typer.echo("good")
+
+
+def _check_folders(described: Site) -> None:
+    """Raises BadConfig where one is not there, the index of calibrations cannot be read, or nothing of what is adopted can be written into it."""
+    from quicklook.core.errors import BadConfig
+    from quicklook.io.calib import INDEX, open_index
+    from quicklook.io.calibwrite import check_writable
+
     for folder, what in ((described.file.raw, "raw"), (described.file.calib, "calib")):
         if folder and not Path(folder).is_dir():
             raise BadConfig(f"{described.document.where((what,))}: there is no folder {folder}")
@@ -55,24 +83,16 @@ def validate(
         check_writable(described.file.adopt.kinds)
     except BadConfig as error:
         raise BadConfig(f"{described.document.where(('adopt', 'kinds'))}: {error}") from error
-    builders = {name: described.builder(name) for name in described.file.build}
-    described.build_plans(builders)
-    session = plan_session(described).session if described.file.session.file else None
-    if expand:
-        each = {c.name: c.expand() for c in chains.values()} | {f"builder {b.name}": b.expand() for b in builders.values()}
-        typer.echo(yaml.safe_dump_all(each.values(), sort_keys=False, allow_unicode=True), nl=False)
-        return
-    typer.echo(f"instrument {described.instrument.name}: {len(limits.limits)} limits")
-    for flavor, loaded in chains.items():
-        steps = ", ".join(s.name for s in loaded.steps)
-        n = len(loaded.qas) + len(loaded.unit_qas)
-        typer.echo(f"chain {loaded.name} for {flavor or 'every other flavor'}: steps {steps}; {n} QAs; config {loaded.sha256[:12]}")
+
+
+def _chain_lines(chains: Mapping[str, Chain]) -> Iterator[str]:
+    for flavor, chain in chains.items():
+        steps = ", ".join(s.name for s in chain.steps)
+        n = len(chain.qas) + len(chain.unit_qas)
+        yield f"chain {chain.name} for {flavor or 'every other flavor'}: steps {steps}; {n} QAs; config {chain.sha256[:12]}"
+
+
+def _builder_lines(builders: Mapping[str, Builder]) -> Iterator[str]:
     for builder in builders.values():
         steps = ", ".join(s.name for s in builder.group.steps[1:])
-        typer.echo(f"builder {builder.name} from {' or '.join(builder.flavors)}: steps {steps}")
-    if session is not None:
-        named = ", ".join(f"{t.name} ({t.expected})" for t in session.tests)
-        typer.echo(f"session {session.session}: {len(session.tests)} tests (exposures): {named}")
-    if decisions is not None:
-        typer.echo(f"decisions {decisions.decisions}: {len(decisions.rules)} rules, goals {', '.join(decisions.goals) or 'none'}")
-    typer.echo("good")
+        yield f"builder {builder.name} from {' or '.join(builder.flavors)}: steps {steps}"

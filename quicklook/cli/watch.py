@@ -75,7 +75,7 @@ def watch(
     take_lock(first.out).close()  # a second daemon is refused before it has a folder
     run = begin_run(first.out, label)
     form: LogFormat = "json" if log_format is LogForm.JSON else "console"
-    set_up(form, logging.DEBUG if verbose else logging.INFO, run.log_file(form))
+    set_up(form, logging.DEBUG if verbose else logging.INFO, run.log_file(form), most=int(1e6 * first.file.disk.log_mb))
     daemon = Daemon(first)
     Running(daemon, described, run, idle_s=idle).go()
     if not daemon.stopping and (why := daemon.blind):

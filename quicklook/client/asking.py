@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
 import zmq
 import zmq.asyncio
+from pydantic import ValidationError
 
 from quicklook.client.messages import Batch, decode_answer, prepare
 from quicklook.core.errors import BadData
-from quicklook.core.wire import EventsRequest, Refusal, State, StateRequest
+from quicklook.core.wire import EventsRequest, HkNow, HkRequest, Refusal, Request, State, StateRequest
 from quicklook.io.curvekeys import ClientKeys
 
 _PAUSE_S = 0.2
 S = TypeVar("S", bound="zmq.Socket[Any]")
+A = TypeVar("A")
 
 
 def own_answer(frames: list[bytes], number: int) -> Batch | State | Refusal | None:
@@ -26,6 +29,17 @@ def own_answer(frames: list[bytes], number: int) -> Batch | State | Refusal | No
         return None
     told = answer.head.id if isinstance(answer, Batch) else answer.id
     return answer if told == number else None
+
+
+def _own_hk(frames: list[bytes], number: int) -> HkNow | Refusal | None:
+    for kind in (HkNow, Refusal):
+        try:
+            answer = kind.model_validate_json(frames[0] if frames else b"")
+        except ValidationError:
+            continue
+        if answer.id in (number, 0):  # a daemon of before does not know the question, nor then its number
+            return answer
+    return None
 
 
 class _Connection(Generic[S]):
@@ -58,6 +72,13 @@ class Asker(_Connection["zmq.Socket[bytes]"]):
 
     def ask(self, request: EventsRequest | StateRequest, timeout_s: float) -> Batch | State | Refusal | None:
         """The answer; None where there is none in time. Raises BadConfig where the address is none."""
+        return self._answer(request, timeout_s, own_answer)
+
+    def hk(self, request: HkRequest, timeout_s: float) -> HkNow | Refusal | None:
+        """Housekeeping as it stands now, likewise."""
+        return self._answer(request, timeout_s, _own_hk)
+
+    def _answer(self, request: Request, timeout_s: float, own: Callable[[list[bytes], int], A]) -> A | None:
         if not self._endpoint:
             return None
         socket, end = self._connected(), time.monotonic() + timeout_s
@@ -68,7 +89,7 @@ class Asker(_Connection["zmq.Socket[bytes]"]):
             time.sleep(min(timeout_s, _PAUSE_S))
             return None
         while socket.poll(max(0, int(1000 * (end - time.monotonic())))):
-            answer = own_answer(socket.recv_multipart(), request.id)
+            answer = own(socket.recv_multipart(), request.id)
             if answer is not None:
                 return answer
         self.close()

@@ -73,6 +73,22 @@ class AlarmNow(Record):
     folded: str = ""
 
 
+class AlarmPast(Record):
+    """One incident, from its first event to its last. Times are UTC, ns. `acknowledged` by `by`; `mark` is what somebody thought of it."""
+
+    fingerprint: str
+    key: str
+    rule: str
+    what: str
+    worst: Severity
+    fired: int | None
+    ended: int | None = None
+    acknowledged: int | None = None
+    by: str = ""
+    mark: str = ""
+    told: list[str] = Field(default_factory=list)
+
+
 class MuteNow(Record):
     """A mute as it stands: of which alarms, whose, why, until when (UTC, ns), and up to which severity."""
 
@@ -82,3 +98,29 @@ class MuteNow(Record):
     reason: str
     until: int
     severity: Severity
+
+
+class RuleCard(Record):
+    """A rule: its incidents, how many a day, how many were told, what people thought of them, median seconds until somebody acknowledged.
+
+    `acted`: somebody has acknowledged one, or called one useful.
+    """
+
+    rule: str
+    incidents: int
+    per_day: float
+    told: int
+    useful: int
+    noise: int
+    acknowledged: int
+    seconds_to_acknowledge: float | None
+    acted: bool
+
+
+class ReportCard(Record):
+    """All rules over some days, the most frequent first."""
+
+    days: float
+    incidents: int
+    per_day: float
+    rules: list[RuleCard]

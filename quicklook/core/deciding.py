@@ -95,7 +95,7 @@ def decide(rules: DecisionsFile, parts: UnitParts, verdict: UnitVerdict, goals: 
     return DecisionCard(
         night=verdict.night, expid=verdict.expid, tag=verdict.tag, revision=verdict.revision, status=verdict.status,
         decision=rule.decision, rule=rule.name, why=_why(rule, told, verdict, found), action=rule.action.format(**told),
-        reasons=reasons, actions=list(actions), also=also,
+        reasons=reasons, actions=list(actions), also=also, causes=[c.sentence for c in verdict.causes],
         measured=facts.measured, expected=facts.expected, cameras=sum(s is not Status.UNKNOWN for s in verdict.parts.values()),
         cameras_expected=len({*parts.expected, *verdict.parts}), goals=reached, overrides=verdict.overrides,
     )  # fmt: skip

@@ -165,7 +165,8 @@ class DecisionCard(Record):
     """The decision on one exposure and what it rests on.
 
     `rule` names the rule that decided, `why` is its reason; `reasons` are all findings, worst first, and `actions` what to do about them.
-    `measured` of `expected` QAs over all cameras, `cameras` of `cameras_expected` cameras have a verdict that was reached.
+    `causes` are what has likely led to them, the likeliest first. `measured` of `expected` QAs over all cameras, `cameras` of `cameras_expected`
+    cameras have a verdict that was reached.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -181,6 +182,7 @@ class DecisionCard(Record):
     reasons: list[str] = Field(default_factory=list)
     actions: list[str] = Field(default_factory=list)
     also: list[str] = Field(default_factory=list)
+    causes: list[str] = Field(default_factory=list)
     measured: int
     expected: int
     cameras: int

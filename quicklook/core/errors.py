@@ -56,6 +56,12 @@ class NoSpace(Transient):
     what_next = "Make room on the disk: the work goes on by itself."
 
 
+class Hangs(Transient):
+    """A file system does not answer: who looks into it does not come back."""
+
+    what_next = "Look after the server of this file system, or unmount it; then try again."
+
+
 class NotApplicable(QuicklookError):
     """Raised by a QA that does not apply to this part (no such targets, no such region). Not a failure, not UNKNOWN.
 

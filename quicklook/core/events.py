@@ -155,6 +155,10 @@ class CalibrationMade(Payload):
     left_out: list[str] = Field(default_factory=list)
 
 
+LAIN_S = 600.0
+"""A file that was older than this when it was seen had lain there before, as a night that is processed later: that is no latency of the daemon."""
+
+
 class Receipt(Payload):
     """Latency receipt of a unit: when each thing happened, UTC nanoseconds, by name; for parts as ``part/name``."""
 
@@ -295,13 +299,26 @@ class TestDone(Payload):
     path: str
 
 
+class ReportMade(Payload):
+    """A report was made of an exposure, a test or a night (`of`), called `name` there, as a file of that `format`."""
+
+    kind = "report"
+    of: str
+    name: str
+    format: str
+    path: str
+    sha256: str
+    size: int
+    seconds: float
+
+
 class Heartbeat(Payload):
     """The daemon lives: how many workers are warm, how much waits, runs, is done, how far each sink is behind.
 
-    `latency_s`: seconds from the last byte to the verdict over the last `n` exposures, median and p95; empty before the first. `memory_mb`:
-    resident, of the daemon and of its workers together, 1e6 bytes. `disk_free_gb`: room for results, 1e9 bytes. `arriving`: files that are noticed
-    and not taken yet. `raw_trouble`: why raw files are not seen though they may come, and what to do; "" where all is well. `work_trouble`: so for
-    work that is not handed out.
+    `latency_s`: seconds from the last byte (of a file that had lain there for long: from when it was seen) to the verdict over the last `n`
+    exposures, median and p95; empty before the first. `memory_mb`: resident, of the daemon and of its workers together, 1e6 bytes. `disk_free_gb`:
+    room for results, 1e9 bytes. `arriving`: files that are noticed and not taken yet. `raw_trouble`: why raw files are not seen though they may
+    come, and what to do; "" where all is well. `work_trouble`: so for work that is not handed out.
     """
 
     kind = "heartbeat"

@@ -78,7 +78,9 @@ def _of_part(part: PartSummary) -> list[Finding]:
         return found
     if part.status is Status.NORMAL:
         return [_unmeasured(part.part, "its verdict was NORMAL, and no result of it can be read")]
-    reason = "no verdict was reached" if part.status is None else "; ".join(part.reasons) or f"its verdict is {part.status}"
+    unjudged = part.qas and all(qa.status is None for qa in part.qas)
+    whole = "nothing was judged: no limit holds for any metric of it" if unjudged else f"its verdict is {part.status}"
+    reason = "no verdict was reached" if part.status is None else "; ".join(part.reasons) or whole
     return [_unmeasured(part.part, reason, part.status or Status.UNKNOWN)]
 
 
@@ -116,7 +118,7 @@ def reasons_of_findings(found: Sequence[Finding]) -> list[str]:
     """Sentences on all findings, in their order: one for a metric, with all cameras in which it is so; one for the cause of what did not run."""
     groups: dict[tuple[str, ...], list[Finding]] = {}
     for f in found:
-        key = (f.status, f.part, f.qa, *f.cause) if f.cause else (f.status, f.metric) if f.metric else (f.status, "", f.reason)
+        key = (f.status, f.part, *f.cause) if f.cause else (f.status, f.metric) if f.metric else (f.status, "", f.reason)
         groups.setdefault(key, []).append(f)
     return [_sentence(some) for some in groups.values()]
 
@@ -127,7 +129,8 @@ def _sentence(some: Sequence[Finding]) -> str:
     if first.cause and len(some) > 1:
         place, why = first.cause
         at = f"{first.part}: " if first.part else ""
-        return f"{first.status}: {at}{', '.join(f.metric for f in some)} of {place} were not measured: {why} [{first.qa}]"
+        by = ", ".join(dict.fromkeys(f.qa for f in some))
+        return f"{first.status}: {at}{', '.join(f.metric for f in some)} of {place} were not measured: {why} [{by}]"
     place = f"{first.part}: " if first.part else ""
     others = [c for c in cameras if c != first.part]
     also = f" (also {listed(others)})" if others else ""

@@ -6,8 +6,9 @@ is in `quicklook.core.housekeeping_watch`.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import ClassVar
@@ -97,11 +98,16 @@ class Taken:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceContext:
-    """What a source is told when it is opened: its name, where it was, names that hold words (not numbers), texts that stand for no value."""
+    """What a source is told when it is opened: its name, where it was, texts that stand for no value.
+
+    `text_channels` are names that hold words, `number_channels` names or patterns (* and ?) of those that hold numbers; of others their first samples
+    tell.
+    """
 
     source: str
     positions: Mapping[str, str] = field(default_factory=dict)
     text_channels: frozenset[str] = frozenset()
+    number_channels: frozenset[str] = frozenset()
     missing: frozenset[str] = frozenset()
     max_channels: int = 5000
 
@@ -132,10 +138,37 @@ class HkSource(Plugin[P]):
     def take(self, name: str, now: float, *, last: bool = False) -> Taken:
         """As `poll` (or `finish` where it is the `last`), with an exception as a fault. Raises nothing but what ends the process."""
         try:
-            return self.finish(now) if last else self.poll(now)
+            return _well_named(self.finish(now) if last else self.poll(now), name, now)
         except Exception as error:  # of a plugin, over data of somebody else: it may be anything
             said = describe(error)
             return Taken(faults=(HkFault(source=name, time=now, where=name, message=said, kind=type(error).__name__),), failed=said)
+
+
+MOST_NAME = 200
+
+
+@functools.lru_cache(maxsize=1024)
+def _strange(names: tuple[str, ...]) -> frozenset[str]:
+    """Those that cannot be names of channels: empty, too long, or not to be printed."""
+    return frozenset(n for n in names if not n.strip() or len(n) > MOST_NAME or not n.isprintable())
+
+
+def _well_named(taken: Taken, source: str, now: float) -> Taken:
+    """Without what cannot be the name of a channel, which is a fault: it comes from files and servers of others."""
+    wrong = [_strange((*b.channels, *b.texts)) for b in taken.batches]
+    if not any(wrong):
+        return taken
+    batches = tuple(_without(b, names) for b, names in zip(taken.batches, wrong, strict=True))
+    shown = repr(next(iter(frozenset().union(*wrong))))[:60]
+    message = f"names of channels that are empty, longer than {MOST_NAME} letters, or not to be printed, such as {shown}; left out"
+    fault = HkFault(source=source, time=now, where=source, message=message, count=sum(map(len, wrong)))
+    return replace(taken, batches=batches, faults=(*taken.faults, fault))
+
+
+def _without(batch: Batch, names: frozenset[str]) -> Batch:
+    kept = [i for i, n in enumerate(batch.channels) if n not in names]
+    texts = {n: t for n, t in batch.texts.items() if n not in names}
+    return replace(batch, channels=tuple(batch.channels[i] for i in kept), values=batch.values[:, kept], texts=texts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

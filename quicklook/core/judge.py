@@ -22,8 +22,9 @@ from quicklook.core.status import Status, worst
 
 
 def number(value: float, digits: int = 4) -> str:
-    """Four significant digits, as a person writes them."""
-    return f"{value:.{digits}g}"
+    """Four significant digits, as a person writes them: 10000 and not 1e+04, and no sign before nothing."""
+    text = f"{value + 0.0:.{digits}g}"
+    return f"{float(text):.0f}" if "e+" in text and abs(value) < 1e7 else text
 
 
 def _digits(value: float, bound: float) -> int:

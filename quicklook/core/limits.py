@@ -21,7 +21,7 @@ from quicklook.core.metrics import Coord, MetricDef, label_of
 from quicklook.core.numericwhen import meets, parse_comparison
 from quicklook.core.results import LimitUsed
 from quicklook.core.status import Status
-from quicklook.core.validation import validate
+from quicklook.core.validation import suggest, validate
 
 Range = tuple[float | None, float | None]
 
@@ -212,7 +212,7 @@ def read_limits(doc: Document) -> tuple[Limit, ...]:
 def _check(limit: Limit, where: str, metrics: Mapping[str, MetricDef], tag_names: Collection[str]) -> None:
     definition = metrics.get(limit.metric)
     if definition is None:
-        raise BadConfig(f"{where}: no QA measures {limit.metric!r}; `quicklook list metrics` shows what is measured")
+        raise BadConfig(f"{where}: no QA measures {limit.metric!r}{suggest(limit.metric, sorted(metrics), noun='metrics')}")
     if limit.unit != definition.unit:
         raise BadConfig(f"{where}: limit of {limit.metric} is in {limit.unit!r}, the metric in {definition.unit!r}; write it in that unit")
     unknown = [k for k in limit.when if k not in tag_names and k not in definition.dims]

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import ctypes
+import dataclasses
 import functools
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
+
+import numpy as np
 
 log = logging.getLogger(__name__)
 
@@ -32,3 +35,27 @@ def give_back() -> bool:
         return False
     trim(0)
     return True
+
+
+def array_bytes(things: Iterable[Any]) -> int:
+    """Bytes of memory in the arrays that dataclasses, mappings and sequences hold, each buffer once; what is mapped from a file counts nothing."""
+    buffers: dict[int, int] = {}
+    seen: set[int] = set()
+    left = list(things)
+    while left:
+        thing = left.pop()
+        if id(thing) in seen:
+            continue
+        seen.add(id(thing))
+        if isinstance(thing, np.ndarray):
+            while isinstance(thing.base, np.ndarray):
+                thing = thing.base
+            if not isinstance(thing, np.memmap):
+                buffers[id(thing)] = thing.nbytes
+        elif dataclasses.is_dataclass(thing):
+            left += [getattr(thing, f.name) for f in dataclasses.fields(thing)]
+        elif isinstance(thing, Mapping):
+            left += thing.values()
+        elif isinstance(thing, list | tuple):
+            left += thing
+    return sum(buffers.values())

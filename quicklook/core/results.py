@@ -205,8 +205,35 @@ class PartResult(Record):
     override: Override | None = None
 
 
+class Spoiled(Record):
+    """Something that was found in an exposure: the metric of a part (part "": of the exposure as a whole), and its status."""
+
+    part: str
+    qa: str
+    metric: str
+    status: Status
+
+
+class Cause(Record):
+    """A likely cause of what was found: a channel of housekeeping that was out of its range at the same time, and is declared to matter for that.
+
+    `limit` is what it violated, by `excess` in `unit`, `overlap` the part of the exposure during which it did. `sigma`: how far it was from what is
+    usual of it, in robust standard deviations of the hours before, 999 at most; null where too little is known. `sentence` says it all.
+    """
+
+    channel: str
+    limit: str
+    spoiled: list[Spoiled]
+    sentence: str
+    overlap: float
+    excess: float | None = None
+    unit: str = ""
+    sigma: float | None = None
+
+
 class UnitVerdict(Record):
-    """The verdict of a unit over its parts, with the results of the QAs of the unit as a whole, and what persons have changed, oldest first."""
+    """The verdict of a unit over its parts, with the results of the QAs of the unit as a whole, likely causes, the likeliest first, and what persons
+    have changed, oldest first."""
 
     schema_version: int = SCHEMA_VERSION
     night: int
@@ -221,3 +248,4 @@ class UnitVerdict(Record):
     extra: list[str] = Field(default_factory=list)
     qas: list[QAResult] = Field(default_factory=list)
     overrides: list[Override] = Field(default_factory=list)
+    causes: list[Cause] = Field(default_factory=list)

@@ -15,11 +15,15 @@ from quicklook.core.plugin import P, Plugin
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SinkContext:
-    """What a sink may know of the site: its output folder, the epoch of the journal, the tag of what is live."""
+    """What a sink may know of the site: its output folder, the epoch of the journal, the tag of what is live, which sinks there are, the
+    configuration of housekeeping (a name or a path) and the file of its samples ("" where it has none)."""
 
     out: str
     epoch: str = ""
     tag: str = "live"
+    sinks: tuple[str, ...] = ()
+    hk_config: str = ""
+    hk_store: str = ""
 
 
 class Sink(Plugin[P]):
@@ -41,6 +45,10 @@ class Sink(Plugin[P]):
     def accept(self, event: Event) -> Sequence[Draft]:
         """Take one event. Raises Transient where it should come again later; any other error gives this event up for this sink."""
         raise TypeError(f"{type(self).__qualname__} defines no `accept`: {event.kind} has nowhere to go")
+
+    def flush(self) -> Sequence[Draft]:
+        """Bring away what `accept` has only gathered; called before the engine remembers how far it is. Raises Transient to be asked again."""
+        return []
 
     def close(self) -> None:
         """Let go of everything; called once."""

@@ -17,15 +17,16 @@ from __future__ import annotations
 import difflib
 import operator
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from quicklook.core.errors import BadConfig
 
 Facts = Mapping[str, str]
 Truth = bool | None
 """None: not known."""
+T = TypeVar("T")
 
 _TOKEN = re.compile(
     r"""(?P<space>\s+)|(?P<op><=|>=|==|!=|[=<>(),])|(?P<quoted>"[^"]*"|'[^']*')|(?P<word>[^\s=<>!(),"']+)"""
@@ -113,6 +114,35 @@ class Where:
     def __call__(self, facts: Facts) -> bool:
         """Whether it holds for certain; an empty fact is not known."""
         return self.node.truth(facts) is True
+
+    def fold(self, leaf: Callable[[str, str, tuple[str, ...]], T], invert: Callable[[T], T], join: Callable[[Sequence[T], bool], T]) -> T:
+        """The condition with something else in place of truths: `leaf` makes it of a comparison (name, operator, values), `invert` is "not",
+        `join` is "and" (True) or "or" (False) of many."""
+
+        def of(node: _Node) -> T:
+            if isinstance(node, _Comparison):
+                return leaf(node.name, node.op, node.values)
+            return invert(of(node.inner)) if isinstance(node, _Not) else join([of(n) for n in node.of], node.all_of)
+
+        return of(self.node)
+
+    def mapped(self, change: Callable[[str, str, tuple[str, ...]], tuple[str, tuple[str, ...]]]) -> Where:
+        """The same condition with each comparison (name, operator, values) changed to another operator and other values."""
+
+        def leaf(name: str, op: str, values: tuple[str, ...]) -> _Node:
+            return _Comparison(name, *change(name, op, values))
+
+        def join(of: Sequence[_Node], all_of: bool) -> _Node:
+            return _Many(tuple(of), all_of)
+
+        node: _Node = self.fold(leaf, _Not, join)
+        return Where(text=self.text, node=node, names=self.names)
+
+    @property
+    def required(self) -> tuple[tuple[str, str, tuple[str, ...]], ...]:
+        """Comparisons (name, operator, values) without which it does not hold, whatever else is so."""
+        nodes = self.node.of if isinstance(self.node, _Many) and self.node.all_of else (self.node,)
+        return tuple((n.name, n.op, n.values) for n in nodes if isinstance(n, _Comparison))
 
 
 def parse_where(text: str, known: Collection[str]) -> Where:

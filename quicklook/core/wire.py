@@ -12,6 +12,7 @@ from pydantic import Field, TypeAdapter
 
 from quicklook.core.errors import BadConfig
 from quicklook.core.events import Event, Heartbeat, SessionNow
+from quicklook.core.housekeeping_watch import HkRow
 from quicklook.core.results import Record
 from quicklook.core.status import Status
 
@@ -58,7 +59,16 @@ class StateRequest(Record):
     units: int = Field(20, ge=0, le=200)
 
 
-REQUEST: TypeAdapter[EventsRequest | StateRequest] = TypeAdapter(Annotated[EventsRequest | StateRequest, Field(discriminator="ask")])
+class HkRequest(Record):
+    """Ask for housekeeping as it stands now: the `most` worst of all that is watched."""
+
+    ask: Literal["hk"] = "hk"
+    id: int = 0
+    most: int = Field(2000, ge=1, le=5000)
+
+
+Request = EventsRequest | StateRequest | HkRequest
+REQUEST: TypeAdapter[Request] = TypeAdapter(Annotated[Request, Field(discriminator="ask")])
 
 
 class EventsAnswer(Record):
@@ -110,6 +120,7 @@ class State(Record):
     """The state of a daemon when event `seq` was the last. `units`: the latest first. `running`: unit/part.
 
     `progress` (0 to 1) is over the cameras of the latest night, None without any; `remaining_s` is None where nothing is known of how long one takes.
+    `refused`: files that were not taken lately, path and reason, the last first (20 at most).
     """
 
     id: int = 0
@@ -130,6 +141,20 @@ class State(Record):
     heartbeat: Heartbeat | None = None
     heartbeat_time: int | None = None
     session: SessionNow | None = None
+    refused: list[str] = Field(default_factory=list)
+
+
+class HkNow(Record):
+    """Housekeeping as it was at `time` (UTC, ns): a row for each channel and each source that is silent, the worst first; so many are `left_out`.
+
+    Ages are those at that time. `note` says what it was read from.
+    """
+
+    id: int = 0
+    time: int
+    note: str
+    rows: list[HkRow] = Field(default_factory=list)
+    left_out: int = 0
 
 
 class CommandRequest(Record):

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import errno
-import glob
 import io
 import json
 import math
 import os
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -29,7 +29,7 @@ def atomic(path: str | Path, *, sync: bool = True) -> Iterator[BinaryIO]:
     allowed.
     """
     path = Path(path)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    beside = path.with_name(f".{path.name}.{threading.get_native_id()}.tmp")  # of this thread: others of this process may write the same file
     with _write_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         _remove_stale(path)
@@ -59,11 +59,14 @@ def atomic(path: str | Path, *, sync: bool = True) -> Iterator[BinaryIO]:
 
 def _remove_stale(path: Path) -> None:
     """Remove what a process that was killed while it wrote this very file has left."""
-    for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
-        pid = left.name.split(".")[-2]
-        if pid.isdigit() and not Path("/proc", pid).exists():
+    begins = f".{path.name}."
+    with os.scandir(path.parent) as entries:  # no pattern: one for every file would be compiled, and kept
+        names = [e.name for e in entries if e.name.startswith(begins) and e.name.endswith(".tmp")]
+    for name in names:
+        thread = name.split(".")[-2]
+        if thread.isdigit() and not Path("/proc", thread).exists():
             with suppress(OSError):
-                left.unlink()
+                path.with_name(name).unlink()
 
 
 @contextmanager

@@ -26,7 +26,8 @@ class Ds9:
         if not target or target.startswith("-") or not target.isprintable():
             raise BadConfig(f"{target!r} is no name of a DS9", what_next="Give its title, as in `ds9 -title NAME`, or HOST:PORT.")
         if self._run([self._xpaaccess, target]).stdout.strip() != b"yes":
-            raise Transient(f"no DS9 called {target!r} answers", what_next="Start one (ds9 -title NAME &), or name another one with --ds9.")
+            what_next = "Start one (ds9 -title NAME &), or name another one: --ds9 NAME, or `web: {ds9: NAME}` of the site."
+            raise Transient(f"no DS9 called {target!r} answers", what_next=what_next)
 
     def show(self, name: str, pixels: Raw, cards: Iterable[Card] = ()) -> None:
         """An image [ny, nx] in a frame of its own, with zscale. Raises Transient or BadData where DS9 does not take it."""

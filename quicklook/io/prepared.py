@@ -70,7 +70,6 @@ class Ready:
         path = self._path(key)
         try:
             made = _mapped(path)
-            os.utime(path)
         except FileNotFoundError:
             return None
         except Exception as error:  # a damaged pickle raises nearly anything
@@ -78,10 +77,14 @@ class Ready:
             with suppress(OSError):
                 path.unlink()
             return None
+        with suppress(OSError):  # it has just made room for another one; what is mapped stays
+            os.utime(path)
         return made
 
     def keep(self, key: tuple[object, ...], calibration: Calibration) -> Calibration:
-        """Prepare it; returns it as it is mapped from then on, or as it was where it cannot be kept."""
+        """Prepare it, unless somebody else has meanwhile; returns it as it is mapped from then on, or as it was where it cannot be kept."""
+        if (theirs := self.find(key)) is not None:
+            return theirs
         buffers: list[pickle.PickleBuffer] = []
         index = pickle.dumps(calibration, protocol=5, buffer_callback=buffers.append)
         arrays = [np.frombuffer(b.raw(), np.uint8) for b in buffers]
@@ -103,9 +106,13 @@ class Ready:
         return self.folder / f"{hashlib.sha256(repr((key, _code())).encode()).hexdigest()[:40]}.ready"
 
     def _make_room(self, size: int) -> None:
-        found = sorted((p.stat().st_mtime_ns, p.stat().st_size, p) for p in self.folder.glob("*.ready"))
+        found = list[tuple[int, int, Path]]()
+        for path in self.folder.glob("*.ready"):
+            with suppress(FileNotFoundError):  # another worker makes room, too
+                stat = path.stat()
+                found.append((stat.st_mtime_ns, stat.st_size, path))
         over = sum(n for _, n, _ in found) + size - self.max_bytes
-        for _, n, path in found:
+        for _, n, path in sorted(found):
             if over <= 0:
                 return
             path.unlink(missing_ok=True)

@@ -22,7 +22,7 @@ from quicklook.io.fibermap import make_fibermap, put_fibermap
 from quicklook.io.fitswrite import Card, cards_of, write_image_hdu
 from quicklook.io.hdus import Hdus
 from quicklook.io.headercards import exposure_cards
-from quicklook.io.tablefile import write_table_hdu
+from quicklook.io.tablefile import column_units, write_table_hdu
 
 Provenance = Mapping[str, HeaderValue]
 
@@ -68,6 +68,19 @@ def _score_columns(frame: Frame, scores: Scores | None) -> tuple[dict[str, Raw],
         return columns, {}
     names = until(frame.stage, scores.columns)
     return columns | {n: scores.columns[n] for n in names}, {n: scores.units[n] for n in names if n in scores.units}
+
+
+def read_scores(path: str | Path, camera: str) -> Scores:
+    """The table SCORES of spectra; a column that holds no numbers one a fibre is left out. Raises BadData where there is none."""
+    hdus = Hdus(path)
+    if not hdus.has("SCORES"):
+        raise BadData(f"{Path(path).name} has no table SCORES")
+    table, units = hdus.table("SCORES"), column_units(hdus.header("SCORES"))
+    if "FIBER" not in table:
+        raise BadData(f"SCORES of {Path(path).name} do not say of which fibres they are")
+    given = {name: np.asarray(values) for name, values in table.items() if name not in ("FIBER", "TARGETID")}
+    columns = {name: values.astype(np.float64) for name, values in given.items() if values.dtype.kind in "biuf" and values.ndim == 1}
+    return Scores(camera=camera, fiber=np.asarray(table["FIBER"], np.int32), columns=columns, units={n: units.get(n, "") for n in columns})
 
 
 def read_frame(path: str | Path) -> Frame:

@@ -14,13 +14,9 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from multiprocessing import Pipe
 
-import sqlalchemy as sa
-
-from quicklook.core.errors import BadConfig, NoSpace, Transient
-from quicklook.core.events import JobFailed, Payload, RawFolder, Receipt, Started, draft
-from quicklook.core.results import Failure
-from quicklook.core.status import Status
-from quicklook.io.reader import camera_tags, open_reader
+from quicklook.core.errors import Transient
+from quicklook.core.events import RawFolder, draft
+from quicklook.io.reader import open_reader
 from quicklook.service.arrival.arrivals import Arrivals
 from quicklook.service.arrival.arrived import Arrived, Rejected
 from quicklook.service.arrival.lookout import Lookout, raw_only
@@ -29,30 +25,30 @@ from quicklook.service.calibrating.again import Again
 from quicklook.service.calibrating.buildqueue import BuildQueue
 from quicklook.service.calibrating.builds import BuildJob
 from quicklook.service.journal import jobs
-from quicklook.service.journal.jobs import Job, UnitRow
-from quicklook.service.journal.journal import EVENTS, Journal, journal_path, take_lock
+from quicklook.service.journal.journal import Journal, journal_path, take_lock
 from quicklook.service.publishing.commands import Commander, Hooks
 from quicklook.service.publishing.sinkset import SinkSet
 from quicklook.service.publishing.vitals import Vitals
 from quicklook.service.running.attendants import attendants
 from quicklook.service.running.attending import Attendant, Surroundings
 from quicklook.service.running.lastsaid import was_blind
+from quicklook.service.running.memory import sparing_heap
+from quicklook.service.running.outcomes import Outcomes
 from quicklook.service.running.reloading import Reloading
 from quicklook.service.site import Site
-from quicklook.service.verdicts.concluding import Conclusion, after_verdict, conclude, overrides_in_journal, save_unit_plots, summaries_in_journal
-from quicklook.service.verdicts.receipts import receipt_of
+from quicklook.service.verdicts.closing import Closing
 from quicklook.service.workers.executors import Executor, executor_of
 from quicklook.service.workers.processing import Recipe
-from quicklook.service.workers.worker import LOST_ELSEWHERE, Broken, Judged, Message, Ready, Written
+from quicklook.service.workers.worker import Message, Ready
 
 log = logging.getLogger("quicklook.daemon")
 
 HEARTBEAT_S = 5.0
 STOP_S, END_S = 4.0, 20.0
 """So long sinks may still take what there is: where somebody wants the daemon to stop, and where it ends by itself."""
+WRITE_S = 3.0
+"""So long workers may still write files of verdicts that were given."""
 RETRY_PAUSES_S = (1.0, 5.0, 20.0)
-FULL_DISK_PAUSE_S = 30.0
-"""A job whose files found no room is tried again after so long, for ever."""
 _LONGEST_HOLD_S = 1.0
 
 
@@ -60,7 +56,8 @@ class Daemon:
     """The quick-look daemon of a site. Use `run`, or `start`, `step` as often as wanted, and `stop`."""
 
     def __init__(self, site: Site) -> None:
-        self.stopping, self.reloading, self._reloaded = False, Reloading(), False
+        self.stopping, self._reloaded = False, False
+        self.reloading = Reloading(busy=lambda: not all(a.idle for a in self._attendants))
         self._take_over(site)
 
     def _take_over(self, site: Site) -> None:
@@ -75,7 +72,7 @@ class Daemon:
         self._life = ExitStack()
         self._inbox: deque[Message | Arrived | Rejected] = deque()
         self._held_since: float | None = None
-        self._next_beat = 0.0
+        self._next_beat, self._began, self._worked = 0.0, time.monotonic(), False
         self._raw_there: bool | None = None
         self._raw_trouble = ""
         self._drain_s = 0.0
@@ -97,6 +94,8 @@ class Daemon:
 
     def _start(self) -> None:
         out = self.site.out
+        if self.site.file.work.executor != "inline":
+            sparing_heap()
         self._sinks = SinkSet(self.site.file.sinks, self.site.document)
         self._life.callback(take_lock(out).close)
         if self.recipe.adoption is not None:
@@ -106,16 +105,20 @@ class Daemon:
         reopening = Again.of(self.journal, self.recipe, self.site.file.watch.unit_s)
         attempts = self.site.file.work.attempts
         self._builds = BuildQueue(self.journal, self._plans, self._tag, attempts=attempts, pauses_s=RETRY_PAUSES_S, again=reopening)
+        self._outcomes = Outcomes(self.journal, self.site, self.recipe, self._builds, RETRY_PAUSES_S)
+        self._closing = Closing(self.journal, self.site, self.recipe, lambda: self._attendants, self._wake)
+        self._life.callback(self._closing.close)
         self._life.callback(self._sinks.stop)
-        self._sinks.start(self.journal, out, self._tag)
+        self._sinks.start(self.journal, out, self._tag, self.recipe.housekeeping)
         self._life.callback(lambda: self._sinks.drain(self._drain_s))
         self._vitals = Vitals(self.journal, self._tag, out, self._claim)
         self._life.callback(Commander.start(self.site, Hooks(wake=self._wake, stop=self.ask_to_stop, reload=self.reload)).close)
         with self.journal.transaction() as connection:
-            again = jobs.release_running(connection, self._tag) + self._builds.release(connection)
+            again = self._outcomes.release(connection)
         if again:
             log.info("%d jobs that an earlier run left unfinished are done again", again)
         self.executor: Executor = self._executor()
+        self._life.callback(self._outcomes.leave)
         self._life.callback(self.executor.stop)
         around = Surroundings(
             site=self.site, recipe=self.recipe, journal=self.journal, wake=self._wake, stop=self.ask_to_stop,
@@ -146,6 +149,7 @@ class Daemon:
         self._arrivals.recall(self.watcher)
         self._lookout.start()
         log.info("watching %s (%s), writing to %s", self.site.raw, self._lookout.mode, self.site.out)
+        log.info("workers get ready; the first time on a machine they compile, which takes a minute or two; what comes meanwhile waits")
 
     def _executor(self) -> Executor:
         return executor_of(self.recipe, self.site.file.work, raw=self.site.raw)
@@ -164,9 +168,21 @@ class Daemon:
             self.stop(STOP_S if self.stopping else END_S)
 
     def stop(self, timeout_s: float = STOP_S) -> None:
-        """Stop in good order: the watcher, the workers, then the sinks once they have taken what there is."""
+        """Stop in good order: files of verdicts that were given, the watcher, the workers, then the sinks once they have taken what there is."""
         self._drain_s = timeout_s
+        self._let_write(min(timeout_s, WRITE_S))
         self._life.close()
+
+    def _let_write(self, timeout_s: float) -> None:
+        """Wait until workers have written what they owe; what they have not after that is made again at the next start."""
+        owed: Callable[[], int] = getattr(self.executor, "owed", int)
+        end = time.monotonic() + timeout_s
+        try:
+            while owed() and time.monotonic() < end:
+                self._inbox.extend(self.executor.wait(0.1))
+                self._take_all()
+        except (Transient, OSError) as error:
+            log.warning("files that are not written yet are written at the next start: %s", error)
 
     def ask_to_stop(self) -> None:
         """End `run` soon. From any thread."""
@@ -231,11 +247,9 @@ class Daemon:
     def _turn(self) -> None:
         """All that the journal is needed for. What it raises leaves everything as it was, to be done at a later turn."""
         self._announce_folder()
-        while self._inbox:
-            self._take(self._inbox[0])
-            self._inbox.popleft()
+        self._take_all()
         self._arrivals.look_again()
-        self._close_due()  # before the next jobs: where they run in this process, it would wait for them
+        self._closing.close_due()  # before the next jobs: where they run in this process, it would wait for them
         self._hand_out()
         for attendant in self._attendants:
             attendant.turn()
@@ -258,10 +272,10 @@ class Daemon:
         there, trouble, before = self._lookout.there, self._lookout.trouble, self._raw_there
         if (there, trouble) == (before, self._raw_trouble):
             return
-        if not (there and before is None and not trouble) or was_blind(self.journal, self._tag, str(self.site.raw)):
+        if not (there and before is None and not trouble) or was_blind(self.journal, self._tag):
             lost = f"there is no folder {self.site.raw}; mount it or make it, it is looked for every few seconds"
             back = f"{self.site.raw} is there{' again' if before is False else ', and all of it can be looked into again' if before else ''}"
-            log.log(logging.ERROR if trouble else logging.WARNING, "%s", trouble or (back if there else lost))
+            log.log(logging.ERROR if trouble or not there else logging.WARNING, "%s", trouble or (back if there else lost))
             self.journal.append([draft(RawFolder(path=str(self.site.raw), there=there, trouble=trouble), tag=self._tag)])
         self._raw_there, self._raw_trouble = there, trouble
 
@@ -269,32 +283,28 @@ class Daemon:
         while self.executor.free() > 0 and self.reloading.site is None and not self._lookout.hangs:
             with self.journal.transaction() as connection:
                 job = jobs.take_next(connection, self._tag, time.time_ns(), self._claim)
-                begun = job is not None and self._begin(connection, job)
+                begun = job is not None and self._outcomes.begin(connection, job)
+                if job is not None and begun:
+                    self._closing.expect(jobs.unit_of(connection, job))
             if job is None:
                 self._builds.hand_out(self.executor)
                 return
             if begun:
                 self.executor.submit(job)
 
-    def _begin(self, connection: sa.Connection, job: Job) -> bool:
-        """Announce that work on a job begins; False if there is no chain for it any more. The raw file is not looked at: it may be gone."""
-        try:
-            chain = self.recipe.chain_for(job.flavor)
-        except BadConfig as error:
-            self._fail(connection, job, Failure.of(error))
-            return False
-        if not job.announced:
-            self._say(Started(chain=chain.name), job, connection)
-        return True
-
-    def _say(self, payload: Payload, job: Job, connection: sa.Connection) -> None:
-        self.journal.append([draft(payload, unit=job.unit, part=job.part, tag=job.tag, revision=job.revision)], connection)
+    def _take_all(self) -> None:
+        while self._inbox:
+            self._take(self._inbox[0])
+            self._inbox.popleft()
 
     def _take(self, message: Message | Arrived | Rejected) -> None:
         if isinstance(message, Arrived | Rejected):
             self._arrivals.take(message)
         elif isinstance(message, Ready):
             self._next_beat = 0.0
+            if not self._worked:
+                self._worked = True
+                log.info("the first worker is ready, %.0f s after the start", time.monotonic() - self._began)
         elif isinstance(message.job, BuildJob):
             self._builds.take(message.job, message)
         else:
@@ -302,93 +312,7 @@ class Daemon:
                 # as the journal has it: the message says what was known when the job was handed out
                 job = jobs.job_now(connection, message.job.id)
                 if job.state == jobs.RUNNING:  # else a later revision has taken its place
-                    self._note(connection, job, message)
-
-    def _note(self, connection: sa.Connection, job: Job, message: Judged | Written | Broken) -> None:
-        if isinstance(message, Broken):
-            self._broken(connection, job, message)
-        elif isinstance(message, Written):
-            self.journal.append(message.events, connection)
-            jobs.finish(connection, job.id)
-            self._builds.adopted(connection, job, message.events)
-        elif not job.announced:
-            self.journal.append(message.events, connection)
-            jobs.set_verdict(connection, job.id, message.status, message.reasons)
-            after_verdict(connection, job, self.site.out, self.site.file.watch.unit_s)
-            self._builds.note(connection, job)
-            log.info("%s %s: %s", job.unit, job.part, message.status)
-
-    def _broken(self, connection: sa.Connection, job: Job, message: Broken) -> None:
-        log.warning("%s %s: attempt %d: %s", job.unit, job.part, job.attempts, message.failure.message)
-        now = time.time_ns()
-        if message.failure.error == LOST_ELSEWHERE:
-            jobs.retry_later(connection, job.id, now + int(RETRY_PAUSES_S[0] * 1e9), message.failure, job.attempts - 1)
-        elif message.failure.error == NoSpace.__name__ or (message.retry and self._lookout.hangs):
-            # not an attempt that counts: it goes well as soon as there is room, or the raw files can be read
-            jobs.retry_later(connection, job.id, now + int(FULL_DISK_PAUSE_S * 1e9), message.failure, job.attempts - 1)
-        elif message.retry and job.attempts < self.site.file.work.attempts:
-            pause = RETRY_PAUSES_S[min(job.attempts, len(RETRY_PAUSES_S)) - 1]
-            jobs.retry_later(connection, job.id, now + int(pause * 1e9), message.failure, job.attempts)
-        else:
-            tried = f"It was tried {job.attempts} times and is given up: mend the cause, then process it again with `quicklook run`."
-            self._fail(connection, job, message.failure.model_copy(update={"what_next": tried}) if message.retry else message.failure)
-
-    def _fail(self, connection: sa.Connection, job: Job, failure: Failure) -> None:
-        """The job is over; its part is UNKNOWN, unless its verdict is announced already."""
-        jobs.give_up(connection, job.id, failure)
-        self._say(JobFailed(attempts=job.attempts, failure=failure), job, connection)
-        if not job.announced:
-            jobs.set_verdict(connection, job.id, Status.UNKNOWN, [f"UNKNOWN: processing failed: {failure.message}"])
-            after_verdict(connection, job, self.site.out, self.site.file.watch.unit_s)
-
-    # ---- verdicts of units
-
-    def _close_due(self) -> None:
-        """Conclude what is complete, or past its deadline with no work left. What its parts have given is read and measured before it is closed."""
-        now = time.time_ns()
-        with self.journal.reading() as connection:
-            due = [row for row in jobs.perhaps_due(connection, self._tag) if self._is_due(connection, row, now)]
-        for row in sorted(due, key=lambda r: (r.unit, r.revision), reverse=True):
-            with self.journal.reading() as connection:
-                states = jobs.part_states(connection, row)
-                summaries = summaries_in_journal(connection, row, states, self._tags_of)
-                overrides = overrides_in_journal(connection, row, states)
-            self._close(conclude(self.recipe, row, states, summaries, overrides=overrides))
-
-    def _tags_of(self, part: str) -> dict[str, str]:
-        return {"camera": part, **camera_tags(self.site.instrument, part)}
-
-    def _is_due(self, connection: sa.Connection, row: UnitRow, now: int) -> bool:
-        if now > row.deadline_ns:
-            return True
-        parts = jobs.part_states(connection, row)
-        if not all(p.announced for p in parts):
-            return False
-        complete = bool(row.expected) and not set(row.expected) - {p.part for p in parts}
-        whole = self.site.instrument.layout.camera_hdus is not None
-        return complete or whole or (not row.expected and now > row.seen_ns + int(self.site.file.watch.gather_s * 1e9))
-
-    def _close(self, done: Conclusion) -> None:
-        row = done.row
-        with self.journal.transaction() as connection:
-            if not jobs.close_unit(connection, row, time.time_ns()):
-                return  # somebody has had it opened again meanwhile: the new revision gets the verdict
-            self._tell(row, (*done.facts, self._receipt(connection, row)), connection)
-            for attendant in self._attendants:
-                attendant.closed(connection, done)
-        log.info("%s: %s%s", row.unit, done.verdict.status, "".join(f"\n    {r}" for r in done.verdict.reasons))
-        if done.card is not None:
-            log.info("%s: %s: %s", row.unit, done.card.decision, done.card.why)
-        self._tell(row, save_unit_plots(self.recipe, done))
-
-    def _tell(self, row: UnitRow, said: Sequence[Payload], connection: sa.Connection | None = None) -> None:
-        if said:
-            self.journal.append([draft(p, unit=row.unit, tag=row.tag, revision=row.revision) for p in said], connection)
-
-    def _receipt(self, connection: sa.Connection, row: UnitRow) -> Receipt:
-        where = (EVENTS.c.unit == str(row.unit), EVENTS.c.tag == row.tag, EVENTS.c.revision == row.revision)
-        rows = connection.execute(sa.select(EVENTS).where(*where).order_by(EVENTS.c.seq))
-        return receipt_of(rows, row.closed_ns, row.seen_ns, time.time_ns())
+                    self._outcomes.note(connection, job, message, raw_hangs=self._lookout.hangs)
 
     def _beat(self) -> None:
         if time.monotonic() >= self._next_beat:

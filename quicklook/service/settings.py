@@ -47,6 +47,9 @@ class WorkSettings(BaseModel):
     calibrations_gb: float = Field(
         10.0, ge=0, description="room in the cache folder for calibrations kept ready for all worker processes, 240 MB a DESI camera; 0: none"
     )
+    waiting_mb: float = Field(
+        1500.0, ge=0, description="verdicts go before files: so much of a worker may be spectra whose files wait for other cameras; 0: none wait"
+    )
     recycle_jobs: int = Field(0, ge=0, description="a worker is renewed after so many cameras; 0: never")
     attempts: int = Field(4, ge=1, description="so often is tried what fails for a reason that may pass: once, and three times more after 1, 5, 20 s")
     priorities: dict[str, int] = Field(
@@ -87,6 +90,9 @@ class DiskSettings(BaseModel):
     warn_gb: float = Field(10.0, ge=0, description="it is said, once, when less than so much is free")
     keep_gb: float = Field(1.0, ge=0, description="so much is kept free: products wait until there is more; verdicts are given all the same")
     look_s: float = Field(5.0, gt=0, description="it is looked so often, s")
+    log_mb: float = Field(
+        20.0, ge=0, le=1e6, description="the log of a run goes on in a new file after so much, 1e6 bytes, and four old ones are kept; 0: never"
+    )
 
 
 class HousekeepingSettings(BaseModel):
@@ -97,6 +103,23 @@ class HousekeepingSettings(BaseModel):
     config: str = Field("", description="configuration: a name in configs/hk, or a file; empty: none is watched")
     store: str = Field("", description="file of the samples; default: hk.sqlite in the output folder")
     every_s: float = Field(1.0, ge=0.1, le=60, description="sources are asked so often, s")
+    wait_s: float = Field(2.0, ge=0, le=600, description="the verdict of an exposure waits so long for samples of its time; then it is given without")
+    late_s: float = Field(600.0, ge=0, le=86400, description="samples that come so long after it make a new revision of it")
+
+
+class WebSettings(BaseModel):
+    """The live page. Relative paths are relative to the site file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    enabled: bool = Field(True, description="whether the daemon serves the page; the variable QUICKLOOK_WEB=off in its environment switches it off")
+    host: str = Field("127.0.0.1", min_length=1, description="address; on any but one of this machine alone, reading needs the token, too")
+    port: int = Field(8765, ge=0, le=65535, description="port, or the next one that is free; 0: any that is free")
+    names: tuple[str, ...] = Field((), description="further names by which browsers may call it, as that of a proxy before it")
+    token: str = Field("", description="file of the token for actions; default: the token of the command socket")
+    read_token: str = Field("", description="file of a token with which one may read, and do nothing, as for a display on a wall; empty: none")
+    keys: str = Field("", description="where the command socket has keys: folder of the keys of the page, one of its commanders")
+    ds9: str = Field("ds9", description="the DS9 to which frames are sent: its title, or HOST:PORT")
 
 
 class RetentionSettings(BaseModel):
@@ -109,7 +132,7 @@ class RetentionSettings(BaseModel):
 
 
 def _default_sinks() -> dict[str, dict[str, Any]]:
-    return {"files": {}, "render": {}, "zmq": {}}
+    return {"files": {}, "metrics": {}, "render": {}, "reports": {}, "zmq": {}}
 
 
 class SiteFile(BaseModel):
@@ -142,6 +165,7 @@ class SiteFile(BaseModel):
     disk: DiskSettings = DiskSettings()
     housekeeping: HousekeepingSettings = HousekeepingSettings()
     retention: RetentionSettings = RetentionSettings()
+    web: WebSettings = WebSettings()
     sinks: dict[str, dict[str, Any]] = Field(
         default_factory=_default_sinks, description="where events go: sinks and their parameters"
     )

@@ -32,6 +32,7 @@ from quicklook.io.products import can_write
 from quicklook.io.reader import open_reader
 from quicklook.service.calibrating.adopting import Adoption
 from quicklook.service.calibrating.buildmembers import BuildPlan
+from quicklook.service.running.hkplace import hk_place
 from quicklook.service.settings import SessionSettings, SiteFile
 from quicklook.service.workers.processing import Recipe
 
@@ -39,7 +40,7 @@ log = logging.getLogger("quicklook.config")
 
 
 _SINK_FOLDERS = {"alarms": ("book", "template"), "mirror": ("raw",), "render": ("folder",), "zmq": ("keys",)}
-_SINK_CONFIGS = {"alarms": ("rules",), "render": ("figures",)}
+_SINK_CONFIGS = {"alarms": ("rules",), "prometheus": ("housekeeping",), "render": ("figures",)}
 """Parameters of sinks that are paths, and that are names or paths of configurations: they are relative to the site file, as all others there."""
 
 
@@ -70,6 +71,17 @@ class Site:
         sinks = {**self.file.sinks, sink: {**self.file.sinks.get(sink, {}), name: value}}
         document = self.document.with_value(("sinks", sink, name), value, f"option for {sink}.{name}")
         return replace(self, file=self.file.model_copy(update={"sinks": sinks}), document=document)
+
+    def with_housekeeping(self, store: Path) -> Site:
+        """A copy with this store of samples; where the site names no configuration of housekeeping, with that of its instrument. Raises BadConfig."""
+        if not store.is_file():
+            raise BadConfig(f"there is no store of housekeeping at {store}")
+        config = self.file.housekeeping.config or self.instrument.name
+        if not self.file.housekeeping.config and config not in list_configs("hk"):
+            what_next = "Name one in a site file, under `housekeeping`."
+            raise BadConfig(f"the site names no configuration of housekeeping, and there is none called {config!r}", what_next=what_next)
+        settings = self.file.housekeeping.model_copy(update={"config": config, "store": str(store.absolute())})
+        return replace(self, file=self.file.model_copy(update={"housekeeping": settings}))
 
     def with_session(
         self, file: str | None, start_expid: int | None, todo: Sequence[str], *, check_only: bool = False, until_done: bool = False,
@@ -211,6 +223,7 @@ class Site:
             plots=self.file.plots,
             decisions=self.decisions(),
             goals=self.file.goals,
+            housekeeping=hk_place(self.file.housekeeping, self.out),
         )
 
 
@@ -263,7 +276,10 @@ def load_site(path: Path | None, *, options: Mapping[str, Any] | None = None, ov
     here: dict[str, Any] = {k: _resolved(Path() if k in given else base, getattr(file, k)) for k in ("raw", "calib", "out")}
     own = {k: _resolved(base, str(Path(v).expanduser())) for k in ("keys", "token") if (v := getattr(file.commands, k))}
     here["commands"] = file.commands.model_copy(update=own)
-    watched = {"config": _beside(base, file.housekeeping.config), "store": _resolved(base, file.housekeeping.store)}
+    page = {k: _resolved(base, str(Path(v).expanduser())) for k in ("token", "read_token", "keys") if (v := getattr(file.web, k))}
+    here["web"] = file.web.model_copy(update=page)
+    config = _beside(base, file.housekeeping.config)  # absolute: reports of a run read it from its copy of the site, wherever they are made
+    watched = {"config": str(Path(config).absolute()) if is_path(config) else config, "store": _resolved(base, file.housekeeping.store)}
     here["housekeeping"] = file.housekeeping.model_copy(update=watched)
     here["session"] = file.session.model_copy(update={"file": _beside(base, file.session.file)})
     here["sinks"] = {name: _sink_beside(base, name, params) for name, params in file.sinks.items()}

@@ -26,7 +26,8 @@ def made(folder, cameras: tuple[str, ...], scale: str) -> None:
     write_exposure(folder, plan_exposure("science", 102), instruments, WriteOptions(truth=False))
 
 
-def checked(found: list[Measured], cameras: tuple[str, ...]) -> None:
+def checked(found: list[Measured], cameras: tuple[str, ...], repeats: int) -> None:
+    assert len(found) == repeats
     for one in found:
         assert one.cameras == len(cameras)
         assert "UNKNOWN" not in one.statuses
@@ -37,7 +38,7 @@ def checked(found: list[Measured], cameras: tuple[str, ...]) -> None:
 @pytest.mark.timeout(900)
 def test_thirty_tiny_cameras(tmp_path):
     made(tmp_path, CAMERAS, "tiny")
-    checked(measure(tmp_path, 1, sinks={"files": {}}, plots=False), CAMERAS)
+    checked(measure(tmp_path, 1, sinks={"files": {}}, plots=False), CAMERAS, 1)
 
 
 @pytest.mark.long
@@ -46,7 +47,7 @@ def test_thirty_full_cameras(tmp_path):
     made(tmp_path, CAMERAS, "full")
     quiet = os.getloadavg()[2] < QUIET
     found = measure(tmp_path, 2, sinks={"files": {}}, plots=False)
-    checked(found, CAMERAS)
+    checked(found, CAMERAS, 2)
     as_ever = found[-1]
     assert (as_ever.cpu_workers_s + as_ever.cpu_daemon_s) / len(CAMERAS) < CPU_S
     if quiet:

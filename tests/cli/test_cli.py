@@ -9,14 +9,16 @@ from pathlib import Path
 
 import pytest
 import yaml
+from inprocess import Done, quicklook
 
 from quicklook.sim import Fault, plan_exposure, sim_instruments, write_calibrations, write_exposure
 
 CAMERAS = sim_instruments(("b0", "r0"), scale="tiny", seed=5)
 
 
-def quicklook(*words: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run([sys.executable, "-m", "quicklook", *map(str, words)], capture_output=True, text=True, cwd=cwd, check=False)
+def program(*words: object) -> subprocess.CompletedProcess[str]:
+    """In a process of its own."""
+    done = subprocess.run([sys.executable, "-m", "quicklook", *map(str, words)], capture_output=True, text=True, check=False)
     assert "Traceback" not in done.stdout + done.stderr, done.stderr
     return done
 
@@ -37,12 +39,16 @@ def raw(night: Path, expid: int) -> Path:
     return night / f"raw/20220101/{expid:08d}/desi-{expid:08d}.fits.fz"
 
 
-def run(night: Path, out: Path, *words: object) -> subprocess.CompletedProcess[str]:
-    return quicklook("run", *words, "--instrument", "desi", "--calib", night / "calib", "--out", out)
+def options(night: Path, out: Path) -> list[object]:
+    return ["--instrument", "desi", "--calib", night / "calib", "--out", out]
+
+
+def run(night: Path, out: Path, *words: object) -> Done:
+    return quicklook("run", *words, *options(night, out))
 
 
 def test_a_good_zero_is_normal_and_its_files_are_there(night, tmp_path):
-    done = run(night, tmp_path, "zero", raw(night, 100), "--write", "preproc")
+    done = program("run", "zero", raw(night, 100), "--write", "preproc", *options(night, tmp_path))
     assert done.returncode == 0, done.stdout
     assert "b0: ● NORMAL" in done.stdout
     assert "read_noise" in done.stdout
@@ -58,7 +64,7 @@ def test_a_good_zero_is_normal_and_its_files_are_there(night, tmp_path):
 
 
 def test_a_dead_amplifier_is_an_alarm_by_name_and_exit_status_1(night, tmp_path):
-    done = run(night, tmp_path, "raw", raw(night, 101), "--camera", "r0", "--no-plots", "-q")
+    done = program("run", "raw", raw(night, 101), "--camera", "r0", "--no-plots", "-q", *options(night, tmp_path))
     assert done.returncode == 1
     assert "ALARM: dead_amp of amp B" in done.stdout
     assert "what to do" in done.stdout
@@ -194,7 +200,7 @@ def test_simulate_refuses_what_it_does_not_know(tmp_path, words):
 
 
 def test_bench_shows_every_step_warm_and_first_and_the_floors():
-    done = quicklook("bench", "raw", "--scale", "tiny", "-n", 2, "--json", "-c", "preproc.cosmics=false")
+    done = program("bench", "raw", "--scale", "tiny", "-n", 2, "--json", "-c", "preproc.cosmics=false")
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
     for name in ("read", "preproc", "read / read_noise", "all QAs", "file to verdict"):
@@ -205,7 +211,7 @@ def test_bench_shows_every_step_warm_and_first_and_the_floors():
 
 
 def test_listen_refuses_an_address_that_is_none():
-    done = quicklook("listen", "--endpoint", "nowhere", "--timeout", "0.2")
+    done = program("listen", "--endpoint", "nowhere", "--timeout", "0.2")
     assert done.returncode == 2
     assert "is no address" in done.stderr
     assert "Write tcp://HOST:PORT." in done.stderr

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
-import os
 import shutil
-import sys
 from pathlib import Path
-from unittest import mock
 
 import pytest
+from inprocess import told
 
-from quicklook.cli.main import main
 from quicklook.core.results import PartResult
 from quicklook.io.spectrafile import read_frame
 from quicklook.sim import plan_exposure, sim_instruments, write_calibrations, write_exposure
@@ -32,16 +27,7 @@ products: [preproc, fframe, sframe, traceshift]
 
 
 def quicklook(*words: object, cwd: Path, answer: str = "") -> tuple[int, str]:
-    """Exit status and all output, in this process."""
-    out = io.StringIO()
-    environment = {"COLUMNS": "250", "NO_COLOR": "1", "QUICKLOOK_SITE": str(cwd / "site.yaml"), "QUICKLOOK_DEBUG": ""}
-    with (
-        contextlib.chdir(cwd), mock.patch.dict(os.environ, environment), mock.patch.object(sys, "argv", ["quicklook", *map(str, words)]),
-        mock.patch.object(sys, "stdin", io.StringIO(answer)), contextlib.redirect_stdout(out), contextlib.redirect_stderr(out),
-        pytest.raises(SystemExit) as end,
-    ):  # fmt: skip
-        main()
-    return int(end.value.code or 0), out.getvalue()
+    return told(*words, cwd=cwd, env={"QUICKLOOK_SITE": str(cwd / "site.yaml")}, answer=answer)
 
 
 @pytest.fixture(scope="module")
@@ -215,9 +201,9 @@ def test_intermediate_products_are_removed_and_nothing_else(night: Path) -> None
     before = {p for p in out.rglob("*") if p.is_file()}
     preproc = {p for p in before if p.name.startswith("preproc-")}
     assert len(preproc) == 2
-    for words, answer, told in ((("--dry-run",), "", "2 files"), ((), "n\n", "nothing was removed"), (("--older-than", "1", "--yes"), "", "0 files")):
+    for words, answer, said in ((("--dry-run",), "", "2 files"), ((), "n\n", "nothing was removed"), (("--older-than", "1", "--yes"), "", "0 files")):
         code, text = quicklook("clean", out, "--kind", "preproc", *words, cwd=night, answer=answer)
-        assert (code, told in text) == (0, True), text
+        assert (code, said in text) == (0, True), text
         assert {p for p in out.rglob("*") if p.is_file()} == before
     code, text = quicklook("clean", out, "--kind", "preproc", cwd=night)
     assert (code, "nobody answered" in text) == (2, True)

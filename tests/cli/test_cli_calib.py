@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
-import os
 import shutil
-import sys
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import numpy as np
 import pytest
 from astropy.io import fits
+from inprocess import told as quicklook
 
-from quicklook.cli.main import main
 from quicklook.io.calib import CalibFolder
 from quicklook.sim import plan_exposure, sim_instruments, write_calibrations, write_exposure
 
@@ -29,23 +24,6 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_calibrations(folder, CAMERAS)
     write_exposure(folder, plan_exposure("zero", 100), CAMERAS)
     return folder
-
-
-def quicklook(*words: object, cwd: Path, env: dict[str, str] | None = None) -> tuple[int, str]:
-    """Exit status and all output, in this process."""
-    out = io.StringIO()
-    environment = {"COLUMNS": "250", "NO_COLOR": "1", "QUICKLOOK_SITE": "", "QUICKLOOK_DEBUG": "", **(env or {})}
-    code = 0
-    with (
-        contextlib.chdir(cwd), mock.patch.dict(os.environ, environment), mock.patch.object(sys, "argv", ["quicklook", *map(str, words)]),
-        contextlib.redirect_stdout(out), contextlib.redirect_stderr(out),
-    ):  # fmt: skip
-        try:
-            main()
-        except SystemExit as end:
-            code = end.code if isinstance(end.code, int) else 0
-    assert "Traceback" not in out.getvalue(), out.getvalue()
-    return code, out.getvalue()
 
 
 def simulated(made: Path, kind: str) -> Path:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from astropy.io import fits
+from inprocess import Done, quicklook
 
 from quicklook.core.builder import load_builder
 from quicklook.io.calibstore import FolderStore
@@ -17,12 +16,6 @@ from quicklook.io.reader import FitsReader
 from quicklook.sim import Fault, WriteOptions, plan_exposure, sim_instruments, write_exposure
 
 CAMERAS = sim_instruments(("b0", "r0"), scale="tiny", seed=5)
-
-
-def quicklook(*words: object) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run([sys.executable, "-m", "quicklook", *map(str, words)], capture_output=True, text=True, check=False)
-    assert "Traceback" not in done.stdout + done.stderr, done.stderr
-    return done
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +31,7 @@ def night(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def build(night: Path, *words: object) -> subprocess.CompletedProcess[str]:
+def build(night: Path, *words: object) -> Done:
     return quicklook("calib", "build", *words, "--instrument", "desi", "--raw", night / "raw")
 
 

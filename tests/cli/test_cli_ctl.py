@@ -9,9 +9,12 @@ import pytest
 from typer.testing import CliRunner
 
 from quicklook.cli.main import app
+from quicklook.cli.status import show
 from quicklook.core.errors import BadConfig, Transient
-from quicklook.core.events import Heartbeat, draft
+from quicklook.core.events import Heartbeat, Refused, draft
+from quicklook.core.results import Failure
 from quicklook.core.wire import State
+from quicklook.service.journal import jobs
 from quicklook.service.journal.journal import Journal, journal_path, take_lock
 from quicklook.service.publishing.commands import Commander, Hooks
 from quicklook.service.site import load_site
@@ -61,6 +64,30 @@ def test_an_old_sign_of_life_is_none(tmp_path):
     status, text = run("status", "--out", str(tmp_path))
     assert status == 3
     assert "THE DAEMON DOES NOT RUN: its last sign of life is 60 min old" in text
+
+
+def test_a_file_that_is_not_taken_is_shown_until_it_is(tmp_path, journal):
+    why = Failure(error="BadData", message="a.fits is truncated", what_next="")
+    with journal.transaction() as connection:
+        jobs.remember_file(connection, "/raw/a.fits", "live", 1, 1, jobs.REFUSED)
+        journal.append([draft(Refused(file="a.fits", path="/raw/a.fits", failure=why))], connection)
+    assert "Not taken: /raw/a.fits: a.fits is truncated" in run("status", "--out", str(tmp_path))[1]
+    with journal.transaction() as connection:
+        jobs.remember_file(connection, "/raw/a.fits", "live", 2, 2, jobs.TAKEN)
+    assert "Not taken" not in run("status", "--out", str(tmp_path))[1]
+
+
+def test_what_a_dead_daemon_had_begun_does_not_run_and_has_no_end(capsys):
+    beat = Heartbeat(workers=0, waiting=1, running=1, done=0, failed=0)
+    state = State(epoch="", seq=1, time=0, tag="live", queue={"open": 1, "running": 1}, remaining_s=2.0, heartbeat=beat, heartbeat_time=time.time_ns())
+    show(state, lives=False)
+    text = " ".join(capsys.readouterr().out.split())
+    assert "1 waiting, 1 begun and not ended" in text
+    assert "remain" not in text
+    show(state, lives=True)
+    text = " ".join(capsys.readouterr().out.split())
+    assert "no worker is ready yet" in text
+    assert "1 running, 0 done, 0 failed; about 2 s remain" in text
 
 
 def test_keys_are_made_and_added(tmp_path):

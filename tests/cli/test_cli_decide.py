@@ -39,7 +39,7 @@ def test_run_says_what_to_do_and_a_person_may_know_better(night: Path, tmp_path:
     folder = tmp_path / FOLDER
     card = DecisionCard.model_validate_json((folder / "decision.json").read_text())
     assert (card.decision, card.status, card.cameras, card.revision) == ("call", Status.ALARM, 2, 0)
-    words = ("override", "20220101/100", "r0", "--status", "normal", "--by", "Ann", "--reason", "known since May", "--tag", "run")
+    words = ("override", "100", "r0", "--status", "normal", "--by", "Ann", "--reason", "known since May", "--tag", "run")
     status, text = quicklook(*words, *options, cwd=night)
     assert status == 0, text
     assert "was (revision 0): ■ ALARM" in text
@@ -66,7 +66,8 @@ def test_run_says_what_to_do_and_a_person_may_know_better(night: Path, tmp_path:
         (("20220101/100", "r0", "--status", "GOOD", "--by", "a", "--reason", "b"), "--status GOOD: write one of ALARM, WARNING, UNKNOWN, NORMAL"),
         (("20220101/100", "r0", "--status", "NORMAL", "--by", "", "--reason", "b"), "give --by NAME and --reason TEXT"),
         (("20220101/100", "r0", "--status", "NORMAL", "--by", "a", "--reason", " "), "give --by NAME and --reason TEXT"),
-        (("100", "--status", "NORMAL", "--by", "a", "--reason", "b"), "'100' names no unit; write NIGHT/EXPID"),
+        (("100", "--status", "NORMAL", "--by", "a", "--reason", "b"), "there are no results under tag 'live'"),
+        (("x/100", "--status", "NORMAL", "--by", "a", "--reason", "b"), "'x/100' names no unit; write NIGHT/EXPID"),
         (("20220101/100", "--status", "NORMAL", "--by", "a", "--reason", "b"), "there is no verdict of exposure 20220101/00000100 under tag live"),
     ],
 )

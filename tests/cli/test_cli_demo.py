@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from inprocess import quicklook
 
 
 @pytest.mark.long
@@ -21,7 +22,7 @@ def test_the_demonstration_finds_the_faulty_exposure_and_no_other(tmp_path: Path
 
 def test_a_folder_of_somebody_else_is_not_emptied(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("kept")
-    done = subprocess.run([sys.executable, "-m", "quicklook", "demo", str(tmp_path)], capture_output=True, text=True, check=False)
+    done = quicklook("demo", tmp_path)
     assert done.returncode == 2
     assert "was not made by the demonstration" in done.stderr
     assert (tmp_path / "mine.txt").read_text() == "kept"

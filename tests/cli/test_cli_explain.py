@@ -2,36 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
-import os
 import shutil
-import sys
 import time
 from pathlib import Path
-from unittest import mock
 
 import pytest
+from inprocess import told as quicklook
 
 from quicklook.api import open_session
 from quicklook.cli.explain import sparkline
-from quicklook.cli.main import main
 from quicklook.sim import Fault, plan_exposure, sim_instruments, write_calibrations, write_exposure
 
 CAMERAS = sim_instruments(("b0", "r0"), scale="tiny", seed=5)
-
-
-def quicklook(*words: object) -> tuple[int, str]:
-    """Exit status and all output, in this process."""
-    out = io.StringIO()
-    environment = {"COLUMNS": "250", "NO_COLOR": "1", "QUICKLOOK_SITE": "", "QUICKLOOK_DEBUG": ""}
-    with (
-        mock.patch.dict(os.environ, environment), mock.patch.object(sys, "argv", ["quicklook", *map(str, words)]),
-        contextlib.redirect_stdout(out), contextlib.redirect_stderr(out), pytest.raises(SystemExit) as end,
-    ):  # fmt: skip
-        main()
-    return int(end.value.code or 0), out.getvalue()
 
 
 @pytest.fixture(scope="module")

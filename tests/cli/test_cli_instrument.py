@@ -3,26 +3,12 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from astropy.io import fits
-
-
-def quicklook(*words: object, cwd: Path) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(
-        [sys.executable, "-m", "quicklook", *map(str, words)],
-        capture_output=True,
-        text=True,
-        cwd=cwd,
-        check=False,
-        env={**os.environ, "COLUMNS": "160"},
-    )
-    assert "Traceback" not in done.stdout + done.stderr, done.stderr
-    return done
+from inprocess import quicklook
 
 
 @pytest.fixture

@@ -173,7 +173,7 @@ def test_what_cannot_be_judged(out: Path, tmp_path: Path) -> None:
         quicklook("judge", "--out", out, "--night", "20220101", "--since", 3)
     with pytest.raises(BadConfig, match="--only needs limits"):
         quicklook("judge", "--out", out, "--only")
-    with pytest.raises(BadConfig, match=r"new.yaml:2 \(limits\[0\]\): no QA measures 'reed_noise'"):
+    with pytest.raises(BadConfig, match=r"new.yaml:2 \(limits\[0\]\): no QA measures 'reed_noise'; did you mean 'read_noise'"):
         quicklook("judge", "--out", out, "--limits", limits_file(tmp_path, "metric: reed_noise, unit: electron, normal: [0, 1]"))
 
 

@@ -10,9 +10,10 @@ from pathlib import Path
 from unittest import mock
 
 import pytest
+from inprocess import told as quicklook
 
 from quicklook.cli.crash import report_of
-from quicklook.cli.main import main
+from quicklook.io.metricstore import MetricStore, store_path
 from quicklook.sim import Fault, plan_exposure, sim_instruments, write_calibrations, write_exposure
 
 CAMERAS = sim_instruments(("b0", "r0"), scale="tiny", seed=5)
@@ -25,21 +26,6 @@ def night(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_calibrations(folder, CAMERAS)
     write_exposure(folder, plan_exposure("zero", 100), CAMERAS)
     return folder
-
-
-def quicklook(*words: object, cwd: Path, env: dict[str, str] | None = None) -> tuple[int, str]:
-    """Exit status and all output, in this process."""
-    import contextlib
-    import io
-
-    out = io.StringIO()
-    environment = {"COLUMNS": "250", "NO_COLOR": "1", "QUICKLOOK_SITE": "", "QUICKLOOK_DEBUG": "", **(env or {})}
-    with (
-        contextlib.chdir(cwd), mock.patch.dict(os.environ, environment), mock.patch.object(sys, "argv", ["quicklook", *map(str, words)]),
-        contextlib.redirect_stdout(out), contextlib.redirect_stderr(out), pytest.raises(SystemExit) as end,
-    ):  # fmt: skip
-        main()
-    return int(end.value.code or 0), out.getvalue()
 
 
 def run(night: Path, out: Path, *words: object) -> tuple[int, str]:
@@ -80,6 +66,15 @@ def test_another_tag_is_another_result(night: Path, tmp_path: Path) -> None:
     for tag in ("one", "two"):
         assert run(night, tmp_path, "--no-plots", "--camera", "r0", "--tag", tag)[0] == 0
         assert load(tmp_path / tag / "exposures/20220101/00000100/verdict.json")["revision"] == 0
+    assert not store_path(tmp_path).exists(), "a store is made by a daemon, or by hand"
+    MetricStore(store_path(tmp_path), to_read=False).close()
+    for words, revision in ((), 1), (("--only-qa", "read_noise"), 2):
+        assert run(night, tmp_path, "--no-plots", "--camera", "r0", "--tag", "two", *words)[0] == 0
+        with MetricStore(store_path(tmp_path)) as store:
+            found = store.query("read_noise", tag="two")
+            assert set(found["revision"].tolist()) == {revision}, "one that is there has it by itself"
+            assert len(store.query("read_noise where tag = one")) == 0
+            assert store.query("verdicts where camera = r0")["revision"].tolist() == [revision]
 
 
 def test_the_verdict_is_that_of_the_worst_camera(tmp_path: Path) -> None:

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from ds9viewer import ask_ds9, needs_ds9, own_ds9
 from typer.testing import CliRunner
 
 from quicklook.cli.main import app
 from quicklook.core.errors import BadConfig, BadData, Transient
 from quicklook.sim import WriteOptions, plan_exposure, sim_instruments, write_calibrations, write_exposure
-
-MISSING = [name for name in ("ds9", "xpaset", "xpaget", "Xvfb") if shutil.which(name) is None]
-needs_ds9 = pytest.mark.skipif(bool(MISSING), reason=f"not installed: {', '.join(MISSING)} (Debian's saods9, xpa-tools, xvfb)")
 
 
 @pytest.fixture(scope="module")
@@ -34,36 +28,9 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def viewer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A DS9 of our own, reached by local sockets alone."""
-    tmp = tmp_path_factory.mktemp("xpa")
-    display, env = "", {**os.environ, "XPA_METHOD": "local", "XPA_TMPDIR": str(tmp), "HOME": str(tmp)}
-    read, write = os.pipe()
-    server = subprocess.Popen(["Xvfb", "-displayfd", str(write), "-screen", "0", "900x700x24"], pass_fds=(write,), stderr=subprocess.DEVNULL)
-    os.close(write)
-    with os.fdopen(read) as told:
-        display = f":{told.readline().strip()}"
-    name = f"quicklook-test-{os.getpid()}"
-    ds9 = subprocess.Popen(["ds9", "-title", name], env={**env, "DISPLAY": display}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    before = {key: os.environ.get(key) for key in ("XPA_METHOD", "XPA_TMPDIR")}
-    os.environ |= {key: env[key] for key in before}
-    try:
-        end = time.monotonic() + 60
-        while time.monotonic() < end and subprocess.run(["xpaaccess", name], capture_output=True, check=False).stdout.strip() != b"yes":
-            time.sleep(0.2)
+    """A DS9 of our own."""
+    with own_ds9(tmp_path_factory.mktemp("xpa")) as name:
         yield name
-    finally:
-        for process in (ds9, server):
-            process.terminate()
-            process.wait(20)
-        for key, value in before.items():
-            if value is None:
-                del os.environ[key]
-            else:
-                os.environ[key] = value
-
-
-def ask(viewer: str, *words: str) -> str:
-    return subprocess.run(["xpaget", viewer, *words], capture_output=True, check=True, text=True, timeout=30).stdout.strip()
 
 
 @needs_ds9
@@ -73,10 +40,10 @@ def test_a_range_of_frames_is_shown(site: Path, viewer: str) -> None:
     lines = shown.output.split("\n")
     assert [line.partition(":")[0] for line in lines if line] == ["r0-00000102", "r0-00000104"]
     nx, ny = lines[0].partition(": ")[2].split(" x ")
-    assert ask(viewer, "fits", "size") == f"{nx} {ny}"
-    assert ask(viewer, "fits", "header", "keyword", "OBJECT") == "r0-00000104"
-    assert ask(viewer, "frame", "all").split()[-2:] == [str(int(ask(viewer, "frame")) - 1), ask(viewer, "frame")]
-    assert float(ask(viewer, "data", "image", "20", "20", "1", "1", "yes").split()[-1]) > 500, "the bias of the raw frame"
+    assert ask_ds9(viewer, "fits", "size") == f"{nx} {ny}"
+    assert ask_ds9(viewer, "fits", "header", "keyword", "OBJECT") == "r0-00000104"
+    assert ask_ds9(viewer, "frame", "all").split()[-2:] == [str(int(ask_ds9(viewer, "frame")) - 1), ask_ds9(viewer, "frame")]
+    assert float(ask_ds9(viewer, "data", "image", "20", "20", "1", "1", "yes").split()[-1]) > 500, "the bias of the raw frame"
 
 
 @needs_ds9

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from astropy.io import fits
+from inprocess import Done, quicklook
 
 
-def simulate(out: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "quicklook", "simulate", str(out), "--flavor", "science", "--expid", "102", "--scale", "tiny", *options]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+def simulate(out: Path, *options: str) -> Done:
+    return quicklook("simulate", out, "--flavor", "science", "--expid", "102", "--scale", "tiny", *options)
 
 
 def test_options_of_light_and_sky(tmp_path: Path) -> None:
@@ -42,10 +40,10 @@ def test_traces_for_which_camera(tmp_path: Path) -> None:
 def test_a_series_with_files_fibres_and_a_fault_in_one_of_them(tmp_path: Path) -> None:
     (tmp_path / "sky.txt").write_text("6300 0\n6340 0\n6340.1 300\n6340.2 0\n6400 0\n")
     (tmp_path / "arc.dat").write_text("6330 5000\n6350 9000\n")
-    command = [sys.executable, "-m", "quicklook", "simulate", str(tmp_path / "o"), "--expids", "100,102", "--exposures", "2", "--scale", "tiny"]
+    command = ["simulate", str(tmp_path / "o"), "--expids", "100,102", "--exposures", "2", "--scale", "tiny"]
     command += ["--camera", "b0,r0", "--sky", str(tmp_path / "sky.txt"), "--arc-lines", str(tmp_path / "arc.dat"), "--nsky", "4", "--standards", "2"]
     command += ["--low-fibers", "1", "--fault", "hot_noise_amp:5,camera=r0,amp=D", "--fault-expid", "103"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = quicklook(*command)
     assert done.returncode == 0, done.stderr
     said = {c: json.loads((tmp_path / f"o/truth/truth-{c}.json").read_text()) for c in ("b0", "r0")}
     assert {k: v["faults"] for k, v in said["r0"]["exposures"].items()} == {"100": [], "102": [], "103": ["hot_noise_amp"]}

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 
+from quicklook.core.hkframes import STATISTICS, ChannelDuring, Excursion, ExposureHousekeeping
 from quicklook.core.keys import Unit
 from quicklook.core.product import Product
 from quicklook.core.results import MetricResult, QAResult
+from quicklook.core.severity import Severity
 from quicklook.core.status import Status
 from quicklook.core.unitparts import PartSummary, UnitParts
 
@@ -49,4 +52,21 @@ def unit_parts(case: Any, number: int) -> UnitParts:
     return UnitParts(unit=Unit(20220101, 100 + number), tags={"flavor": case.flavor}, parts=tuple(cameras), expected=expected)
 
 
-FACTORIES: dict[type[Product], Callable[[Any, int], Product]] = {UnitParts: unit_parts}
+def exposure_housekeeping(case: Any, number: int) -> ExposureHousekeeping:
+    """A channel in order, one that was out of its range, one without a value, one of words; of science exposures nothing could be read of the last two."""
+    rng = np.random.default_rng(200 + number)
+    values = -120 + rng.normal(0, 0.1, 60)
+    about: dict[str, Any] = {"unit": "degC", "samples": 60, "invalid": 2, "away_s": 0.0, "times": np.arange(60.0), "values": values}
+    out = Excursion(limit="cold", severity=Severity.ALARM, value=-110.0, bound=-119.0, unit="degC", text="too warm", since=0.0, overlap=0.5)
+    numbers = dict(zip(STATISTICS, (-120.0, -120.0, 0.1, 0.4), strict=True))
+    channels = (
+        ChannelDuring(channel="CCD_TEMP", judged=True, numbers=numbers, **about),
+        ChannelDuring(channel="OD_V", judged=True, numbers=numbers, out=(out,), **{**about, "unit": "mV"}),
+        ChannelDuring(channel="GONE", unit="furlong", judged=False, note="it has no sample", late=True),
+        ChannelDuring(channel="COVER", text=True, samples=3, invalid=1, away_s=0.0),
+    )
+    found = channels[:2] if case.flavor == "science" else channels
+    return ExposureHousekeeping(start=datetime(2022, 1, 2, 3, number, tzinfo=UTC), exptime_s=60.0, channels=found)
+
+
+FACTORIES: dict[type[Product], Callable[[Any, int], Product]] = {UnitParts: unit_parts, ExposureHousekeeping: exposure_housekeeping}

@@ -109,8 +109,8 @@ def test_what_was_not_measured_for_one_cause_is_one_sentence() -> None:
         told = {"coords": {"axis": ["y"]}, "remarks": [Remark(at=["y"], text="there is no line")]}
         return metric(name, U, None).model_copy(update=told)
 
-    card = card_of(part("b0", qa("noise", unmeasured("noise"), unmeasured("light"))))
-    assert card.reasons[0] == "UNKNOWN: b0: noise, light of axis y were not measured: there is no line [noise]"
+    card = card_of(part("b0", qa("noise", unmeasured("noise"), unmeasured("light")), qa("missing", unmeasured("lost"))))
+    assert card.reasons[0] == "UNKNOWN: b0: noise, light, lost of axis y were not measured: there is no line [noise, missing]"
     assert len(card.reasons) == 2
 
 
@@ -136,6 +136,12 @@ def test_what_was_not_measured_is_told_though_it_goes_on() -> None:
     card = card_of(part("b0", qa("noise", metric("noise", W)), failed))
     assert card.decision is Decision.GO_ON
     assert card.reasons == ["WARNING: b0: noise is 3", "UNKNOWN: b0: QA light failed: no light", "1 of 2 QAs could not measure; of these nothing is known"]
+
+
+def test_where_no_limit_holds_it_is_said() -> None:
+    card = card_of(part("b0", qa("level", metric("level", None))))
+    assert card.decision is Decision.CALL
+    assert "UNKNOWN: b0: nothing was judged: no limit holds for any metric of it" in card.reasons
 
 
 def test_nothing_at_all_is_never_go_on() -> None:

@@ -132,6 +132,6 @@ def test_of_two_tests_with_one_label_it_is_the_one_that_expects_it() -> None:
 
 def test_the_exposures_of_a_long_session_are_told_apart_in_no_time() -> None:
     many = session({"name": "N", "expect": [{"flavor": "zero", "count": 4000}]})
-    begun = time.perf_counter()
+    begun = time.process_time()
     assert only(many, zeros("", *range(1, 4001))).missing == 0
-    assert time.perf_counter() - begun < 1.0  # 0.05 s; 2.4 s where it goes with the square
+    assert time.process_time() - begun < 1.0  # 0.05 s; 2.4 s where it goes with the square

@@ -52,7 +52,7 @@ def test_channels_that_cannot_be(channels: str, tmp_path: Path) -> None:
 def test_a_book_that_is_none_is_refused_and_left_alone(content: bytes, tmp_path: Path) -> None:
     book = tmp_path / "alarms.sqlite"
     book.write_bytes(content)
-    with pytest.raises(BadConfig, match="is no book of alarms") as error:
+    with pytest.raises(BadConfig, match="is not the book of alarms") as error:
         Alarms(AlarmParams()).open(SinkContext(out=str(tmp_path), epoch="e"))
     assert "Move it away" in error.value.what_next
     assert book.read_bytes() == content

@@ -203,6 +203,7 @@ def test_a_bias_may_have_the_raw_shape_however_it_is_turned(tmp_path: Path) -> N
     for i, shape in enumerate(((116, 90), (90, 116))):
         tags = SIZE | {"raw_shape": f"{shape[0]},{shape[1]}"}
         add(tmp_path, calibs_made.bias(shape), tags, camera="r0", path=f"{i}.fits", valid_from=20220101 + i, valid_to=20220101 + i)
+    assert sorted(e.kind for e in CalibFolder(tmp_path).entries()) == ["bias", "bias", "dark"]
 
 
 def test_what_never_meets_does_not_contradict() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
 from pathlib import Path
 
@@ -126,3 +127,26 @@ def test_nothing_is_prepared_that_would_fill_the_disk(tmp_path, monkeypatch):
     store = Ready(folder=tmp_path / "ready", max_bytes=1 << 30)
     assert store.keep(("a",), made) is made
     assert not list(store.folder.glob("*"))
+
+
+def test_many_at_once_do_not_get_in_each_others_way(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(prepared, "KEEP_FREE", 0)
+    image = np.zeros(SHAPE, np.float32)
+    store = Ready(folder=tmp_path / "ready", max_bytes=int(2.5 * image.nbytes))  # so that they make room all the time
+
+    def worker(seed: int) -> bool:
+        chosen = np.random.default_rng(seed).integers(6, size=40).tolist()
+        return all((store.find((n,)) or store.keep((n,), Bias(pixels=image + np.float32(n)))).pixels[5, 5] == n for n in chosen)
+
+    with caplog.at_level("WARNING", "quicklook.calib"), ThreadPoolExecutor(6) as pool:
+        assert all(pool.map(worker, range(6)))
+    assert caplog.messages == []
+    assert not list(store.folder.glob(".*"))
+
+
+def test_what_somebody_else_has_prepared_meanwhile_is_taken(tmp_path, monkeypatch):
+    store, made = Ready(folder=tmp_path / "ready", max_bytes=1 << 30), Bias(pixels=np.zeros(SHAPE, np.float32))
+    theirs = store.keep(("a",), made)
+    monkeypatch.setattr(prepared, "_write", lambda *_: pytest.fail("it is written a second time"))
+    assert is_mapped(store.keep(("a",), made).pixels)
+    assert is_mapped(theirs.pixels)

@@ -93,7 +93,10 @@ def test_what_the_bench_has_and_the_daemon_has_not(tmp_path: Path) -> None:
     assert shown.exit_code == 1
     assert "100: ROE1_CCD2 of EXP_LOG_251116.txt have no verdict here" in shown.output
     assert "102: is in EXP_LOG_251116.txt and has no verdict here" in shown.output
-    assert CliRunner().invoke(app, ["explog", *out]).exit_code == 0
+    log_of(tmp_path / "out", [99], "ROE1_CCD1")  # it was judged last
+    shown = CliRunner(env={"COLUMNS": "40"}).invoke(app, ["explog", *out])
+    assert shown.exit_code == 0
+    assert [line.split()[0] for line in shown.output.splitlines()] == ["expid", "99", "100", "101"], "a line for each, in the order of the night"
     with pytest.raises(BadConfig, match="no log of exposures"):
         CliRunner().invoke(app, ["explog", "--out", str(tmp_path / "none")], catch_exceptions=False)
 

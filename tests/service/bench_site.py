@@ -116,7 +116,7 @@ def by_hand(site: Site) -> tuple[Daemon, ByHand]:
     return daemon, hand
 
 
-def turn(daemon: Daemon, until: Callable[[], object], seconds: float = 10.0) -> None:
+def turn(daemon: Daemon, until: Callable[[], object], seconds: float = 60.0) -> None:
     """Turn until something holds."""
     end = time.monotonic() + seconds
     while not until():

@@ -23,6 +23,9 @@ static void hang(const char *path)
 int stat(const char *path, struct stat *out) { REAL(stat); return real(path, out); }
 int lstat(const char *path, struct stat *out) { REAL(lstat); return real(path, out); }
 int fstatat(int at, const char *path, struct stat *out, int flags) { REAL(fstatat); return real(at, path, out, flags); }
+int stat64(const char *path, struct stat64 *out) { REAL(stat64); return real(path, out); }
+int lstat64(const char *path, struct stat64 *out) { REAL(lstat64); return real(path, out); }
+int fstatat64(int at, const char *path, struct stat64 *out, int flags) { REAL(fstatat64); return real(at, path, out, flags); }
 int access(const char *path, int mode) { REAL(access); return real(path, mode); }
 DIR *opendir(const char *path) { REAL(opendir); return real(path); }
 

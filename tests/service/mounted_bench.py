@@ -17,8 +17,8 @@ from pathlib import Path
 from astropy.io import fits
 from bench_site import NIGHT, WATCH, bench_site, by_hand, said, turn, write_frame
 
-from quicklook.service import daemon as daemon_module
 from quicklook.service.daemon import Daemon
+from quicklook.service.running import outcomes
 
 
 def mount(place: Path, size: str) -> None:
@@ -79,7 +79,7 @@ def full_raw(folder: Path) -> dict[str, object]:
 
 def full_out(folder: Path) -> dict[str, object]:
     """The disk of the results fills up under journal, products and plots; later there is room."""
-    daemon_module.FULL_DISK_PAUSE_S = 1.0
+    outcomes.FULL_DISK_PAUSE_S = 1.0
     (folder / "out").mkdir()
     mount(folder / "out", "24m")
     spoken: list[str] = []

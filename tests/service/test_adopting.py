@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 from bench_site import NIGHT, ByHand, bench_site, by_hand, said, turn, write_frame
 
-from quicklook.core.errors import BadConfig, Transient
+from quicklook.core.errors import BadConfig, NoSpace, Transient
 from quicklook.core.events import CalibrationMade, draft
 from quicklook.core.status import Status
 from quicklook.io.calibstore import FolderStore
 from quicklook.service.daemon import Daemon
+from quicklook.service.running.outcomes import Outcomes
 from quicklook.service.site import load_site
 from quicklook.service.workers.worker import Assembled
 
@@ -127,6 +128,42 @@ def test_what_fails_in_passing_is_tried_again_and_then_given_up(tmp_path: Path, 
     daemon.stop()
 
 
+class SchedulerLost(Transient):
+    """As an executor says it that works elsewhere."""
+
+
+@pytest.mark.parametrize("error", [SchedulerLost("the scheduler has lost it"), NoSpace("no room for the master")])
+def test_what_says_nothing_of_the_group_is_no_attempt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    monkeypatch.setattr("quicklook.service.daemon.RETRY_PAUSES_S", (0.01,))
+    daemon, hand = by_hand(site_of(tmp_path, 5))
+    for i in range(1, 6):
+        arrive(daemon, hand, tmp_path, i)
+    for _ in range(6):
+        turn(daemon, lambda: bool(hand.builds))
+        assert hand.builds[0].attempts == 1
+        hand.broken(hand.builds[0], error, retry=True)
+        turn(daemon, lambda: not hand.messages)
+    turn(daemon, lambda: bool(hand.builds))
+    assert not said(daemon, "failed")
+    daemon.stop()
+
+
+def test_a_build_that_ends_the_daemon_in_whose_process_it_runs_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Outcomes, "leave", lambda _self: None)  # a process that dies does not say so
+    daemon, hand = by_hand(site_of(tmp_path, 5, work={"executor": "inline", "attempts": 2}))
+    for i in range(1, 6):
+        arrive(daemon, hand, tmp_path, i)
+    for attempt in (1, 2):
+        turn(daemon, lambda: bool(hand.builds))
+        assert hand.builds[0].attempts == attempt
+        daemon.stop()
+        daemon, hand = by_hand(site_of(tmp_path, 5, work={"executor": "inline", "attempts": 2}))
+    turn(daemon, lambda: bool(said(daemon, "failed")))
+    assert (said(daemon, "failed")[0].payload["failure"]["error"], hand.builds) == ("DaemonLost", [])
+    turn(daemon, lambda: daemon.idle)
+    daemon.stop()
+
+
 def test_a_build_that_a_crash_has_cut_off_is_done_again(tmp_path: Path) -> None:
     daemon, hand = by_hand(site_of(tmp_path, 5))
     for i in range(1, 6):
@@ -135,7 +172,7 @@ def test_a_build_that_a_crash_has_cut_off_is_done_again(tmp_path: Path) -> None:
     daemon.stop()
     daemon, hand = by_hand(site_of(tmp_path, 5))
     turn(daemon, lambda: bool(hand.builds))
-    assert hand.builds[0].attempts == 2
+    assert hand.builds[0].attempts == 1, "that the daemon was stopped is no attempt"
     daemon.stop()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from typer.testing import CliRunner
 from quicklook.cli.main import app
 from quicklook.core.alarms import AlarmNow, MuteNow
 from quicklook.core.errors import BadConfig, BadData
-from quicklook.core.events import AlarmChanged, CommandGiven, MutesChanged, Payload, draft
+from quicklook.core.events import AlarmChanged, CommandGiven, Heartbeat, MutesChanged, Payload, draft
 from quicklook.core.severity import Severity
 from quicklook.service.alarms.report import report_card
 from quicklook.service.alarms.view import read_alarms
@@ -115,6 +116,15 @@ def test_the_command_line_lists_and_reports(told: Told, tmp_path: Path) -> None:
     run = CliRunner()
     out = ["--out", str(tmp_path / "out")]
     nothing = run.invoke(app, ["alarms", "list", *out])
+    assert nothing.exit_code == 3, "without a daemon nobody watches"
+    assert re.match(r"NOBODY WATCHES: no daemon works in .*\.\nNo alarm is known\.\n", nothing.output)
+    lock = take_lock(tmp_path / "out")
+    told.say(Heartbeat(waiting=0, running=0, done=0, failed=0, sinks={"files": 0}))
+    nothing = run.invoke(app, ["alarms", "list", *out])
+    assert (nothing.exit_code, "NOBODY WATCHES: the daemon has no sink `alarms`" in nothing.output) == (3, True)
+    assert "no sink" in json.loads(run.invoke(app, ["alarms", "list", "--json", *out]).output)["blind"]
+    told.say(Heartbeat(waiting=0, running=0, done=0, failed=0, sinks={"files": 0, "alarms": 0}))
+    nothing = run.invoke(app, ["alarms", "list", *out])
     assert (nothing.exit_code, nothing.output.strip()) == (0, "No alarm stands.")
     told.alarm("a/1", "firing")
     told.say(MutesChanged(mutes=[MuteNow(id="mute-9", pattern="hk/*", owner="bob", reason="warm-up", until=told.time, severity=Severity.ALARM)]))
@@ -127,6 +137,7 @@ def test_the_command_line_lists_and_reports(told: Told, tmp_path: Path) -> None:
     assert "0 alarms in 1 days" in run.invoke(app, ["alarms", "report", "--days", "1", *out]).output
     told.alarm("a/1", "acknowledged", by="ann")
     assert run.invoke(app, ["alarms", "list", *out]).exit_code == 0
+    lock.close()
     with pytest.raises(BadConfig, match="has no journal"):
         run.invoke(app, ["alarms", "list", "--out", str(tmp_path / "none")], catch_exceptions=False)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 import time
 from contextlib import ExitStack
 
@@ -12,7 +13,7 @@ import zmq
 from wire_tools import in_thread, raw_socket, wait_for
 
 from quicklook.client import ClientKeys, Controller
-from quicklook.core.errors import BadConfig, BadData, NotReadyYet, Transient
+from quicklook.core.errors import BadConfig, BadData, Hangs, NotReadyYet, Transient
 from quicklook.core.events import CommandGiven, Heartbeat, PartVerdict, Receipt, Seen, UnitDone, draft
 from quicklook.core.keys import Unit
 from quicklook.core.results import Failure
@@ -25,6 +26,7 @@ from quicklook.service.journal.journal import Journal, journal_path
 from quicklook.service.publishing.commands import Commander, Hooks, command_endpoint, token_of, token_path
 from quicklook.service.publishing.snapshot import state_of
 from quicklook.service.publishing.vitals import HEARTBEATS_KEPT_S, Vitals, latencies, memory_mb
+from quicklook.service.rerun import rerunning
 from quicklook.service.site import load_site
 from quicklook.sim import plan_exposure, sim_instruments, write_calibrations, write_exposure
 
@@ -89,7 +91,7 @@ def commander(site, journal, calls):
 
 @pytest.fixture
 def controller(site, commander):
-    with Controller(commander.endpoint, token=token_of(site.out, site.file.commands), by="astronomer", timeout_s=10) as made:
+    with Controller(commander.endpoint, token=token_of(site.out, site.file.commands), by="astronomer", timeout_s=60) as made:
         yield made
 
 
@@ -145,7 +147,7 @@ def test_what_has_failed_is_requeued_and_nothing_else(controller, journal, site)
     assert controller.send("requeue").result == {"jobs": ["20220101/00000007/r0"]}
     with pytest.raises(BadData, match="no job under tag live has failed"):
         controller.send("requeue")
-    with pytest.raises(BadData, match="no job of exposure 20220101/00000008"):
+    with pytest.raises(BadData, match="no job of exposure 20220101/00000008 has failed"):
         controller.send("requeue", unit="20220101/8")
 
 
@@ -178,8 +180,41 @@ def test_a_raw_file_that_is_gone_cannot_be_processed_again(controller, journal, 
     add_unit(journal, site, failed=True)
     (site.raw / "7.fits").unlink()
     for command in ("rerun", "requeue"):
-        with pytest.raises(BadData, match="is gone"):
+        with pytest.raises(BadData, match="is gone") as caught:
             controller.send(command, unit="20220101/7")
+        assert caught.value.what_next.startswith("Bring the ")
+
+
+def test_one_raw_file_that_is_gone_keeps_no_other_from_being_done_again(controller, journal, site):
+    for expid in (7, 8, 9):
+        add_unit(journal, site, failed=True, unit=Unit(NIGHT, expid))
+    (site.raw / "8.fits").unlink()
+    answer = controller.send("requeue")
+    assert answer.result == {"jobs": ["20220101/00000007/r0", "20220101/00000009/r0"], "gone": [str(site.raw / "8.fits")]}
+    assert answer.said == f"2 jobs that have failed are done again; not done again, since the raw file is gone: {site.raw / '8.fits'}"
+
+
+@pytest.mark.parametrize("command", ["rerun", "requeue"])
+def test_raw_files_on_a_mount_that_hangs_are_not_waited_for_and_lock_nobody_out(controller, journal, site, monkeypatch, command):
+    add_unit(journal, site, failed=True)
+    opened, held, stat = threading.Event(), threading.Event(), os.stat
+
+    def hangs(path, **more):
+        if str(path).startswith(str(site.raw)):
+            held.set()
+            opened.wait(120)
+            held.clear()
+        return stat(path, **more)
+
+    monkeypatch.setattr(os, "stat", hangs)
+    monkeypatch.setattr(rerunning, "LOOK_S", 0.5)
+    try:
+        with pytest.raises(Hangs, match="7.fits hangs: a look at it has not come back"):
+            controller.send(command, unit="20220101/7")
+        journal.append([draft(Receipt(times={}, seconds_to_verdict=3.0), unit=UNIT)])
+        assert held.is_set(), "the journal was written while the look was out"
+    finally:
+        opened.set()
 
 
 def test_a_verdict_is_overridden_over_the_wire(controller, journal, site):
@@ -192,7 +227,7 @@ def test_a_verdict_is_overridden_over_the_wire(controller, journal, site):
 
 def test_a_wrong_token_does_nothing_and_is_not_in_the_journal(commander, journal, calls):
     for token in ("", "x", "é" * 43):
-        with Controller(commander.endpoint, token=token, timeout_s=10) as stranger, pytest.raises(BadConfig, match="token"):
+        with Controller(commander.endpoint, token=token, timeout_s=60) as stranger, pytest.raises(BadConfig, match="token"):
             stranger.send("stop")
     assert calls.seen == []
     assert journal.events() == []
@@ -201,18 +236,18 @@ def test_a_wrong_token_does_nothing_and_is_not_in_the_journal(commander, journal
 def test_strangers_in_a_hurry_delay_nobody_and_do_not_fill_the_log(commander, controller, caplog):
     with ExitStack() as stack:
         strangers = [stack.enter_context(raw_socket(zmq.DEALER, commander.endpoint)) for _ in range(20)]
-        for stranger in strangers * 2:
+        for stranger in strangers * 5:
             stranger.send(b'{"command": "stop", "token": "wrong"}')
-        assert strangers[0].poll(5000), "they are all connected by now, or soon"
+        assert strangers[0].poll(60_000), "they are all connected by now, or soon"
         began = time.monotonic()
         assert controller.send("status").command == "status"
-        assert time.monotonic() - began < 2.0, "a pause of 0.2 s for each of the strangers would be 4 s"
-        assert all(stranger.poll(5000) for stranger in strangers)
+        assert time.monotonic() - began < 15.0, "a pause of 0.2 s for each thing that a stranger asks would be 20 s"
+        assert all(stranger.poll(60_000) for stranger in strangers)
     assert len([r for r in caplog.records if "refused" in r.getMessage()]) <= 2
 
 
 def test_a_name_is_one_line(site, commander, journal):
-    with Controller(commander.endpoint, token=token_of(site.out, site.file.commands), by="me\n2026 INFO forged", timeout_s=10) as made:
+    with Controller(commander.endpoint, token=token_of(site.out, site.file.commands), by="me\n2026 INFO forged", timeout_s=60) as made:
         made.send("status")
     assert commands_in(journal)[0].by == "me 2026 INFO forged"
 
@@ -221,7 +256,7 @@ def test_a_name_is_one_line(site, commander, journal):
 def test_garbage_is_told_what_is_wrong(commander, body, calls):
     with raw_socket(zmq.REQ, commander.endpoint) as socket:
         socket.send(body)
-        assert socket.poll(10_000)
+        assert socket.poll(60_000)
         answer = json.loads(socket.recv())
     assert answer["error"] == "BadData"
     assert "command" in answer["what_next"]
@@ -268,9 +303,9 @@ def test_with_keys_commanders_alone_may(tmp_path, calls):
     commander = Commander.start(site, calls.hooks)
     journal = Journal(journal_path(site.out), time.time_ns)
     try:
-        with Controller(commander.endpoint, keys=ClientKeys.load(boss), by="another name", timeout_s=20) as controller:
+        with Controller(commander.endpoint, keys=ClientKeys.load(boss), by="another name", timeout_s=60) as controller:
             assert controller.send("stop").said == "the daemon stops"
-        assert [(c.by, c.via) for c in commands_in(journal)] == [("boss", "key")]
+        assert [(c.by, c.via) for c in commands_in(journal)] == [("another name (key boss)", "key")]
         for keys in (ClientKeys.load(guest), None):
             with Controller(commander.endpoint, keys=keys, timeout_s=0.5) as stranger, pytest.raises(Transient, match="nothing answers"):
                 stranger.send("stop")
@@ -300,6 +335,17 @@ def test_the_state_says_what_is_seen_running_done_failed_and_how_long_it_takes(j
     assert state.heartbeat.memory_mb["daemon"] == pytest.approx(state.heartbeat.memory_mb["workers"], rel=0.2)
     assert 10 < state.heartbeat.memory_mb["daemon"] < 10_000
     assert state.heartbeat.disk_free_gb is not None
+
+
+def test_a_file_that_had_lain_there_makes_no_latency(journal, site):
+    seen = 10**18
+    for lain_s, took_s in ((0.5, 2.0), (599.0, 600.0), (86_400.0, 86_403.0)):
+        receipt = Receipt(times={"closed": seen - int(lain_s * 1e9), "seen": seen}, seconds_to_verdict=took_s)
+        journal.append([draft(receipt, unit=UNIT, tag=TAG)])
+    Vitals(journal, TAG, site.out).beat(workers=1, pids=[], sinks=[])
+    beat = state_of(journal).heartbeat
+    assert beat is not None
+    assert beat.latency_s == {"median": 3.0, "p95": 600.0, "n": 3.0}
 
 
 def test_the_state_of_a_journal_in_which_nothing_is(journal):
@@ -344,7 +390,7 @@ def test_a_daemon_obeys(tmp_path):
         def revision() -> int:
             return json.loads((folder / "verdict.json").read_text())["revision"]
 
-        with Controller(f"ipc://{tmp_path}/c", token=token_of(site.out, site.file.commands), by="me", timeout_s=30) as controller:
+        with Controller(f"ipc://{tmp_path}/c", token=token_of(site.out, site.file.commands), by="me", timeout_s=60) as controller:
             assert wait_for(lambda: controller.send("status").result["queue"] == {"done": 1}, 30)
             controller.send("rerun", unit="20220101/100")
             assert wait_for(lambda: revision() == 1, 60)

@@ -150,7 +150,7 @@ def test_what_is_judged_after_the_verdict_brings_one_of_a_new_revision(tmp_path:
     assert len(verdicts(daemon)) == 1
     assert [e.revision for e in said(daemon, "decision")] == [e.revision for e in said(daemon, "receipt")] == [1]
     assert sorted((e.part, e.revision) for e in said(daemon, "verdict")) == [("a", 0), ("b", 0)]
-    assert daemon.drain(5)
+    assert daemon.drain(60)
     path = tmp_path / f"out/live/exposures/{NIGHT}/00000001/verdict.json"
     assert json.loads(path.read_text())["revision"] == 1
 
@@ -177,14 +177,14 @@ def test_one_that_was_opened_again_meanwhile_gets_its_verdict_there(tmp_path: Pa
     """A command runs in another thread: it may close a revision between the reading and the writing of its end."""
     daemon, hand = started()
     by_part = arrive(daemon, hand, tmp_path, "ab")
-    real = daemon._tags_of
+    real = daemon._closing._tags_of
 
     def meanwhile(part: str) -> dict[str, str]:
-        monkeypatch.setattr(daemon, "_tags_of", real)
+        monkeypatch.setattr(daemon._closing, "_tags_of", real)
         closed_too_early(daemon)
         return real(part)
 
-    monkeypatch.setattr(daemon, "_tags_of", meanwhile)
+    monkeypatch.setattr(daemon._closing, "_tags_of", meanwhile)
     for job in by_part.values():
         complete(daemon, hand, job)
     turn(daemon, lambda: daemon.idle)

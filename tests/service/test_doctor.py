@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import socket
+import threading
 import time
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,8 +15,11 @@ import pytest
 from typer.testing import CliRunner
 
 from quicklook.cli.main import app
+from quicklook.core.errors import Hangs
 from quicklook.core.events import RawFolder, draft
+from quicklook.io.metricstore.opening import open_store
 from quicklook.io.room import Room
+from quicklook.service.arrival import patience
 from quicklook.service.journal.journal import Journal, journal_path, take_lock
 from quicklook.service.running import doctor, hostchecks
 from quicklook.service.running.hostchecks import Finding
@@ -81,6 +86,28 @@ def test_calibrations_that_chains_need_and_that_are_not_there(tmp_path, calib):
     assert worst(doctor.examine_site(site_of(tmp_path, nowhere, chains={"_default": "raw"})), "configuration").status == "ok"
 
 
+def test_a_metrics_store_that_the_daemon_could_not_use(tmp_path, calib):
+    def said(**params) -> Finding:
+        site = site_of(tmp_path, calib, sinks={"metrics": params})
+        return one(doctor._guarded("metrics store", partial(doctor._metrics_store, site)))
+
+    assert worst(doctor.examine_site(site_of(tmp_path, calib, sinks={"metrics": {"url": "/dev/null/x"}})), "metrics store").status == "problem"
+    assert (said().status, said().said.endswith("is not there yet; the daemon makes it")) == ("ok", True)
+    assert said(url="/dev/null/x.sqlite").status == "problem"
+    path = tmp_path / "other.sqlite"
+    path.write_bytes(b"no database " * 500)
+    assert (said(url=str(path)).status, "file is not a database" in said(url=str(path)).said) == ("problem", True)
+    path.unlink()
+    engine = open_store(str(path), to_read=False)
+    assert (said(url=str(path)).status, said(url=str(path)).said.endswith("MB")) == ("ok", True)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE quicklook_store_version SET version_num = '0999'")
+    engine.dispose()
+    assert (said(url=str(path)).status, said(url=str(path)).what_next) == ("problem", "Install the newer program.")
+    away = said(url="postgresql://ql@127.0.0.1:1/x")
+    assert (away.status, "cannot be used now" in away.said) == ("problem", True)
+
+
 def test_a_configuration_that_cannot_be_used(tmp_path, calib):
     found = doctor.examine_site(site_of(tmp_path, calib, chains={"_default": "no_such_chain"}))
     assert worst(found, "configuration").status == "problem"
@@ -94,9 +121,9 @@ def test_a_daemon_that_runs_and_says_nothing(tmp_path, calib):
     journal.append([draft(RawFolder(path="x", there=True))])
     journal.close()
     with take_lock(site.out):
-        said = worst(list(doctor._daemon(site, lives=True)), "daemon")
+        said = worst(list(doctor._daemon(site)), "daemon")
     assert (said.status, "has said nothing for 60 s" in said.said) == ("problem", True)
-    assert worst(list(doctor._daemon(site, lives=False)), "daemon").said == "it does not run now"
+    assert worst(list(doctor._daemon(site)), "daemon").said == "it does not run now"
 
 
 def test_a_check_that_fails_is_a_warning_and_the_others_go_on(tmp_path, calib, monkeypatch):
@@ -139,6 +166,9 @@ def test_inotify_that_can_watch_too_little(tmp_path, monkeypatch):
     monkeypatch.setattr(hostchecks, "_number", lambda path: 5 if path.name == "max_user_watches" else 100)
     found = one(hostchecks.inotify_findings(tmp_path))
     assert (found.status, found.said.split(",")[0]) == ("warning", f"3 folders under {tmp_path}")
+    monkeypatch.setattr(hostchecks, "MOST", 2)
+    found = one(hostchecks.inotify_findings(tmp_path))
+    assert (found.status, found.said.split(", 5 can be")[0]) == ("ok", "3 folders, the 2 with the latest files are watched")
 
 
 def test_cores_and_memory(monkeypatch):
@@ -154,6 +184,12 @@ def test_cores_and_memory(monkeypatch):
 def test_room_on_the_disk(tmp_path, monkeypatch, free_gb, status):
     monkeypatch.setattr(hostchecks, "room_of", lambda folder: Room(path=folder, total=10**12, free=int(free_gb * 1e9)))
     assert next(hostchecks.disk_findings("disk", tmp_path, 10.0, 1.0)).status == status
+
+
+def test_a_disk_that_is_too_small_for_anything(tmp_path, monkeypatch):
+    monkeypatch.setattr(hostchecks, "room_of", lambda folder: Room(path=folder, total=3 * 10**6, free=29 * 10**5))
+    found = one(hostchecks.disk_findings("disk", tmp_path, 10.0, 1.0))
+    assert (found.status, found.said.split(" for ")[0]) == ("problem", "0.003 of 0.003 GB are free")
 
 
 @pytest.mark.parametrize(("kept", "status"), [(True, "ok"), (False, "warning"), (None, "warning")])
@@ -181,3 +217,50 @@ def test_the_command(tmp_path, calib):
     assert done.output.splitlines()[-1].endswith(" problems")
     found = json.loads(CliRunner().invoke(app, ["doctor", *where, "--json"]).output)
     assert {f["status"] for f in found} <= {"ok", "warning", "problem"}
+
+
+# ---- a file system that hangs
+
+
+@pytest.fixture
+def shut(tmp_path, monkeypatch):
+    """The folder of raw files is on a hard mount whose server is gone: no look into it comes back."""
+    opened, stat, scandir = threading.Event(), os.stat, os.scandir
+
+    def before(real, path="."):
+        if str(path).startswith(str(tmp_path / "raw")):
+            opened.wait(60)
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", lambda path=".": before(scandir, path))
+    monkeypatch.setattr(os, "stat", lambda path, **more: before(lambda p: stat(p, **more), path))
+    monkeypatch.setattr(patience, "PATIENCE_S", 2.0)
+    yield opened
+    opened.set()
+
+
+def test_a_folder_that_hangs_is_named_and_the_others_are_looked_at(tmp_path, calib, shut):
+    begun = time.monotonic()
+    found = doctor.examine_site(site_of(tmp_path, calib))
+    assert time.monotonic() - begun < 30
+    hung = worst(found, "raw files")
+    assert (hung.status, hung.said) == ("problem", f"{tmp_path / 'raw'} hangs: a look at it has not come back for 2 s")
+    assert "file systems" not in {f.topic for f in found}, "it is not looked at again"
+    assert {"results", "disk", "cores", "calibration psf", "daemon"} <= {f.topic for f in found}
+    assert [f.topic for f in found if f.status == "problem" and "hangs" in f.said] == ["raw files"]
+
+
+def test_work_that_goes_on_is_given_all_the_time_it_needs():
+    some = patience.Patience(0.3)
+
+    def work() -> int:
+        for n in range(10):
+            some.look(n)
+            time.sleep(0.06)
+        return 7
+
+    assert some.run(work, "x") == 7
+    with pytest.raises(ZeroDivisionError):
+        some.run(lambda: 1 / 0, "x")
+    with pytest.raises(Hangs, match="^x hangs"):
+        some.run(lambda: time.sleep(0.5), "x")

@@ -193,7 +193,7 @@ def test_a_worker_whose_parent_is_killed_ends_though_it_hangs(tmp_path, monkeypa
         assert Path(f"/proc/{pid}").exists()
     finally:
         parent.send_signal(signal.SIGKILL)
-        parent.wait(10)
+        parent.wait(60)
     end = time.monotonic() + 60
     while alive(pid):
         assert time.monotonic() < end, "the worker has outlived its parent"
@@ -223,8 +223,10 @@ def test_what_a_killed_worker_has_left_of_its_warm_up_is_removed(tmp_path, monke
 
 
 def test_the_bounds_are_those_of_the_site():
-    settings = WorkSettings(deadline_s=3.0, step_deadline_s=2.0, memory_limit_mb=700.0, recycle_jobs=5, calibrations_gb=2.0)
-    assert bounds_of(settings) == Bounds(deadline_s=3.0, step_deadline_s=2.0, memory_mb=700.0, recycle_jobs=5, calibrations_gb=2.0)
+    settings = WorkSettings(deadline_s=3.0, step_deadline_s=2.0, memory_limit_mb=700.0, recycle_jobs=5, calibrations_gb=2.0, waiting_mb=10.0)
+    same = Bounds(deadline_s=3.0, step_deadline_s=2.0, memory_mb=700.0, recycle_jobs=5, calibrations_gb=2.0, waiting_mb=10.0)
+    assert bounds_of(settings) == same
+    assert bounds_of(settings, 10**9).waiting_mb < 0.01, "so many workers have that much of the machine each"
 
 
 class Stuck:
@@ -249,4 +251,65 @@ def test_workers_that_hang_in_the_system_keep_nobody_from_ending():
     executor._workers, executor._leaving = [], [(cast(Any, Stuck()), 0.0) for _ in range(16)]
     start = time.monotonic()
     executor.stop()
-    assert time.monotonic() - start < 4
+    assert time.monotonic() - start < 15  # one time to end for all of them; one for each would be half a minute
+
+
+PATIENT = """
+import quicklook.service.workers.worker as patient
+patient._NEXT_S = 10.0
+"""
+
+
+def test_verdicts_go_before_files(tmp_path, monkeypatch):
+    of_children(tmp_path, monkeypatch, SITE.replace("WHAT", "None") + PATIENT)
+    executor = ProcessExecutor(bench_site(tmp_path).recipe(), workers=1, bounds=Bounds(waiting_mb=1000.0))
+    try:
+        file = write_frame(tmp_path, "a")
+        said = wait_for(executor, worker.Ready)
+        for number in (1, 2):
+            assert executor.free() == 1
+            executor.submit(job_of(file, part="a" if number == 1 else "b", number=number))
+            said += wait_for(executor, worker.Judged)
+        assert executor.running() == 1
+        assert [m.held > 0 for m in said if isinstance(m, worker.Judged)] == [True, False], "the second has no such camera"
+        end = time.monotonic() + 60.0
+        # both may come at once
+        while sum(isinstance(m, worker.Written) for m in said) < 2 and time.monotonic() < end:
+            said += executor.wait(0.1)
+        told = [(type(m).__name__, m.job.id) for m in said if not isinstance(m, worker.Ready)]
+        assert told == [("Judged", 1), ("Judged", 2), ("Written", 1), ("Written", 2)]
+        assert executor.running() == 0
+    finally:
+        executor.stop()
+
+
+def test_files_do_not_wait_beyond_their_room(tmp_path, monkeypatch):
+    of_children(tmp_path, monkeypatch, SITE.replace("WHAT", "None") + PATIENT.replace("10.0", "1.0"))
+    executor = ProcessExecutor(bench_site(tmp_path).recipe(), workers=1, bounds=Bounds(waiting_mb=0.0))
+    try:
+        wait_for(executor, worker.Ready)
+        executor.submit(job_of(write_frame(tmp_path, "a")))
+        assert isinstance(wait_for(executor, worker.Judged)[-1], worker.Judged)
+        assert executor.free() == 0
+        assert isinstance(wait_for(executor, worker.Written)[-1], worker.Written)
+        assert executor.free() == 1
+    finally:
+        executor.stop()
+
+
+def test_a_worker_that_dies_names_what_it_has_not_written(tmp_path, monkeypatch):
+    of_children(tmp_path, monkeypatch, IN_A_STEP + PATIENT)
+    executor = ProcessExecutor(bench_site(tmp_path).recipe(), workers=1, bounds=Bounds(waiting_mb=1000.0))
+    try:
+        file = write_frame(tmp_path, "a")
+        wait_for(executor, worker.Ready)
+        executor.submit(job_of(file, number=1))
+        wait_for(executor, worker.Judged)
+        executor.submit(job_of(file, part="crashes", number=2))
+        broken, end = [], time.monotonic() + 60.0
+        while len(broken) < 2 and time.monotonic() < end:
+            broken += [m for m in executor.wait(0.1) if isinstance(m, worker.Broken)]
+        assert {m.job.id: m.failure.error for m in broken} == {1: worker.LOST_ELSEWHERE, 2: "WorkerLost"}
+        assert all(m.retry for m in broken)
+    finally:
+        executor.stop()

@@ -223,7 +223,11 @@ def test_a_scheduler_that_does_not_answer_keeps_nobody_from_ending(own, tmp_path
     assert wait_until(lambda: executor.warm() == 1)
     executor.submit(job_of(tmp_path / "none.fits", "waits"))
     time.sleep(1.0)
+    monkeypatch.setattr("quicklook.service.workers.daskexecutor.SILENT_S", 8.0)
     own.running["scheduler"].send_signal(signal.SIGSTOP)
+    assert executor.running() == 1
+    assert wait_until(lambda: executor.running() == 0, 40), "a reload would wait for it for ever"
+    assert executor.free() == 0
     start = time.monotonic()
     executor.stop()
     assert time.monotonic() - start < 6

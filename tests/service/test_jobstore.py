@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import multiprocessing
-import os
 import queue
-import shutil
-import signal
-import socket
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,70 +12,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pgserver import PgServer
 from typer.testing import CliRunner
 
 from quicklook.cli.main import app
-from quicklook.core.errors import BadConfig, BadData, Transient
+from quicklook.core.errors import BadConfig, BadData
 from quicklook.jobs import HeldJob, JobLocked, JobState, JobStore, LeaseLost
-
-PG_FOLDERS = sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
-
-
-def _pg_tool(name: str) -> str | None:
-    return next((str(f / name) for f in PG_FOLDERS if (f / name).is_file()), None) or shutil.which(name)
 
 
 @pytest.fixture(scope="module")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a server that was started for these tests, on a free port of the loopback."""
-    initdb, server = _pg_tool("initdb"), _pg_tool("postgres")
-    if initdb is None or server is None:
-        pytest.skip("PostgreSQL is not here (apt-get install postgresql)")
-    if importlib.util.find_spec("psycopg") is None:
-        pytest.skip("the driver of PostgreSQL is not here (pip install 'psycopg[binary]')")
-    folder = tmp_path_factory.mktemp("pg")
-    user: list[str] = []
-    if os.getuid() == 0:  # the server refuses to run as root
-        user = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"]
-        if shutil.which("setpriv") is None:
-            pytest.skip("PostgreSQL does not run as root, and there is no setpriv to be somebody else")
-        home = Path("/tmp") / f"quicklook-pg-{os.getpid()}"  # pytest's own folders are closed to others
-        home.mkdir(mode=0o700)
-        shutil.chown(home, "nobody", "nogroup")
-        folder = home
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    data = folder / "data"
-    made = subprocess.run(
-        [*user, initdb, "-D", str(data), "-U", "ql", "-A", "trust", "--no-sync", "--no-locale", "-E", "UTF8"], capture_output=True, text=True, check=False, cwd="/"
-    )
-    if made.returncode != 0:
-        shutil.rmtree(folder, ignore_errors=True)
-        pytest.skip(f"initdb does not run here: {made.stderr.strip()[-200:]}")
-    options = ["-h", "127.0.0.1", "-p", str(port), "-k", str(folder), "-F", "-c", "shared_buffers=8MB", "-c", "max_connections=20"]
-    process = subprocess.Popen([*user, server, "-D", str(data), *options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd="/")
-    try:
-        url = f"postgresql://ql@127.0.0.1:{port}/postgres"
-        _wait_until_it_answers(url, process)
-        yield url
-    finally:
-        process.send_signal(signal.SIGINT)  # it ends without waiting for clients
-        process.wait(30)
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _wait_until_it_answers(url: str, process: subprocess.Popen[bytes]) -> None:
-    end = time.monotonic() + 60
-    while True:
-        try:
-            JobStore(url).close()
-        except Transient:
-            assert process.poll() is None, "the server has ended"
-            assert time.monotonic() < end, "the server does not answer"
-            time.sleep(0.1)
-        else:
-            return
+def postgres() -> Iterator[str]:
+    """The address of a server that was started for these tests."""
+    server = PgServer()
+    yield server.url
+    server.close()
 
 
 @pytest.fixture(params=["sqlite", "postgres"])

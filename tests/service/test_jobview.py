@@ -125,10 +125,10 @@ def test_a_failed_job_shows_its_reason_and_is_done_again(journal, tmp_path):
     text = run(tmp_path, "--failed")
     assert "20220101/00000001 r0: no sky fibres at all\n  Look at the file." in text
     assert "1 shown; in the journal: 1 running, 1 failed" in text
-    with pytest.raises(BadData, match="no job under tag live has failed and waits"):
+    with pytest.raises(NotReadyYet, match="of exposures that are being worked on: 20220101/00000001"):
         run(tmp_path, "--requeue")  # the exposure has no verdict yet
     close(journal, unit)
-    assert "1 jobs that have failed are done again as soon as the daemon runs" in run(tmp_path, "--requeue", str(unit), "--by", "me")
+    assert "1 job that has failed is done again, as soon as the daemon runs" in run(tmp_path, "--requeue", str(unit), "--by", "me")
     again = take(journal)
     assert again is not None
     assert (again.unit, again.revision, again.attempts) == (unit, 1, 1)
@@ -239,7 +239,7 @@ def test_failed_work_is_done_again_while_the_daemon_runs(tmp_path, monkeypatch):
     try:
         assert until(daemon, 1) == ["UNKNOWN"]
         assert "no such luck" in run(tmp_path / "out", "--failed")
-        assert run(tmp_path / "out", "--requeue").endswith("1 jobs that have failed are done again\n")
+        assert run(tmp_path / "out", "--requeue").endswith("1 job that has failed is done again\n")
         assert until(daemon, 2) == ["UNKNOWN", "NORMAL"]
     finally:
         daemon.stop()

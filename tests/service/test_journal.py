@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import multiprocessing
+import os
 import threading
 import time
 from pathlib import Path
@@ -151,7 +152,7 @@ def test_who_looks_whether_a_daemon_lives_keeps_none_from_starting(tmp_path):
         own = take_lock(tmp_path)
         ender.join()
     assert daemon_lives(tmp_path)
-    with pytest.raises(BadConfig, match="another daemon works"):
+    with pytest.raises(BadConfig, match=rf"another daemon works in .* \(process {os.getpid()} on .*, since 20..-..-.. .* UTC\)"):
         take_lock(tmp_path)
     own.close()
     assert not daemon_lives(tmp_path)

@@ -43,11 +43,11 @@ def ask(journal, *names: str, expid: int = 1, revision: int = 0) -> int:
     return journal.append([draft(ready, unit=Unit(20220101, expid), part="r0", revision=revision)])[0].seq
 
 
-def wait_for(condition, seconds: float = 20.0) -> bool:
+def wait_for(condition, seconds: float = 60.0) -> bool:
     end = time.monotonic() + seconds
-    while not condition() and time.monotonic() < end:
+    while not (holds := bool(condition())) and time.monotonic() < end:
         time.sleep(0.02)
-    return bool(condition())
+    return holds
 
 
 def answers(journal) -> list[str]:

@@ -76,7 +76,7 @@ def test_kill_minus_nine_loses_nothing_and_announces_nothing_twice(folder):
             if n == 5:
                 assert wait_for(lambda: any(e.kind == "verdict" for e in events_of(folder)))
                 daemon.send_signal(signal.SIGKILL)
-                daemon.wait(10)
+                daemon.wait(120)
                 daemon = start(folder)
 
         def done() -> int:
@@ -84,7 +84,7 @@ def test_kill_minus_nine_loses_nothing_and_announces_nothing_twice(folder):
 
         assert wait_for(lambda: done() >= len(expids)), (folder / "log").read_text()
         daemon.send_signal(signal.SIGTERM)
-        assert daemon.wait(15) == 0
+        assert daemon.wait(120) == 0
     finally:
         daemon.kill()
     events = events_of(folder)
@@ -103,8 +103,8 @@ def test_stop_by_sigterm_ends_every_process(folder):
     children = [int(p) for p in Path(f"/proc/{daemon.pid}/task/{daemon.pid}/children").read_text().split()]
     assert children
     daemon.send_signal(signal.SIGTERM)
-    assert daemon.wait(10) == 0
-    assert wait_for(lambda: not any(Path(f"/proc/{pid}").exists() for pid in children), 5)
+    assert daemon.wait(120) == 0
+    assert wait_for(lambda: not any(Path(f"/proc/{pid}").exists() for pid in children))
 
 
 def test_a_worker_that_is_killed_is_replaced_and_its_job_done(folder):
@@ -140,10 +140,10 @@ def test_a_listener_in_another_process_prints_the_verdict(folder):
         assert wait_for(lambda: any(e.kind == "heartbeat" for e in events_of(folder)))
         time.sleep(0.5)
         write_exposure(folder, plan_exposure("zero", 100, night=NIGHT), CAMERAS)
-        out, _ = listener.communicate(timeout=60)
+        out, _ = listener.communicate(timeout=180)
         assert "verdict/r0/-" in out
         assert "NORMAL" in out
     finally:
         listener.kill()
         daemon.send_signal(signal.SIGTERM)
-        daemon.wait(15)
+        daemon.wait(120)

@@ -125,7 +125,7 @@ def latencies_ms(out, events: Subscriber, n: int) -> list[float]:
     took = []
     for _ in range(n):
         (seq,) = out.started()
-        while (message := events.receive(20)) is not None and message.event.seq != seq:
+        while (message := events.receive(60)) is not None and message.event.seq != seq:
             pass
         assert message is not None, "an event has not come"
         took.append((time.time_ns() - message.event.time) / 1e6)

@@ -12,7 +12,7 @@ from pydantic import Field
 from monitor.stores.files import FileSink
 from quicklook.core.document import Document
 from quicklook.core.errors import BadConfig, Transient
-from quicklook.core.events import Event, Heartbeat, Receipt, UnitDone, draft
+from quicklook.core.events import Event, Heartbeat, PlotDrawn, Receipt, UnitDone, draft
 from quicklook.core.keys import Unit
 from quicklook.core.params import Params
 from quicklook.core.sink import Sink, SinkContext
@@ -53,11 +53,11 @@ def beats(journal: Journal, n: int) -> None:
     journal.append([draft(Heartbeat(waiting=i, running=0, done=0, failed=0)) for i in range(n)])
 
 
-def wait_for(condition, seconds: float = 5.0) -> bool:
+def wait_for(condition, seconds: float = 60.0) -> bool:
     end = time.monotonic() + seconds
-    while not condition() and time.monotonic() < end:
+    while not (holds := bool(condition())) and time.monotonic() < end:
         time.sleep(0.01)
-    return bool(condition())
+    return holds
 
 
 CONTEXT = SinkContext(out=".")
@@ -143,7 +143,7 @@ def test_an_address_that_cannot_be_is_refused_by_configuration_alone(endpoint):
 
 @pytest.mark.parametrize("endpoint", ["tcp://127.0.0.1:5556", "tcp://127.0.0.1:*", "tcp://localhost:1", "tcp://[::1]:5556", "ipc:///tmp/x", "ipc://x", "inproc://a"])
 def test_an_address_on_this_machine_is_taken(endpoint):
-    make_sink("zmq", {"endpoint": endpoint})
+    assert make_sink("zmq", {"endpoint": endpoint}).params.endpoint == endpoint
 
 
 def test_mistakes_in_sinks_have_file_and_line():
@@ -174,3 +174,11 @@ def test_the_verdict_of_an_exposure_is_that_of_its_latest_revision(tmp_path):
     assert '"revision": 0' in (folder / "receipt.rev0.json").read_text()
     text = (folder / "receipt.json").read_text()
     assert text.index('"seen"') < text.index('"verdict"')
+    # a person changes the verdict: that has no receipt of its own, and what is drawn for it takes away none
+    tell(UnitDone(night=20220101, expid=7, tag="live", revision=2, status=Status.WARNING, reasons=[], parts={}), 2)
+    tell(PlotDrawn(name="contact", path="contact.png", sha256="", size=1), 2)
+    assert '"WARNING"' in (folder / "verdict.json").read_text()
+    assert '"revision": 1' in (folder / "receipt.json").read_text()
+    tell(Receipt(times={"verdict": 30, "seen": 10}, seconds_to_verdict=2.0), 3)
+    assert '"revision": 3' in (folder / "receipt.json").read_text()
+    assert '"revision": 1' in (folder / "receipt.rev1.json").read_text()

@@ -6,6 +6,8 @@ import json
 import logging
 import os
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -107,16 +109,40 @@ def test_a_json_log_is_an_object_a_line_and_workers_write_into_the_same(tmp_path
 def test_a_log_that_is_moved_away_goes_on_in_a_new_file(tmp_path, quiet_root):
     file = tmp_path / "log.txt"
     runlog.set_up("console", logging.INFO, file)
+    logging.getLogger("alembic.runtime.migration").info("what it has found in itself")
     logging.getLogger("quicklook.test").info("first")
     file.rename(tmp_path / "log.1")
     logging.getLogger("quicklook.test").info("second")
     assert file.read_text().rstrip().endswith("Z INFO quicklook.test: second")
-    assert "first" in (tmp_path / "log.1").read_text()
+    assert (tmp_path / "log.1").read_text().splitlines()[0].endswith("quicklook.test: first"), "what others tell of themselves is left out"
+
+
+def test_a_log_has_a_limit_whoever_writes_into_it(tmp_path, quiet_root):
+    file = tmp_path / "log.jsonl"
+    runlog.set_up("json", logging.INFO, file, most=20_000)
+    write = "import logging\nfrom quicklook.service.running import runlog\nrunlog.inherit()\n"
+    write += "for n in range(500): logging.getLogger('quicklook.worker').info('line %d of %s', n, 'x' * 50)"
+    others = [subprocess.Popen([sys.executable, "-c", write], stderr=subprocess.DEVNULL) for _ in range(3)]
+    for n in range(500):
+        logging.getLogger("quicklook.test").info("line %d of %s", n, "y" * 50)
+    assert [other.wait(60) for other in others] == [0, 0, 0]
+    files = sorted(tmp_path.iterdir())
+    assert [f.name for f in files] == ["log.jsonl", *(f"log.jsonl.{n}" for n in range(1, 1 + runlog.KEPT))]
+    assert all(f.stat().st_size < 80_000 for f in files), "one that is moved away may get some lines more"
+    lines = [json.loads(line) for f in files for line in f.read_text().splitlines()]  # none is torn, none lies in two files
+    assert len({(r["process"], r["message"]) for r in lines}) == len(lines) > 300
+
+
+def test_a_log_without_a_limit_grows(tmp_path, quiet_root):
+    runlog.set_up("console", logging.INFO, tmp_path / "log.txt")
+    for _ in range(100):
+        logging.getLogger("quicklook.test").info("x" * 1000)
+    assert [f.name for f in tmp_path.iterdir()] == ["log.txt"]
 
 
 def test_a_process_that_was_not_started_by_a_daemon_logs_as_it_did(quiet_root, monkeypatch):
     before = logging.getLogger().handlers[:]
-    for text in ("", "nonsense", "json|x|", "|20|"):
+    for text in ("", "nonsense", "json|x|0|", "|20|0|", "json|20|x|", "json|20"):
         monkeypatch.setenv("QUICKLOOK_LOG", text)
         runlog.inherit()
     assert logging.getLogger().handlers == before

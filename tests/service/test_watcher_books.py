@@ -91,8 +91,8 @@ def books(tmp_path):
 def test_a_book_is_taken_when_its_index_comes(books):
     site = books()
     site.files()
-    for _ in range(20):
-        site.daemon.step()
+    scans = site.daemon.watcher._scans.number + 3
+    site.turn(lambda: site.daemon.watcher._scans.number >= scans)
     assert not site.events("seen")
     site.index()
     site.turn(site.verdicts)

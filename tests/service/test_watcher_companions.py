@@ -35,7 +35,7 @@ class Night:
     def file(self, n: int) -> Arrived:
         return Arrived(path=self.folder / f"{n:04d}", size=1, mtime_ns=1, seen_ns=1)
 
-    def ready(self, until: Callable[[list[Ready]], object], seconds: float = 20.0) -> list[Ready]:
+    def ready(self, until: Callable[[list[Ready]], object], seconds: float = 60.0) -> list[Ready]:
         out, end = list[Ready](), time.monotonic() + seconds
         while time.monotonic() < end and not until(out):
             found = self.companions.ready()

@@ -30,9 +30,9 @@ def watcher(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Watcher]
 
 
 def poll(watcher: Watcher, until: Callable[[list[Arrived | Rejected]], object]) -> list[Arrived | Rejected]:
-    found, end = list[Arrived | Rejected](), time.monotonic() + 10
+    found, end = list[Arrived | Rejected](), time.monotonic() + 60
     while not until(found):
-        assert time.monotonic() < end, (found, watcher._done)
+        assert time.monotonic() < end, (found, watcher._dealt)
         found += watcher.poll()
         time.sleep(0.005)
     return found
@@ -40,8 +40,8 @@ def poll(watcher: Watcher, until: Callable[[list[Arrived | Rejected]], object]) 
 
 def scans(watcher: Watcher, number: int = 4) -> list[Arrived | Rejected]:
     """What is found while the whole tree is scanned so often; the last one may not be over."""
-    last = watcher._scans + number
-    return poll(watcher, lambda _: watcher._scans >= last)
+    last = watcher._scans.number + number
+    return poll(watcher, lambda _: watcher._scans.number >= last)
 
 
 def test_files_that_are_gone_are_forgotten_and_others_are_not(watcher: Watcher, tmp_path: Path) -> None:
@@ -51,14 +51,14 @@ def test_files_that_are_gone_are_forgotten_and_others_are_not(watcher: Watcher, 
     watcher.known(tmp_path / "99" / "x.raw", 4, 1)  # of an earlier life, archived since
     poll(watcher, lambda found: len(found) == 20)
     assert scans(watcher) == []
-    assert (len(watcher._done), len(watcher._refused)) == (20, 10)
+    assert (len(watcher._dealt), len(watcher._dealt.refused)) == (20, 10)
     for n in range(18):
         (tmp_path / f"{n:02d}" / "x.raw").unlink()
         (tmp_path / f"{n:02d}").rmdir()
-    poll(watcher, lambda _: len(watcher._done) < 20)
+    poll(watcher, lambda _: len(watcher._dealt) < 20)
     assert scans(watcher) == []
     left = {str(tmp_path / "18" / "x.raw"), str(tmp_path / "19" / "x.raw")}
-    assert (len(watcher._done), len(watcher._refused), all(path in watcher._done for path in left)) == (2, 1, True)
+    assert (len(watcher._dealt), len(watcher._dealt.refused), all(path in watcher._dealt for path in left)) == (2, 1, True)
 
 
 def test_a_folder_that_cannot_be_read_once_costs_no_memory_of_its_files(watcher: Watcher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -66,13 +66,14 @@ def test_a_folder_that_cannot_be_read_once_costs_no_memory_of_its_files(watcher:
     poll(watcher, len)
     scans(watcher)
     with monkeypatch.context() as patch:
-        patch.setattr("quicklook.service.arrival.watcher.walk", lambda _folder, *_more: iter([]))
-        watcher._walk, watcher._next_scan = None, 0.0
+        patch.setattr("quicklook.service.arrival.scans.walk", lambda _folder, *_more: iter([]))
+        watcher._scans.reset()
+        watcher._scans.ask()
         watcher.poll()
-        assert watcher._walk is None, "it is over"
-    assert len(watcher._done) == 1
+        assert not watcher._scans.running, "it is over"
+    assert len(watcher._dealt) == 1
     assert scans(watcher) == []
-    assert len(watcher._done) == 1
+    assert len(watcher._dealt) == 1
 
 
 def test_what_comes_back_after_it_was_forgotten_is_not_done_again(tmp_path: Path) -> None:
@@ -83,9 +84,9 @@ def test_what_comes_back_after_it_was_forgotten_is_not_done_again(tmp_path: Path
     hand.written(hand.jobs[0])
     turn(daemon, lambda: daemon.idle)
     path.rename(tmp_path / "archive")
-    turn(daemon, lambda: not daemon.watcher._done)
+    turn(daemon, lambda: not daemon.watcher._dealt)
     (tmp_path / "archive").rename(path)
-    turn(daemon, lambda: daemon.watcher._done)
+    turn(daemon, lambda: daemon.watcher._dealt)
     for _ in range(5):
         daemon.step()
     assert (len(said(daemon, "seen")), len(said(daemon, "unit_verdict")), hand.jobs) == (1, 1, [])

@@ -64,8 +64,8 @@ def test_an_answer_that_comes_late_is_kept_for_who_asked(gate: Gate) -> None:
     assert aside.busy
     assert aside.out_s > 0
     gate.open.set()
-    assert told.wait(10)
-    assert aside.ask("c", lambda: 3, 10) == 3
+    assert told.wait(60)
+    assert aside.ask("c", lambda: 3, 60) == 3
     assert aside.ask("b", slow, 0) == 2
     assert (len(calls), aside.busy, aside.out_s) == (1, False, 0.0)
     aside.close()
@@ -107,7 +107,7 @@ def test_a_file_system_that_hangs_costs_nothing_but_its_own_files(tmp_path: Path
             start = time.monotonic()
             daemon.step()
             longest = max(longest, time.monotonic() - start)
-        assert longest < 1.5  # a turn rests for a second at most where there is nothing to do
+        assert longest < 15  # a turn rests for a second at most where there is nothing to do; the look is out for a minute
         beat = said(daemon, "heartbeat")[-1].payload
         (told,) = said(daemon, "raw_folder")
         assert told.payload["there"] is False
@@ -124,8 +124,8 @@ def test_a_file_system_that_hangs_costs_nothing_but_its_own_files(tmp_path: Path
 
 def test_work_waits_while_raw_files_cannot_be_read_and_what_hung_is_no_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gate: Gate) -> None:
     """A worker that hangs in a raw file is killed at its deadline, time and again; that must not use up the attempts of each exposure of a night."""
-    from quicklook.service import daemon as module
     from quicklook.service.arrival import watcher
+    from quicklook.service.running import outcomes as module
 
     monkeypatch.setattr(module, "FULL_DISK_PAUSE_S", 0.0)
     monkeypatch.setattr(watcher, "identity", gate.before(watcher.identity))
@@ -168,7 +168,7 @@ def test_the_daemon_starts_and_stops_while_the_file_system_hangs(tmp_path: Path,
     turn(daemon, lambda: gate.held)
     start = time.monotonic()
     daemon.stop(0.5)
-    assert time.monotonic() - start < 5
+    assert time.monotonic() - start < 30, "it has waited for the look that is out for a minute"
 
 
 def test_a_companion_that_cannot_be_looked_for_holds_up_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gate: Gate) -> None:
@@ -205,7 +205,7 @@ def check(path: Path) -> None:
         raise BadData(f"{path} may not be read") from PermissionError(13, "Permission denied")
 
 
-def collect(watcher: Watcher, until: Callable[[list[Arrived | Rejected]], object], seconds: float = 10.0) -> list[Arrived | Rejected]:
+def collect(watcher: Watcher, until: Callable[[list[Arrived | Rejected]], object], seconds: float = 60.0) -> list[Arrived | Rejected]:
     found, end = list[Arrived | Rejected](), time.monotonic() + seconds
     while time.monotonic() < end and not until(found):
         found += watcher.poll()
@@ -242,7 +242,7 @@ def test_a_file_that_may_not_be_read_is_taken_when_it_may(tmp_path: Path, mode: 
 
 
 def test_what_cannot_be_read_for_long_is_refused_and_tried_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("quicklook.service.arrival.watcher._TRANSIENT_S", 0.1)
+    monkeypatch.setattr("quicklook.service.arrival.candidates._TRANSIENT_S", 0.1)
     fails = [True]
 
     def broken(_path: Path) -> None:
@@ -268,8 +268,8 @@ def test_that_it_may_not_be_read_is_told_once_and_after_a_restart_it_is_taken(tm
     path.chmod(0)
     for life in (1, 2):
         daemon, _hand = by_hand(site)
-        scans = daemon.watcher._scans + 4
-        turn(daemon, lambda daemon=daemon, scans=scans: said(daemon, "refused") and daemon.watcher._scans > scans)  # type: ignore[misc]
+        scans = daemon.watcher._scans.number + 4
+        turn(daemon, lambda daemon=daemon, scans=scans: said(daemon, "refused") and daemon.watcher._scans.number > scans)  # type: ignore[misc]
         assert len(said(daemon, "refused")) == 1, life
         assert said(daemon, "refused")[0].payload["path"] == str(path)
         daemon.stop(0.5)

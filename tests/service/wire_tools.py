@@ -33,7 +33,7 @@ class Publisher:
         self.thread.ready(10)
 
     def stop(self) -> None:
-        self.thread.stop(10)
+        self.thread.stop(60)
 
     def beats(self, n: int = 1) -> list[int]:
         return [e.seq for e in self.journal.append([draft(Heartbeat(waiting=i, running=0, done=0, failed=0)) for i in range(n)])]
@@ -41,7 +41,7 @@ class Publisher:
     def started(self, n: int = 1, part: str = "r0") -> list[int]:
         return [e.seq for e in self.journal.append([draft(Started(chain="raw"), unit=Unit(20220101, i), part=part) for i in range(n)])]
 
-    def published(self, seq: int, seconds: float = 20.0) -> bool:
+    def published(self, seq: int, seconds: float = 60.0) -> bool:
         return wait_for(lambda: self.journal.position("zmq") >= seq, seconds)
 
     def close(self) -> None:
@@ -72,14 +72,14 @@ def raw_socket(kind: int, endpoint: str, *, kept: int = 1000):
         socket.close()
 
 
-def wait_for(condition: Callable[[], object], seconds: float = 20.0) -> bool:
+def wait_for(condition: Callable[[], object], seconds: float = 60.0) -> bool:
     end = time.monotonic() + seconds
-    while not condition() and time.monotonic() < end:
+    while not (holds := bool(condition())) and time.monotonic() < end:
         time.sleep(0.01)
-    return bool(condition())
+    return holds
 
 
-def take(subscriber, n: int, seconds: float = 20.0, beat: Callable[[], object] = lambda: None) -> list[int]:
+def take(subscriber, n: int, seconds: float = 60.0, beat: Callable[[], object] = lambda: None) -> list[int]:
     """Numbers of the next `n` events that are no heartbeats. `beat`: what a daemon does every few seconds."""
     seen: list[int] = []
     end = time.monotonic() + seconds

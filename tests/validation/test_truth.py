@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+from unittest import mock
 
 import pytest
+from inprocess import quicklook
 
 from quicklook.io.configfiles import list_configs
 
@@ -30,8 +32,18 @@ def truth(repo_root: Path, shared_validation: Path) -> ModuleType:
 
 @pytest.fixture(scope="module")
 def small(truth: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Scores:
-    work = tmp_path_factory.mktemp("truth")
-    made: Scores = truth.process("small", work, work, None)
+    """Scores of the small scale, with the command in this process."""
+    work, call = tmp_path_factory.mktemp("truth"), truth.call
+
+    def here(command: Sequence[str | Path], statuses: Iterable[int] = (0,)) -> str:
+        if tuple(command[:3]) != truth.QUICKLOOK:
+            return str(call(command, statuses))
+        done = quicklook(*command[3:])
+        assert done.returncode in statuses, done.text
+        return done.stdout
+
+    with mock.patch.object(truth, "call", here):
+        made: Scores = truth.process("small", work, work, None)
     return made
 
 

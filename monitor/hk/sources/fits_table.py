@@ -47,7 +47,7 @@ class FitsTableSource(HkSource[FitsTableParams]):
         self._clock = Clock(self.params.time_format, self.params.zone)
         self._context, self._positions = context, dict(context.positions)
         self._files = Files(self.params.path, self.params.scan_s)
-        self._cells, self._own = Cells(context), OwnTimes(self.params.own_times)
+        self._cells, self._own = Cells(context, self.params.own_times), OwnTimes(self.params.own_times)
         self._own.resume(json.loads(self._positions.get("*own times") or "{}"))
 
     def poll(self, now: float) -> Taken:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -40,11 +40,12 @@ class FaultCount:
 
 
 class Cells:
-    """Tells numbers from words, and remembers of each column what it holds: once numbers, always numbers."""
+    """Tells numbers from words, and remembers of each column what it holds: once numbers, always numbers. `times`: columns that hold times."""
 
-    def __init__(self, context: SourceContext) -> None:
+    def __init__(self, context: SourceContext, times: Iterable[str] = ()) -> None:
         self._context = context
         self._text: dict[str, bool] = {name: True for name in context.text_channels}
+        self._asked = set(times)
 
     def number(self, cell: object) -> float | None:
         """The number of a cell, NaN for what stands for no value, None for a word. Hexadecimal words (0x2A) are numbers."""
@@ -81,6 +82,10 @@ class Cells:
         for name, cells in zip(names, zip(*rows, strict=True), strict=True):
             if not name or (name not in self._text and len(self._text) >= self._context.max_channels):
                 continue
+            if name not in self._asked:
+                self._asked.add(name)
+                if name not in self._text and any(matched(p, name) is not None for p in self._context.number_channels):
+                    self._text[name] = False
             found = None if self._text.get(name) else [self.number(c) for c in cells]
             if found is None or (name not in self._text and None in found and all(v is None or math.isnan(v) for v in found)):
                 self._text[name] = True
@@ -104,6 +109,7 @@ class OwnTimes:
     def __init__(self, groups: Mapping[str, Sequence[str]]) -> None:
         self._groups = dict(groups)
         self._last: dict[str, float] = {}
+        self._row = -math.inf
 
     def column_of(self, name: str) -> str:
         """The column with the time of a channel; "" for the time of the row."""
@@ -114,11 +120,18 @@ class OwnTimes:
         """The columns that hold times."""
         return tuple(self._groups)
 
-    def newer(self, column: str, times: Floats) -> Floats:
-        """Which of the times [n] (NaN: none) are later than all before them, boolean [n]."""
+    def follow(self, rows: Floats) -> bool:
+        """Rows at these times come now; returns whether they are of before what has come: a file that is read late, or is in another order."""
+        behind = bool(len(rows)) and float(rows[-1]) < self._row
+        self._row = max(self._row, float(rows[-1]) if len(rows) else -math.inf)
+        return behind
+
+    def newer(self, column: str, times: Floats, *, behind: bool = False) -> Floats:
+        """Which of the times [n] (NaN: none) are later than all before them (of rows that are `behind`: among them), boolean [n]."""
         filled = np.where(np.isnan(times), -np.inf, times)
-        before = np.maximum.accumulate(np.concatenate([[self._last.get(column, -np.inf)], filled]))
-        self._last[column] = float(before[-1])
+        known = self._last.get(column, -np.inf)
+        before = np.maximum.accumulate(np.concatenate([[-np.inf if behind else known], filled]))
+        self._last[column] = max(float(before[-1]), known)
         return np.asarray(filled > before[:-1])
 
     @property
@@ -138,9 +151,10 @@ def split(batch: Batch, own: OwnTimes, read: Callable[[str], float | None]) -> l
         if name not in own.columns:
             groups.setdefault(own.column_of(name), []).append(name)
     out = []
+    behind = own.follow(batch.times)
     for column, names in groups.items():
         times = batch.times if not column else _times(batch, column, read)
-        keep = np.isfinite(times) if not column else own.newer(column, times)
+        keep = np.isfinite(times) if not column else own.newer(column, times, behind=behind)
         if keep.any():
             out.append(_part(batch, names, times, keep, feed=column))
     return out

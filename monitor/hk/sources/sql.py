@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from pydantic import Field
 
-from monitor.hk.sources.clock import Clock, from_number, guess_number
+from monitor.hk.sources.clock import FIRST, LAST, Clock, from_number, guess_number
 from monitor.hk.sources.records import Record, batches_of
 from monitor.hk.sources.rows import Cells, FaultCount
 from quicklook.core.errors import BadConfig, BadData, Transient
@@ -26,8 +24,8 @@ _KEY = "after"
 class SqlParams(Params):
     """Parameters of `sql`."""
 
-    url: str = Field("", description="The database, as sqlite:////path/file.db or postgresql+psycopg://host/name; no password here")
-    url_env: str = Field("", description="Environment variable with the URL, where it has a password")
+    url: str = Field("", description="The database, as sqlite:////path/file.db or postgresql://user@host/name, or env:NAME; no password here")
+    password: str = Field("", description="Its password, as env:NAME or file:/path; a PostgreSQL without one looks into PGPASSWORD and ~/.pgpass")
     query: str = Field("", description="SELECT with :after (the last key that was taken) and :limit, in the order of the key")
     key: str = Field("time", description="Column that only grows and is never the same twice, such as a running number; :after is compared with it")
     first: str = Field("", description="What :after is in the beginning; empty: 0")
@@ -45,19 +43,27 @@ class SqlSource(HkSource[SqlParams]):
     name = "sql"
 
     def open(self, context: SourceContext) -> None:
-        """Raises BadConfig: no URL, no query, one without :after."""
+        """Raises BadConfig: no URL, a password in it, a secret that cannot be had, no query, one without :after."""
         import sqlalchemy as sa
 
+        from quicklook.io.database import refuse_secrets, with_password
+
         p, where = self.params, f"source {context.source}"
-        url = os.environ.get(p.url_env, "") if p.url_env else p.url
-        if not url:
-            raise BadConfig(f"{where}: `url` is empty" if not p.url_env else f"{where}: the environment has no {p.url_env}")
+        if not p.url:
+            raise BadConfig(f"{where}: `url` is empty")
+        refuse_secrets(p.url, p.password)
+        url = with_password(p.url, p.password)
         if ":after" not in p.query:
             form = f"SELECT ... WHERE {p.key} > :after ORDER BY {p.key} LIMIT :limit"
             raise BadConfig(f"{where}: the query must ask for rows after the last one: {form}")
         try:
-            patience = _patience(sa.make_url(url).get_backend_name())
-            self._engine = sa.create_engine(url, pool_pre_ping=True, hide_parameters=True, connect_args=patience)
+            address = sa.make_url(url)
+            if address.drivername == "postgresql":
+                address = address.set(drivername="postgresql+psycopg")
+            patience = _patience(address.get_backend_name())
+            self._engine = sa.create_engine(address, pool_pre_ping=True, hide_parameters=True, connect_args=patience)
+            if address.drivername == "postgresql+psycopg":
+                sa.event.listen(self._engine, "connect", _times_as_text)
         except (sa.exc.SQLAlchemyError, ImportError, ValueError) as error:
             raise BadConfig(f"{where}: the URL of the database cannot be used ({type(error).__name__})") from error
         self._query = sa.text(p.query)
@@ -95,6 +101,8 @@ class SqlSource(HkSource[SqlParams]):
             time = self._time(row[at[p.time]])
             if time is None:
                 faults.add(place, place, "rows whose time cannot be read; left out")
+            elif p.channel and row[at[p.channel]] is None:
+                faults.add(place, place, "rows without the name of a channel; left out")
             elif p.channel:
                 records.append(Record(time, {str(row[at[p.channel]]): row[at[p.value]]}))
             else:
@@ -108,7 +116,7 @@ class SqlSource(HkSource[SqlParams]):
                 found = guess_number(number) if self.params.time_format == "auto" else from_number(number, self.params.time_format)
             except (ValueError, KeyError):
                 return None
-            return found if np.isfinite(found) else None
+            return found if FIRST <= found <= LAST else None
         return self._clock.read(str(given))
 
     def close(self) -> None:
@@ -120,8 +128,16 @@ class SqlSource(HkSource[SqlParams]):
 def _patience(backend: str) -> dict[str, Any]:
     """Options of the connection: a server that does not answer is not waited for, and nothing can be changed in it."""
     if backend == "postgresql":
-        return {"connect_timeout": 5, "options": "-c statement_timeout=20000 -c default_transaction_read_only=on"}
+        return {"connect_timeout": 5, "options": "-c statement_timeout=20000 -c DateStyle=ISO -c default_transaction_read_only=on"}
     return {"timeout": 5} if backend == "sqlite" else {}
+
+
+def _times_as_text(connection: Any, _record: object) -> None:
+    """Times that Python has not (infinity, before Christ) would have a row, and all behind it, never come through."""
+    from psycopg.types.string import TextLoader
+
+    for name in ("timestamptz", "timestamp", "date"):
+        connection.adapters.register_loader(name, TextLoader)
 
 
 def _plain(value: Any) -> Any:

@@ -60,7 +60,7 @@ class TextSource(HkSource[TextParams]):
         self._context, self._positions = context, dict(context.positions)
         self._files, self._open = Files(p.path, p.scan_s), dict[str, GrowingFile]()
         self._done: dict[str, str] = {}
-        self._cells, self._own = Cells(context), OwnTimes(p.own_times)
+        self._cells, self._own = Cells(context, p.own_times), OwnTimes(p.own_times)
         self._own.resume(json.loads(self._positions.get(_OWN) or "{}"))
 
     def poll(self, now: float) -> Taken:

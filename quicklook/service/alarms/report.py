@@ -6,43 +6,16 @@ import statistics
 from collections import defaultdict
 from collections.abc import Sequence
 
-from quicklook.core.results import Record
-from quicklook.service.alarms.view import AlarmPast
+from quicklook.core.alarms import AlarmPast, ReportCard, RuleCard
 
-_DAY_NS = 86_400_000_000_000
-
-
-class RuleCard(Record):
-    """A rule: its incidents, how many a day, how many were told, what people thought of them, median seconds until somebody acknowledged.
-
-    `acted`: somebody has acknowledged one, or called one useful.
-    """
-
-    rule: str
-    incidents: int
-    per_day: float
-    told: int
-    useful: int
-    noise: int
-    acknowledged: int
-    seconds_to_acknowledge: float | None
-    acted: bool
-
-
-class ReportCard(Record):
-    """All rules over some days, the most frequent first."""
-
-    days: float
-    incidents: int
-    per_day: float
-    rules: list[RuleCard]
+DAY_NS = 86_400_000_000_000
 
 
 def report_card(past: Sequence[AlarmPast], start: int, stop: int) -> ReportCard:
     """Of the incidents that fired from `start` to `stop` (UTC, ns). Raises ValueError where that is no time."""
     if stop <= start:
         raise ValueError("a report card is of some time")
-    days = (stop - start) / _DAY_NS
+    days = (stop - start) / DAY_NS
     chosen = [p for p in past if p.fired is not None and start <= p.fired < stop]
     by_rule: dict[str, list[AlarmPast]] = defaultdict(list)
     for one in chosen:

@@ -3,33 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from quicklook.core.alarms import AlarmNow, MuteNow, begins
+from quicklook.core.alarms import AlarmNow, AlarmPast, MuteNow, begins
 from quicklook.core.events import AlarmChanged, CommandGiven, Event, MutesChanged
-from quicklook.core.severity import Severity
 from quicklook.service.journal.journal import Journal
 
 MARKS = ("useful", "noise")
 _CLOSED = "closed"
 _PAGE = 2000
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AlarmPast:
-    """One incident, from its first event to its last. Times are UTC, ns. `acknowledged` by `by`; `mark` is what somebody thought of it."""
-
-    fingerprint: str
-    key: str
-    rule: str
-    what: str
-    worst: Severity
-    fired: int | None
-    ended: int | None = None
-    acknowledged: int | None = None
-    by: str = ""
-    mark: str = ""
-    told: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +42,7 @@ def read_alarms(journal: Journal) -> Alarms:
             text = payload.args.get("alarm", "")
             known = past.get(text) or one_of(past.values(), text)
             if known is not None:
-                past[known.fingerprint] = replace(known, mark=payload.args.get("as", ""))
+                past[known.fingerprint] = known.model_copy(update={"mark": payload.args.get("as", "")})
     order = sorted(standing.values(), key=lambda a: (-a.worst.rank, a.began))
     return Alarms(now=tuple(order), mutes=mutes, past=tuple(p for p in past.values() if p.fired is not None))
 
@@ -83,13 +65,12 @@ def _grown(known: AlarmPast | None, alarm: AlarmNow, time: int) -> AlarmPast:
         known = AlarmPast(fingerprint=alarm.fingerprint, key=alarm.key, rule=alarm.rule, what=alarm.what, worst=alarm.worst, fired=alarm.fired)
     acknowledged = alarm.by != "" and alarm.state in ("acknowledged", _CLOSED) and known.acknowledged is None
     over = alarm.state in ("resolved", _CLOSED)
-    return replace(
-        known,
-        what=alarm.what or known.what,
-        worst=max(known.worst, alarm.worst),
-        fired=known.fired if known.fired is not None else alarm.fired,
-        ended=(known.ended or alarm.ended or time) if over else known.ended,
-        acknowledged=time if acknowledged else known.acknowledged,
-        by=alarm.by if acknowledged else known.by,
-        told=tuple(alarm.told) or known.told,
-    )
+    return known.model_copy(update={
+        "what": alarm.what or known.what,
+        "worst": max(known.worst, alarm.worst),
+        "fired": known.fired if known.fired is not None else alarm.fired,
+        "ended": (known.ended or alarm.ended or time) if over else known.ended,
+        "acknowledged": time if acknowledged else known.acknowledged,
+        "by": alarm.by if acknowledged else known.by,
+        "told": list(alarm.told) or known.told,
+    })  # fmt: skip

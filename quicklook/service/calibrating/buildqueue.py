@@ -5,10 +5,13 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 import sqlalchemy as sa
 
+from quicklook.core.errors import NoSpace
 from quicklook.core.events import CalibrationMade, Draft, JobFailed, draft
+from quicklook.core.results import Failure
 from quicklook.service.calibrating import builds
 from quicklook.service.calibrating.again import Again
 from quicklook.service.calibrating.buildmembers import BuildPlan
@@ -16,9 +19,12 @@ from quicklook.service.calibrating.builds import BuildJob
 from quicklook.service.journal.jobs import Job
 from quicklook.service.journal.journal import Journal
 from quicklook.service.workers.executors import Executor
-from quicklook.service.workers.worker import Assembled, Broken, Message
+from quicklook.service.workers.worker import LOST_ELSEWHERE, Assembled, Broken, Message
 
 log = logging.getLogger("quicklook.daemon")
+
+_NO_ATTEMPT = (LOST_ELSEWHERE, NoSpace.__name__)
+"""Errors that say nothing of a group: it is built as soon as the scheduler is back, or there is room."""
 
 
 class BuildQueue:
@@ -30,9 +36,9 @@ class BuildQueue:
         self._journal, self._plans, self._tag, self._attempts, self._pauses = journal, tuple(plans), tag, attempts, tuple(pauses_s)
         self._again = again
 
-    def release(self, connection: sa.Connection) -> int:
-        """After a restart: builds whose workers are gone are open again. Returns how many."""
-        return builds.release_running(connection, self._tag)
+    def release(self, connection: sa.Connection, died: Failure | None = None) -> int:
+        """After a restart: builds whose workers are gone are open again. Returns how many. What counts as an attempt is as for the jobs."""
+        return builds.release_running(connection, self._tag, died)
 
     def unfinished(self, connection: sa.Connection) -> int:
         """Builds that are open or running."""
@@ -56,7 +62,10 @@ class BuildQueue:
             return
         with self._journal.transaction() as connection:
             job = builds.take_next(connection, self._tag, time.time_ns(), self._plans)
-        if job is not None:
+            why = builds.last_failure(connection, job.id) if job is not None and job.attempts > self._attempts else None
+            if job is not None and why is not None:
+                self._give_up(connection, replace(job, attempts=job.attempts - 1), why)
+        if job is not None and why is None:
             log.info("%s of %s is built from %d files", job.builder, job.part, len(job.files))
             executor.submit(job)
 
@@ -75,10 +84,15 @@ class BuildQueue:
 
     def _broken(self, connection: sa.Connection, job: BuildJob, message: Broken) -> None:
         log.warning("%s of %s: attempt %d: %s", job.builder, job.part, job.attempts, message.failure.message)
-        if message.retry and job.attempts < self._attempts:
+        counts = message.failure.error not in _NO_ATTEMPT
+        if message.retry and (job.attempts < self._attempts or not counts):
             pause_s = self._pauses[min(job.attempts, len(self._pauses)) - 1]
-            builds.retry_later(connection, job.id, time.time_ns() + int(pause_s * 1e9), message.failure, job.attempts)
+            attempts = job.attempts if counts else job.attempts - 1
+            builds.retry_later(connection, job.id, time.time_ns() + int(pause_s * 1e9), message.failure, attempts)
             return
-        builds.give_up(connection, job.id, message.failure)
-        said = draft(JobFailed(attempts=job.attempts, failure=message.failure), unit=job.unit, part=job.part, tag=job.tag)
+        self._give_up(connection, job, message.failure)
+
+    def _give_up(self, connection: sa.Connection, job: BuildJob, failure: Failure) -> None:
+        builds.give_up(connection, job.id, failure)
+        said = draft(JobFailed(attempts=job.attempts, failure=failure), unit=job.unit, part=job.part, tag=job.tag)
         self._journal.append([said], connection)

@@ -115,9 +115,18 @@ def is_running(connection: sa.Connection, build_id: int) -> bool:
     return row is not None and row.state == RUNNING
 
 
-def release_running(connection: sa.Connection, tag: str) -> int:
-    """After a restart: builds of a tag whose workers are gone are open again. Returns how many."""
-    return connection.execute(sa.update(BUILDS).where(BUILDS.c.state == RUNNING, BUILDS.c.tag == tag).values(state=OPEN)).rowcount
+def release_running(connection: sa.Connection, tag: str, died: Failure | None = None) -> int:
+    """After a restart: builds of a tag whose workers are gone are open again. Returns how many. What counts as an attempt is as for the jobs."""
+    mine = sa.update(BUILDS).where(BUILDS.c.state == RUNNING, BUILDS.c.tag == tag).values(state=OPEN)
+    if died is None:
+        return connection.execute(mine.values(attempts=sa.func.max(BUILDS.c.attempts - 1, 0))).rowcount
+    return connection.execute(mine.values(failure=died.model_dump_json())).rowcount
+
+
+def last_failure(connection: sa.Connection, build_id: int) -> Failure | None:
+    """Why the last attempt came to nothing."""
+    text = connection.execute(sa.select(BUILDS.c.failure).where(BUILDS.c.id == build_id)).scalar()
+    return Failure.model_validate_json(text) if text else None
 
 
 def finish(connection: sa.Connection, build_id: int, status: Status) -> None:

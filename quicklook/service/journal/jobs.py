@@ -114,7 +114,8 @@ _JOB, _CHANGE_JOB = sa.select(JOBS).where(_THIS_JOB), sa.update(JOBS).where(_THI
 _RUNNING = (JOBS.c.state == RUNNING, JOBS.c.tag == sa.bindparam("of_tag"))
 _RENEW = sa.update(JOBS).where(*_RUNNING, JOBS.c.owner == sa.bindparam("of_owner"))
 _ONE_LESS = sa.func.max(JOBS.c.attempts - 1, 0)
-_RELEASE = sa.update(JOBS).where(*_RUNNING).values(state=OPEN, owner=None, lease_ns=0, attempts=_ONE_LESS)
+_RELEASE = sa.update(JOBS).where(*_RUNNING).values(state=OPEN, owner=None, lease_ns=0)
+_RELEASE_UNTRIED = _RELEASE.values(attempts=_ONE_LESS)
 
 
 @lru_cache(maxsize=8)
@@ -196,6 +197,12 @@ def latest_unit(connection: sa.Connection, unit: Unit, tag: str) -> UnitRow | No
     return _unit(row) if row is not None else None
 
 
+def unit_row(connection: sa.Connection, unit: Unit, tag: str, revision: int) -> UnitRow | None:
+    """One revision of a unit."""
+    row = connection.execute(_UNIT, {"of_unit": str(unit), "of_tag": tag, "of_revision": revision}).first()
+    return _unit(row) if row is not None else None
+
+
 def units_of_night(connection: sa.Connection, tag: str, night: int) -> list[UnitRow]:
     """The latest revision of each unit of a night, in order."""
     rows = connection.execute(sa.select(UNITS).where(UNITS.c.tag == tag, of_night(UNITS.c.unit, night)).order_by(UNITS.c.unit, UNITS.c.revision))
@@ -205,6 +212,13 @@ def units_of_night(connection: sa.Connection, tag: str, night: int) -> list[Unit
 def open_units(connection: sa.Connection, tag: str) -> list[UnitRow]:
     """All units of a tag without a verdict."""
     return [_unit(row) for row in connection.execute(_OPEN_UNITS, {"of_tag": tag})]
+
+
+def closed_since(connection: sa.Connection, tag: str, since_ns: int) -> list[UnitRow]:
+    """The latest revision of each unit whose verdict was given at that time or later, UTC ns."""
+    rows = connection.execute(sa.select(UNITS.c.unit).distinct().where(UNITS.c.tag == tag, UNITS.c.verdict_ns >= since_ns)).scalars()
+    found = (latest_unit(connection, Unit.parse(unit), tag) for unit in rows.all())
+    return [row for row in found if row is not None and row.closed]
 
 
 def perhaps_due(connection: sa.Connection, tag: str) -> list[UnitRow]:
@@ -267,12 +281,21 @@ def renew_leases(connection: sa.Connection, tag: str, claim: Claim, now_ns: int)
     connection.execute(_RENEW, {"of_tag": tag, "of_owner": claim.owner, "lease_ns": now_ns + claim.lease_ns})
 
 
-def release_running(connection: sa.Connection, tag: str) -> int:
+def release_running(connection: sa.Connection, tag: str, died: Failure | None = None) -> int:
     """After a restart: jobs of a tag whose workers are gone are open again, for who starts holds the lock alone. Returns how many.
 
-    That the daemon was stopped in the middle of one is no attempt that counts; `visits` has it.
+    That the daemon was stopped in the middle of one is no attempt that counts; `visits` has it. It is one, with this failure, where the job ran in
+    the process of the daemon, which has `died`: of the job, perhaps.
     """
-    return connection.execute(_RELEASE, {"of_tag": tag}).rowcount
+    if died is None:
+        return connection.execute(_RELEASE_UNTRIED, {"of_tag": tag}).rowcount
+    return connection.execute(_RELEASE, {"of_tag": tag, "failure": died.model_dump_json()}).rowcount
+
+
+def last_failure(connection: sa.Connection, job: Job) -> Failure | None:
+    """Why the last attempt of a job came to nothing."""
+    text = connection.execute(_JOB, {"of_id": job.id}).one().failure
+    return Failure.model_validate_json(text) if text else None
 
 
 def set_verdict(connection: sa.Connection, job_id: int, status: Status, reasons: Sequence[str]) -> None:

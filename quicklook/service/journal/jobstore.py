@@ -14,11 +14,9 @@ Whoever works on a job holds a lease. It ends with the `with`, or by itself some
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import socket
-import sqlite3
 import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -31,13 +29,11 @@ from typing import Any, Final, Literal
 import sqlalchemy as sa
 
 from quicklook.core.errors import BadConfig, BadData, NotReadyYet, Transient, describe
-from quicklook.io import sqlite
+from quicklook.io.database import database_errors, make_engine
 
-_UNUSABLE = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY)
 LEASE_S = 600.0
 """A lease lasts so long unless something else is said."""
 
-_PG_DRIVERS = ("psycopg", "psycopg2", "pg8000")
 _metadata = sa.MetaData()
 
 _JOBS = sa.Table(
@@ -129,7 +125,7 @@ class JobStore:
     """
 
     def __init__(self, url: str, *, make: bool = True) -> None:
-        self._engine, self._open = _engine(url), False
+        self._engine, self._open = make_engine(url, "job store"), False
         self._name = self._engine.url.render_as_string(hide_password=True)
         path = self._engine.url.database or "" if self._engine.url.get_backend_name() == "sqlite" else None
         if path is not None and not (Path(path).is_file() or make):
@@ -294,13 +290,8 @@ class JobStore:
     @contextmanager
     def _transaction(self, *, reading: bool = False) -> Iterator[sa.Connection]:
         engine = self._engine.execution_options(reading=True) if reading else self._engine
-        try:
-            with engine.begin() as connection:
-                yield connection
-        except (sa.exc.OperationalError, sa.exc.InterfaceError) as error:
-            if not self._open and getattr(error.orig, "sqlite_errorcode", 0) & 0xFF in _UNUSABLE:
-                raise  # a fault of configuration; later it may pass
-            raise Transient(f"the job store {self._name} cannot be used now: {describe(error.orig or error)}") from error
+        with database_errors(f"the job store {self._name}", opened=self._open), engine.begin() as connection:
+            yield connection
 
     @staticmethod
     def _free(connection: sa.Connection) -> sa.ColumnElement[bool]:
@@ -324,32 +315,6 @@ class JobStore:
         done = connection.execute(sa.update(_JOBS).where(_JOBS.c.id == held.id, _JOBS.c.token == held.token).values(**values))
         if done.rowcount == 0:
             raise LeaseLost(f"job {held.id} ({held.jobclass}) is held by this process no more")
-
-
-def _engine(url: str) -> sa.Engine:
-    if not url:
-        raise BadConfig("no job store is named; write a file, sqlite:///FILE or postgresql://USER:PASSWORD@HOST/NAME")
-    try:
-        made = sa.engine.make_url(url if "://" in url else f"sqlite:///{url}")
-    except sa.exc.ArgumentError as error:
-        raise BadConfig(f"{url!r} names no database; write sqlite:///FILE or postgresql://USER:PASSWORD@HOST/NAME") from error
-    kind = made.get_backend_name()
-    if kind not in ("sqlite", "postgresql"):
-        raise BadConfig(f"jobs are kept in SQLite or PostgreSQL, not in {kind}")
-    if kind == "sqlite":
-        engine = sa.create_engine(made, connect_args={"timeout": 30})
-        sqlite.set_up(engine)
-        return engine
-    if made.drivername == "postgresql":
-        made = made.set(drivername=f"postgresql+{_pg_driver()}")
-    return sa.create_engine(made, pool_pre_ping=True)
-
-
-def _pg_driver() -> str:
-    for name in _PG_DRIVERS:
-        if importlib.util.find_spec(name) is not None:
-            return name
-    raise BadConfig("there is no driver for PostgreSQL here", what_next="Install one into this environment: pip install 'psycopg[binary]'")
 
 
 def _now_ns(connection: sa.Connection) -> int:

@@ -9,14 +9,14 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import socket
 import sqlite3
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
-from urllib.parse import quote
 
 import sqlalchemy as sa
 
@@ -65,17 +65,13 @@ UNITS = sa.Table(
 )
 
 # for what is asked at every turn or by somebody who waits, of the few rows among those of years
-_UNIT_INDICES = (
-    sa.Index("ix_units_open", UNITS.c.tag, sqlite_where=UNITS.c.verdict_ns.is_(None)),
-    sa.Index("ix_units_seen", UNITS.c.tag, UNITS.c.seen_ns),
-    sa.Index("ix_units_tag_unit", UNITS.c.tag, UNITS.c.unit),
-)
-_EVENT_INDICES = (
-    # of the unit alone and of the kind alone SQLite might take that of the kind: all events of that kind of years, to find those of a unit
-    sa.Index("ix_events_unit_kind", EVENTS.c.unit, EVENTS.c.kind),
-    # verdict, decision and receipt of exposures, beside some hundred events of their parts
-    sa.Index("ix_events_of_unit", EVENTS.c.kind, EVENTS.c.unit, sqlite_where=EVENTS.c.part.is_(None) & EVENTS.c.unit.is_not(None)),
-)
+sa.Index("ix_units_open", UNITS.c.tag, sqlite_where=UNITS.c.verdict_ns.is_(None))
+sa.Index("ix_units_seen", UNITS.c.tag, UNITS.c.seen_ns)
+sa.Index("ix_units_tag_unit", UNITS.c.tag, UNITS.c.unit)
+# of the unit alone and of the kind alone SQLite might take that of the kind: all events of that kind of years, to find those of a unit
+sa.Index("ix_events_unit_kind", EVENTS.c.unit, EVENTS.c.kind)
+# verdict, decision and receipt of exposures, beside some hundred events of their parts
+sa.Index("ix_events_of_unit", EVENTS.c.kind, EVENTS.c.unit, sqlite_where=EVENTS.c.part.is_(None) & EVENTS.c.unit.is_not(None))
 _REPLACED_INDICES = ("ix_events_unit",)
 
 JOBS = sa.Table(
@@ -113,11 +109,9 @@ FILES = sa.Table(
     sa.Column("lacks_until_ns", sa.BigInteger),
 )
 
-_JOB_INDICES = (
-    sa.Index("ix_jobs_tag_state_unit", JOBS.c.tag, JOBS.c.state, JOBS.c.unit),
-    sa.Index("ix_jobs_tag_unit", JOBS.c.tag, JOBS.c.unit),
-    sa.Index("ix_jobs_again", JOBS.c.unit, JOBS.c.part, JOBS.c.tag, JOBS.c.revision, sqlite_where=JOBS.c.revision > 0),
-)
+sa.Index("ix_jobs_tag_state_unit", JOBS.c.tag, JOBS.c.state, JOBS.c.unit)
+sa.Index("ix_jobs_tag_unit", JOBS.c.tag, JOBS.c.unit)
+sa.Index("ix_jobs_again", JOBS.c.unit, JOBS.c.part, JOBS.c.tag, JOBS.c.revision, sqlite_where=JOBS.c.revision > 0)
 
 BUILDS = sa.Table(
     "builds",
@@ -174,9 +168,21 @@ def take_lock(out: Path) -> IO[str]:
                 continue
             file.close()
             what_next = "Stop the other daemon or name another output folder."
-            raise BadConfig(f"another daemon works in {path.parent}", what_next=what_next) from error
+            raise BadConfig(f"another daemon works in {path.parent}{_whose(path)}", what_next=what_next) from error
         break
+    with suppress(OSError):  # a full disk
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {socket.gethostname()}, since {time.strftime('%Y-%m-%d %H:%M:%S', time.gmtime())} UTC\n")
+        file.flush()
     return file
+
+
+def _whose(lock: Path) -> str:
+    """What the daemon that has the lock has written into it; empty where that cannot be read."""
+    with suppress(OSError, UnicodeDecodeError):
+        if text := lock.read_text(encoding="utf-8").strip():
+            return f" ({text})"
+    return ""
 
 
 def daemon_lives(out: Path) -> bool:
@@ -207,7 +213,7 @@ class Journal:
         if path is None:
             self.engine = sa.create_engine("sqlite://", poolclass=sa.pool.StaticPool, connect_args={"check_same_thread": False})
         elif to_read:
-            self.engine = sa.create_engine(_reading_url(path), connect_args={"timeout": 30})
+            self.engine = sa.create_engine(sqlite.reading_url(path), connect_args={"timeout": 30})
         else:
             path.parent.mkdir(parents=True, exist_ok=True)
             self.engine = sa.create_engine(f"sqlite:///{path}", connect_args={"timeout": 30})
@@ -222,9 +228,7 @@ class Journal:
                 self._open = True
                 return
             with self.transaction() as connection:
-                _metadata.create_all(connection)
-                for index in (*_UNIT_INDICES, *_JOB_INDICES, *_EVENT_INDICES):
-                    index.create(connection, checkfirst=True)  # a journal of an earlier version lacks some
+                sqlite.make_tables(connection, _metadata)
                 for name in _REPLACED_INDICES:
                     connection.exec_driver_sql(f"DROP INDEX IF EXISTS {name}")
                 begin_counting(connection)
@@ -293,9 +297,10 @@ class Journal:
         given: dict[str, Any] = {"after": after, "limit": limit}
         query, given = (_AFTER_OF_KINDS, {**given, "kinds": list(kinds)}) if kinds else (_AFTER, given)
         with self.reading() as connection:
-            return [self._event(row) for row in connection.execute(query, given)]
+            return [self.event_of(row) for row in connection.execute(query, given)]
 
-    def _event(self, row: Any) -> Event:
+    def event_of(self, row: Any) -> Event:
+        """A row of `EVENTS` as its event."""
         fields = dict(row._mapping)
         fields["payload"] = json.loads(fields["payload"])
         return Event(epoch=self.epoch, **fields)
@@ -332,12 +337,6 @@ _PASSING = (*_PASSING_AT_START, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, s
 """What the system under a journal may say and take back. One that cannot be opened or written from the start is a fault of configuration."""
 
 
-def _reading_url(path: Path) -> str:
-    """Where no daemon works and this user may not write beside it, SQLite reads a write-ahead log only as a file that nobody changes."""
-    alone = not path.with_name(f"{path.name}-wal").exists() and not os.access(path.parent, os.W_OK)
-    return f"sqlite:///file:{quote(str(path.absolute()))}?mode=ro&uri=true{'&immutable=1' if alone else ''}"
-
-
 def _cannot_be_used(path: Path | None, error: sa.exc.DatabaseError) -> BadConfig:
     code = getattr(error.orig, "sqlite_errorcode", 0) & 0xFF
     folder = path is not None and path.is_dir()
@@ -349,8 +348,11 @@ def _cannot_be_used(path: Path | None, error: sa.exc.DatabaseError) -> BadConfig
 
 
 def _keep_small(connection: sqlite3.Connection, _record: object) -> None:
-    """A daemon has half a dozen connections: half a megabyte of pages for each (the system keeps the others), and 16 MB of log after a burst."""
-    for pragma in ("cache_size = -512", "journal_size_limit = 16777216"):
+    """A tenth of a megabyte of pages for each of half a dozen connections (the system keeps the others), and 16 MB of log after a burst.
+
+    More pages would fill over thousands of exposures, look like a leak until then, and save nothing that was measured.
+    """
+    for pragma in ("cache_size = -96", "journal_size_limit = 16777216"):
         connection.execute(f"PRAGMA {pragma}")
 
 

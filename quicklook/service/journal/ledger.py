@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from pydantic import Field
@@ -27,6 +27,7 @@ from quicklook.io.folders import exposure_folder
 from quicklook.io.naming import match_path, night_in_path, night_of
 from quicklook.io.reader import Reader
 from quicklook.service.arrival import tree
+from quicklook.service.arrival.patience import Look
 from quicklook.service.journal import jobs
 from quicklook.service.journal.journal import EVENTS, UNITS, Journal
 from quicklook.service.rerun.cleaning import INTERMEDIATE
@@ -90,20 +91,30 @@ def latest_night(journal: Journal, tag: str) -> int:
 
 
 def ledger_of(
-    journal: Journal, out: Path, raw: Path, reader: Reader, night: int, tag: str, *, verify: bool = False, filed: bool = True
+    journal: Journal,
+    out: Path,
+    raw: Path,
+    reader: Reader,
+    night: int,
+    tag: str,
+    *,
+    verify: bool = False,
+    filed: bool = True,
+    look: Look = lambda _path: None,
 ) -> Ledger:
     """The books of a night; with `verify` the checksums of what was written are compared too. Raises what the journal raises.
 
-    `filed`: verdicts and receipts are written as files (by the sink of that name). Raises BadData for what is no night.
+    `filed`: verdicts and receipts are written as files (by the sink of that name). `look` is told what is looked at next. Raises BadData for what is
+    no night.
     """
     _check_night(night)
     with journal.reading() as connection:
         rows = jobs.units_of_night(connection, tag, night)
-        lines = [_line(connection, row, out, verify, filed) for row in rows]
+        lines = [_line(connection, row, _Results(out, look, verify=verify, filed=filed)) for row in rows]
         taken = {row.path: row for row in jobs.files(connection, tag)}
         refused = _refusals(connection, tag)
     stray, n_files = dict[str, str](), 0
-    for path in _raw_files(raw, reader, night, set(taken)):
+    for path in _raw_files(raw, reader, night, set(taken), look):
         n_files += 1
         if wrong := _wrong_with_file(path, taken.get(str(path)), refused):
             stray[os.path.relpath(path, raw)] = wrong
@@ -115,7 +126,7 @@ def ledger_of(
         exposures=lines,
         raw_files=n_files,
         stray=stray,
-        gone=sum(not Path(path).exists() for path in own),
+        gone=sum(not _exists(path, look) for path in own),
         missing_numbers=_between(numbers),
     )
     return ledger.model_copy(update={"totals": _totals(ledger)})
@@ -124,7 +135,16 @@ def ledger_of(
 # ---- exposures
 
 
-def _line(connection: sa.Connection, row: jobs.UnitRow, out: Path, verify: bool, filed: bool) -> LedgerLine:
+class _Results(NamedTuple):
+    """Where what was written is, and what of it is compared."""
+
+    out: Path
+    look: Look
+    verify: bool
+    filed: bool
+
+
+def _line(connection: sa.Connection, row: jobs.UnitRow, results: _Results) -> LedgerLine:
     states = jobs.part_states(connection, row)
     by_state = {state: [p.part for p in states if p.state == state] for state in (jobs.DONE, jobs.FAILED, jobs.IGNORED, jobs.OPEN, jobs.RUNNING)}
     seen = [p.part for p in states]
@@ -141,8 +161,8 @@ def _line(connection: sa.Connection, row: jobs.UnitRow, out: Path, verify: bool,
         ignored=by_state[jobs.IGNORED],
         waiting=waiting,
     )
-    problems = [*_camera_problems(line, states), *_verdict_problems(line, row, out, filed)]
-    n, removed, missing, told = _products(connection, row, out, verify)
+    problems = [*_camera_problems(line, states), *_verdict_problems(line, row, results)]
+    n, removed, missing, told = _products(connection, row, results)
     unknown = [camera for camera in line.processed if camera not in told]
     return line.model_copy(update={"products": n, "removed": removed, "unknown": unknown, "problems": [*problems, *missing]})
 
@@ -168,11 +188,12 @@ def _camera_problems(line: LedgerLine, states: Sequence[jobs.PartState]) -> Iter
         yield f"not done yet: {' '.join(line.waiting)}"
 
 
-def _verdict_problems(line: LedgerLine, row: jobs.UnitRow, out: Path, filed: bool) -> Iterator[str]:
+def _verdict_problems(line: LedgerLine, row: jobs.UnitRow, results: _Results) -> Iterator[str]:
     if not row.closed or line.status is None:
         yield "it has no verdict"
-    folder = exposure_folder(out, row.tag, row.unit)
-    for name in ("verdict.json", "receipt.json") if filed and line.status is not None else ():
+    folder = exposure_folder(results.out, row.tag, row.unit)
+    results.look(folder)
+    for name in ("verdict.json", "receipt.json") if results.filed and line.status is not None else ():
         if not (folder / name).is_file():
             yield f"{name} is not there"
     for camera in line.processed:
@@ -180,7 +201,7 @@ def _verdict_problems(line: LedgerLine, row: jobs.UnitRow, out: Path, filed: boo
             yield f"the merged QA of {camera} is not there"
 
 
-def _products(connection: sa.Connection, row: jobs.UnitRow, out: Path, verify: bool) -> tuple[int, int, list[str], set[str]]:
+def _products(connection: sa.Connection, row: jobs.UnitRow, results: _Results) -> tuple[int, int, list[str], set[str]]:
     """How many files were written for the cameras, how many intermediate ones of them are gone, what is wrong with the others, and for which cameras
     the journal has any."""
     last, cameras = dict[str, ProductWritten](), set[str]()
@@ -190,7 +211,7 @@ def _products(connection: sa.Connection, row: jobs.UnitRow, out: Path, verify: b
         cameras.add(camera)
     found, removed, problems = 0, 0, list[str]()
     for path, written in last.items():
-        wrong = _wrong_with_product(os.path.join(out, path), written, verify)
+        wrong = _wrong_with_product(os.path.join(results.out, path), written, results)
         found += not wrong
         if wrong == _GONE and written.name in INTERMEDIATE:
             removed += 1
@@ -202,7 +223,8 @@ def _products(connection: sa.Connection, row: jobs.UnitRow, out: Path, verify: b
 _GONE = "was written and is not there"
 
 
-def _wrong_with_product(path: str, written: ProductWritten, verify: bool) -> str:
+def _wrong_with_product(path: str, written: ProductWritten, results: _Results) -> str:
+    results.look(path)
     try:
         size = os.stat(path).st_size
     except OSError:
@@ -211,7 +233,7 @@ def _wrong_with_product(path: str, written: ProductWritten, verify: bool) -> str
         return ""
     if size != written.size:
         return f"has {size} bytes, {written.size} were written"
-    if verify:
+    if results.verify:
         with open(path, "rb") as file:
             if hashlib.file_digest(file, "sha256").hexdigest() != written.sha256:
                 return "is not what was written: its checksum differs"
@@ -221,14 +243,21 @@ def _wrong_with_product(path: str, written: ProductWritten, verify: bool) -> str
 # ---- raw files
 
 
-def _raw_files(raw: Path, reader: Reader, night: int, taken: set[str]) -> Iterator[Path]:
+def _raw_files(raw: Path, reader: Reader, night: int, taken: set[str], look: Look) -> Iterator[Path]:
     """Raw files of a night: by their path, or by their header where the path does not say. Folders of other nights are not looked into."""
     near = _nights_near(night)
+    look(raw)
     for entries, _ in tree.walk(str(raw)):
         for path in (Path(entry.path) for entry in entries):
+            look(path)
             elsewhere = any(_is_other_night(name, near) for name in path.relative_to(raw).parts[:-1])
             if not elsewhere and reader.accepts(path) and _night_of(path, reader, taken) == night:
                 yield path
+
+
+def _exists(path: str, look: Look) -> bool:
+    look(path)
+    return os.path.exists(path)
 
 
 def _night_of(path: Path, reader: Reader, taken: set[str]) -> int | None:

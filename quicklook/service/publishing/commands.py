@@ -76,6 +76,11 @@ def token_of(out: Path, settings: CommandSettings, *, make: bool = False) -> str
     path = Path(settings.token) if settings.token else token_path(out)
     if make and not path.exists():
         write_private(path, secrets.token_urlsafe(32) + "\n")
+    return read_token(path)
+
+
+def read_token(path: Path) -> str:
+    """The token in a file. Raises BadConfig where others can read it or guess it, or we cannot."""
     try:
         if path.stat().st_mode & 0o077:
             raise BadConfig(f"{path} can be read by others; run: chmod 600 {path}")
@@ -153,7 +158,9 @@ class Commander:
             self._turn_away(request)
             return [_refusal(request.id, BadConfig("the token is not that of this daemon", what_next="Give the token of the daemon."))]
         by = " ".join(request.by.split())  # a name is one line, in the log too
-        return [self._obey(request, user or by or "somebody", "key" if user else "token")]
+        if user and by and by != user:  # the page has one key, and gives commands for many people
+            by = f"{by} (key {user})"
+        return [self._obey(request, by or user or "somebody", "key" if user else "token")]
 
     def _turn_away(self, request: CommandRequest) -> None:
         """Nothing that a stranger sends gets into the journal, and few words into the log. A token is too long to be guessed: nobody waits for it."""
@@ -207,8 +214,8 @@ class Commander:
 
     def _requeue(self, args: Mapping[str, str], _by: str) -> tuple[str, dict[str, Any]]:
         unit, site = _unit(args) if args.get("unit") else None, self._site
-        opened = requeue_failed(self._journal, site.out, site.file.tag, unit, unit_s=site.file.watch.unit_s)
-        return f"{len(opened)} jobs that have failed are done again", {"jobs": opened}
+        done = requeue_failed(self._journal, site.out, site.file.tag, unit, unit_s=site.file.watch.unit_s)
+        return done.said, {"jobs": done.jobs, **({"gone": done.gone} if done.gone else {})}
 
     def _override(self, args: Mapping[str, str], by: str) -> tuple[str, dict[str, Any]]:
         site, unit = self._site, _unit(args)

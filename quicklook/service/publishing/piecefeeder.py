@@ -89,7 +89,8 @@ class PieceFeeder:
     def _skip(self, skips: list[Skip]) -> None:
         self._backlog.skip(skips)
         for skip in skips:
-            log.info("%s: %d of %s are left out, event %d has come", self.sink.name, len(skip.pieces), skip.event.topic, skip.by.seq)
+            what = f"{skip.event.topic} {skip.event.unit or ''}".rstrip()
+            log.info("%s: %d pieces of %s are left out: event %d has them anew", self.sink.name, len(skip.pieces), what, skip.by.seq)
             self._done += [(skip.event.seq, p.name) for p in skip.pieces]
             self._answers += self.sink.skipped(skip.event, skip.pieces, skip.by)
 

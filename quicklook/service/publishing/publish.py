@@ -20,6 +20,7 @@ from quicklook.core.sink import Sink, SinkContext
 from quicklook.core.wire import replay_endpoint
 from quicklook.io.curvekeys import CLIENTS, COMMANDERS
 from quicklook.service.publishing.doors import Desk, Door, check_endpoint
+from quicklook.service.publishing.hkvalues import HkValues
 from quicklook.service.publishing.replay import Replay, attachments_of
 
 log = logging.getLogger("quicklook.publish")
@@ -55,7 +56,7 @@ class ZmqSink(Sink[ZmqParams]):
     def open(self, context: SinkContext) -> None:
         """Bind. Raises BadConfig as `check` does, Transient where an address is in use."""
         self.check()
-        self._out = Path(context.out)
+        self._out, self._hk = Path(context.out), HkValues(context.hk_config, context.hk_store)
         self._before: dict[str, int] = {}
         self._since = 0
         self._desk: Desk | None = None
@@ -76,7 +77,7 @@ class ZmqSink(Sink[ZmqParams]):
 
     def _open_desk(self) -> None:
         if self.params.replay_at:
-            self._replay = Replay(self._out)
+            self._replay = Replay(self._out, self._hk)
             self._desk = Desk(self._door, self.params.replay_at, "zmq-replay", self._replay)
 
     @property

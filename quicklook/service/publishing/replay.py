@@ -17,11 +17,12 @@ from typing import Any
 import sqlalchemy as sa
 from pydantic import ValidationError
 
-from quicklook.core.errors import BadData, QuicklookError, Transient, describe
+from quicklook.core.errors import BadConfig, BadData, QuicklookError, Transient, describe
 from quicklook.core.events import PlotDrawn
-from quicklook.core.wire import REQUEST, EventsAnswer, EventsRequest, Refusal, StateRequest
+from quicklook.core.wire import REQUEST, EventsAnswer, EventsRequest, HkRequest, Refusal, Request, StateRequest
 from quicklook.io.revisions import of_revision
 from quicklook.service.journal.journal import EVENTS, Journal, journal_path
+from quicklook.service.publishing.hkvalues import HkValues
 from quicklook.service.publishing.snapshot import state_of
 
 log = logging.getLogger("quicklook.publish")
@@ -52,10 +53,10 @@ def attachments_of(kind: str, payload: Mapping[str, Any], out: Path, revision: i
 
 
 class Replay:
-    """Answers requests from the journal of an output folder. Raises what the journal raises when it is made."""
+    """Answers requests from the journal of an output folder, and of housekeeping what `hk` says. Raises what the journal raises when it is made."""
 
-    def __init__(self, out: Path) -> None:
-        self._out = out
+    def __init__(self, out: Path, hk: HkValues | None = None) -> None:
+        self._out, self._hk = out, hk or HkValues("", "")
         self._journal = Journal(journal_path(out), time.time_ns)
 
     def __call__(self, body: bytes, _user: str) -> list[bytes]:
@@ -67,8 +68,10 @@ class Replay:
         try:
             if isinstance(request, StateRequest):
                 return [state_of(self._journal, units=request.units).model_copy(update={"id": request.id}).model_dump_json().encode()]
+            if isinstance(request, HkRequest):
+                return [self._hk(request).model_dump_json().encode()]
             return self._events(request)
-        except Transient as error:
+        except (Transient, BadData, BadConfig) as error:
             return [_refusal(request.id, error)]
 
     def _events(self, request: EventsRequest) -> list[bytes]:
@@ -107,7 +110,7 @@ class Replay:
         self._journal.close()
 
 
-def _request(body: bytes) -> EventsRequest | StateRequest:
+def _request(body: bytes) -> Request:
     try:
         return REQUEST.validate_json(body)
     except ValidationError as error:

@@ -11,6 +11,8 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +54,7 @@ def make_sink(name: str, params: dict[str, Any], doc: Document | None = None) ->
     try:
         sink.check()
     except BadConfig as error:
-        raise BadConfig(f"{where}: {error}") from error
+        raise BadConfig(f"{where}: {error}", what_next=error.what_next) from error
     return sink
 
 
@@ -68,6 +70,7 @@ class Feeder:
         self.opened = threading.Event()
         self.position = self._stored = 0
         self._answers: list[Draft] = []
+        self._alive: Callable[[], bool] = lambda: True
 
     def open(self) -> bool:
         """Open the sink; what is transient is tried again until it goes well, or everything stops: then False."""
@@ -77,7 +80,7 @@ class Feeder:
                 self.position = self._stored = self.journal.position(self.sink.name)
             except Transient as error:
                 log.warning("sink %s is not ready: %s", self.sink.name, error)
-                if self._stop.wait(_pause_s(attempt)):
+                if self._ends(attempt):
                     return False
             else:
                 self.opened.set()
@@ -104,10 +107,26 @@ class Feeder:
         return taken
 
     def _store(self) -> None:
-        """Write into the journal how far the sink is, with its answers."""
-        if self.position > self._stored:
+        """Write into the journal how far the sink is, with its answers, once it has flushed what it holds."""
+        if self.position > self._stored and self._flush():
             self.journal.advance(self.sink.name, self.position, self._answers)
             self._stored, self._answers = self.position, []
+
+    def _flush(self) -> bool:
+        """Have the sink bring away what it has gathered; False where it could not before everything stops: those events come to it again."""
+        for attempt in itertools.count():
+            try:
+                self._answers += self.sink.flush()
+                return True
+            except Transient as error:
+                log.warning("sink %s cannot bring away what it has up to event %d: %s", self.sink.name, self.position, error)
+                if self._ends(attempt):
+                    return False
+            except Exception as error:
+                log.exception("sink %s gave up what it had gathered up to event %d: %s", self.sink.name, self.position, describe(error))
+                self._answers.append(draft(SinkGaveUp(name=self.sink.name, seq=self.position, failure=Failure.of(error))))
+                return True
+        return False
 
     def _give(self, event: Event) -> Sequence[Draft] | None:
         """What the sink answers; None where it could not take the event before everything stops."""
@@ -116,7 +135,7 @@ class Feeder:
                 return self.sink.accept(event)
             except Transient as error:
                 log.warning("sink %s cannot take event %d now: %s", self.sink.name, event.seq, error)
-                if self._stop.wait(_pause_s(attempt)):
+                if self._ends(attempt):
                     return None
             except Exception as error:
                 log.exception("sink %s gave up event %d (%s): %s", self.sink.name, event.seq, event.topic, describe(error))
@@ -131,6 +150,7 @@ class Feeder:
 
         Raises BadConfig, or whatever the sink raises, where it cannot be opened.
         """
+        self._alive = alive
         if not self.open():
             return
         try:
@@ -150,13 +170,17 @@ class Feeder:
             except Transient as error:
                 if attempt == 0:
                     log.warning("sink %s waits: %s", self.sink.name, error)
-                if self._stop.wait(_pause_s(attempt)):
+                if self._ends(attempt):
                     return 0
         return 0
 
-
-def _pause_s(attempt: int) -> float:
-    return _PAUSES_S[min(attempt, len(_PAUSES_S) - 1)]
+    def _ends(self, attempt: int) -> bool:
+        """Pause before the next attempt; True where everything stops meanwhile. One whose daemon was killed hears nothing, and looks."""
+        end = time.monotonic() + _PAUSES_S[min(attempt, len(_PAUSES_S) - 1)]
+        while (left := end - time.monotonic()) > 0:
+            if self._stop.wait(min(left, 1.0)) or not self._alive():
+                return True
+        return bool(self._stop.is_set())
 
 
 class SinkThread:
@@ -201,13 +225,31 @@ class SinkThread:
             self._start()
 
 
-def _sink_process(journal: Path, name: str, params: dict[str, Any], context: SinkContext, parent: int, stop: Any) -> None:
+class _Told:
+    """`wait` and `is_set` of an event, over a pipe that is closed: who is killed at any moment leaves no lock for which the other waits for ever."""
+
+    def __init__(self, pipe: Connection) -> None:
+        self._pipe, self._told = pipe, False
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Whether it is to end; at most after `timeout`."""
+        with suppress(OSError):
+            self._told = self._told or self._pipe.poll(timeout)
+            return self._told
+        return True
+
+    def is_set(self) -> bool:
+        """Whether it is to end."""
+        return self.wait(0.0)
+
+
+def _sink_process(journal: Path, name: str, params: dict[str, Any], context: SinkContext, parent: int, pipe: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     runlog.inherit()
     os.nice(5)
     own = Journal(journal, time.time_ns)
     try:
-        Feeder(own, make_sink(name, params), context, stop).run(nap_s=0.05, batch=20, alive=lambda: os.getppid() == parent)
+        Feeder(own, make_sink(name, params), context, _Told(pipe)).run(nap_s=0.05, batch=20, alive=lambda: os.getppid() == parent)
     finally:
         own.close()
 
@@ -218,27 +260,31 @@ class SinkProcess:
     def __init__(self, journal: Path, name: str, params: dict[str, Any], context: SinkContext) -> None:
         self._context = multiprocessing.get_context("spawn")
         self.name = name
-        self._stop = self._context.Event()
-        self._args = (journal, name, params, context, os.getpid(), self._stop)
-        self._process = self._start()
+        self._ended = False
+        self._args = (journal, name, params, context, os.getpid())
+        self._process, self._pipe = self._start()
 
-    def _start(self) -> Any:
-        process = self._context.Process(target=_sink_process, args=self._args, name=f"quicklook-{self.name}", daemon=True)
+    def _start(self) -> tuple[Any, Connection]:
+        theirs, ours = self._context.Pipe(duplex=False)
+        process = self._context.Process(target=_sink_process, args=(*self._args, theirs), name=f"quicklook-{self.name}", daemon=True)
         process.start()
-        return process
+        theirs.close()
+        return process, ours
 
     def ready(self, timeout_s: float) -> None:
         """It gets ready beside everything else; its parameters have been checked."""
 
     def check(self) -> None:
         """Start it again if it has died."""
-        if not self._process.is_alive() and not self._stop.is_set():
+        if not self._process.is_alive() and not self._ended:
             log.error("the process of sink %s ended with status %s and is started again", self.name, self._process.exitcode)
-            self._process = self._start()
+            self._pipe.close()
+            self._process, self._pipe = self._start()
 
     def stop(self, timeout_s: float) -> None:
         """End it; kill it after `timeout_s`."""
-        self._stop.set()
+        self._ended = True
+        self._pipe.close()
         self._process.join(timeout_s)
         if self._process.is_alive():
             self._process.kill()

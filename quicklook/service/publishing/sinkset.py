@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from quicklook.core.errors import Transient
 from quicklook.core.sink import SinkContext
 from quicklook.service.journal.journal import Journal, journal_path
 from quicklook.service.publishing.sinks import SinkRunner, make_sink, start_sink
+from quicklook.service.running.hkplace import HkPlace
 
 log = logging.getLogger("quicklook.daemon")
 
@@ -35,10 +37,12 @@ class SinkSet:
         """Those that run."""
         return [s.name for s in self.running]
 
-    def start(self, journal: Journal, out: Path, tag: str = "live") -> None:
+    def start(self, journal: Journal, out: Path, tag: str = "live", housekeeping: HkPlace | None = None) -> None:
         """Start all of them. Raises BadConfig where one cannot be opened; `stop` ends those that were started."""
         self._journal = journal
-        context = SinkContext(out=str(out), epoch=journal.epoch, tag=tag)
+        context = SinkContext(out=str(out), epoch=journal.epoch, tag=tag, sinks=tuple(self._made))
+        if housekeeping is not None:
+            context = replace(context, hk_config=housekeeping.config, hk_store=str(housekeeping.store))
         for name, sink in self._made.items():
             self.running.append(start_sink(journal, journal_path(out), name, sink, self._params[name], context))
         for runner in self.running:

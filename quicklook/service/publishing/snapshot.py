@@ -10,11 +10,11 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from quicklook.core.events import Decided, Heartbeat, PartVerdict, SessionNow, UnitDone
+from quicklook.core.events import Decided, Heartbeat, PartVerdict, Refused, SessionNow, UnitDone
 from quicklook.core.keys import Unit
 from quicklook.core.wire import PartNow, State, UnitNow
 from quicklook.service.journal import jobs
-from quicklook.service.journal.journal import EVENTS, JOBS, UNITS, Journal
+from quicklook.service.journal.journal import EVENTS, FILES, JOBS, UNITS, Journal
 
 _TIMED = 50
 """So many of the last verdicts say how long a camera takes."""
@@ -38,6 +38,7 @@ def state_of(journal: Journal, *, units: int = 20, tag: str | None = None) -> St
             "heartbeat": heartbeat,
             "heartbeat_time": beat.time if beat is not None else None,
             "session": SessionNow.model_validate_json(session.payload) if session is not None else None,
+            "refused": _refused(connection, tag),
             **_night(connection, tag),
         }
     return State(epoch=journal.epoch, seq=seq, time=time.time_ns(), tag=tag, **fields)
@@ -50,6 +51,24 @@ def _last_tag(connection: sa.Connection) -> str:
 
 def _last(connection: sa.Connection, kind: str, *where: sa.ColumnElement[bool]) -> Any:
     return connection.execute(sa.select(EVENTS).where(EVENTS.c.kind == kind, *where).order_by(EVENTS.c.seq.desc()).limit(1)).first()
+
+
+_REFUSALS = sa.select(EVENTS.c.time, EVENTS.c.payload).where(EVENTS.c.kind == Refused.kind, EVENTS.c.tag == sa.bindparam("of_tag"))
+_NOT_TAKEN = FILES.c.state.in_((jobs.REFUSED, jobs.BARRED))
+_REFUSED_MOST, _DAY_NS = 20, 86_400_000_000_000
+
+
+def _refused(connection: sa.Connection, tag: str) -> list[str]:
+    """Files that were refused in the day before the last exposure came, or since, and were not taken after all: path and reason, the last first."""
+    last = connection.execute(sa.select(sa.func.max(UNITS.c.seen_ns)).where(UNITS.c.tag == tag)).scalar() or 0
+    found = dict[str, str]()
+    for time_ns, text in connection.execute(_REFUSALS.order_by(EVENTS.c.seq.desc()).limit(_REFUSED_MOST), {"of_tag": tag}):
+        said = Refused.model_validate_json(text)
+        path = said.path or said.file
+        of_file = (FILES.c.path == path, FILES.c.tag == tag, _NOT_TAKEN)
+        if time_ns > last - _DAY_NS and path not in found and connection.execute(sa.select(FILES.c.path).where(*of_file)).first():
+            found[path] = f"{path}: {said.failure.message}"
+    return list(found.values())
 
 
 _LATER = UNITS.alias()

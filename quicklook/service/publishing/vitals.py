@@ -14,7 +14,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from quicklook.core.events import Heartbeat, Receipt, draft
+from quicklook.core.events import LAIN_S, Heartbeat, Receipt, draft
 from quicklook.service.journal import jobs
 from quicklook.service.journal.journal import EVENTS, Journal
 
@@ -90,10 +90,15 @@ def _known(values: Mapping[str, float | None]) -> dict[str, float]:
 
 
 def _last_latencies(connection: sa.Connection, tag: str) -> list[float]:
-    """Seconds from the last byte of a file to the verdict, of the last exposures."""
-    seconds = sa.func.json_extract(EVENTS.c.payload, "$.seconds_to_verdict")
-    query = sa.select(seconds).where(EVENTS.c.kind == Receipt.kind, EVENTS.c.tag == tag).order_by(EVENTS.c.seq.desc()).limit(LATEST)
-    return [float(s) for s in connection.execute(query).scalars() if s is not None]
+    """Seconds to the verdict, of the last exposures: from the last byte of a file, or from when it was seen where it had lain there for long."""
+    seconds, seen, closed = (sa.func.json_extract(EVENTS.c.payload, f"$.{name}") for name in ("seconds_to_verdict", "times.seen", "times.closed"))
+    query = sa.select(seconds, seen, closed).where(EVENTS.c.kind == Receipt.kind, EVENTS.c.tag == tag).order_by(EVENTS.c.seq.desc()).limit(LATEST)
+    return [float(took) - _lain_s(seen_ns, closed_ns) for took, seen_ns, closed_ns in connection.execute(query) if took is not None]
+
+
+def _lain_s(seen_ns: int | None, closed_ns: int | None) -> float:
+    lain_s = (seen_ns - closed_ns) / 1e9 if seen_ns and closed_ns else 0.0
+    return lain_s if lain_s > LAIN_S else 0.0
 
 
 def latencies(seconds: list[float]) -> dict[str, float]:

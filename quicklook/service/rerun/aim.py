@@ -31,6 +31,7 @@ from quicklook.service.publishing.sinks import make_sink
 from quicklook.service.rerun.aimplan import Mode, Plan, PlanFile, PlannedUnit
 from quicklook.service.rerun.fromstored import FromStep, OnlyQas, Stored, step_of
 from quicklook.service.rerun.onlyqa import select
+from quicklook.service.running.hkplace import joined_now
 from quicklook.service.settings import WorkSettings
 from quicklook.service.site import Site
 from quicklook.service.verdicts.concluding import conclude, save_unit_plots
@@ -268,7 +269,8 @@ class AimRun:
             expected=self.recipe.instrument.cameras.expected if planned.whole else (), tags=dict(planned.tags), closed_ns=None,
             seen_ns=0, deadline_ns=0,
         )  # fmt: skip
-        done = conclude(self.recipe, row, states, summaries, goals=self.goals)
+        housekeeping = joined_now(self.recipe.housekeeping, row.tags)
+        done = conclude(self.recipe, row, states, summaries, goals=self.goals, housekeeping=housekeeping)
         now = time.time_ns()
         times = {"seen": now, **self._times.pop(key, {}), "verdict": now}
         plots = save_unit_plots(self.recipe, done)

@@ -14,8 +14,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import numpy as np
-
 from quicklook.ccd.image import RawImage
 from quicklook.ccd.spectra import Frame, Scores
 from quicklook.core.calibration import CalibrationsUsed
@@ -34,7 +32,7 @@ from quicklook.io.folders import exposure_folder
 from quicklook.io.hdus import Hdus
 from quicklook.io.history import FileHistory
 from quicklook.io.plotfiles import load_plots
-from quicklook.io.tablefile import column_units
+from quicklook.io.spectrafile import read_scores
 from quicklook.service.rerun.onlyqa import measure_stored, needs, select
 from quicklook.service.rerun.storedproducts import StoredProducts, Wanted, labels_of
 from quicklook.service.verdicts.explain import plot_data
@@ -87,7 +85,7 @@ class Earlier(StoredProducts):
     def load(self, wanted: Wanted, raw: RawImage | None) -> Product:
         """See `StoredProducts.load`."""
         if wanted.type is Scores and StoredProducts.find(self, wanted) is None and (path := self._frame_at(wanted.step)) is not None:
-            return _scores_of(path, self.key.part)
+            return read_scores(path, self.key.part)
         return StoredProducts.load(self, wanted, raw)
 
     def _frame_maker(self, step: str) -> str:
@@ -101,14 +99,6 @@ class Earlier(StoredProducts):
         maker = self._frame_maker(step)
         path = StoredProducts.find(self, Wanted(step=maker, type=Frame, who="")) if maker else None
         return path if path is not None and Hdus(path).has("SCORES") else None
-
-
-def _scores_of(path: Path, camera: str) -> Scores:
-    """The table SCORES of a frame."""
-    hdus = Hdus(path)
-    table, units = hdus.table("SCORES"), column_units(hdus.header("SCORES"))
-    columns = {name: np.asarray(values, np.float64) for name, values in table.items() if name not in ("FIBER", "TARGETID")}
-    return Scores(camera=camera, fiber=np.asarray(table["FIBER"], np.int32), columns=columns, units={n: units.get(n, "") for n in columns})
 
 
 def step_of(chain: Chain, name: str) -> str | None:

@@ -14,7 +14,6 @@ from quicklook.core.deciding import decide
 from quicklook.core.decision import DecisionCard
 from quicklook.core.errors import BadData
 from quicklook.core.events import Decided, Event, Payload, UnitDone, draft
-from quicklook.core.findings import said_of_whole
 from quicklook.core.history import Selection, find_verdict
 from quicklook.core.judge import Judge
 from quicklook.core.keys import PartKey, Unit
@@ -34,6 +33,7 @@ from quicklook.service.journal.jobs import DONE, PartState, UnitRow
 from quicklook.service.publishing.sinks import make_sink
 from quicklook.service.rerun.onlyqa import Remeasured
 from quicklook.service.rerun.redraw import redraw
+from quicklook.service.verdicts.byhand import ByHand, concluded_by_hand
 from quicklook.service.verdicts.explain import picture, plot_data
 from quicklook.service.verdicts.verdicts import unit_verdict
 from quicklook.service.workers.processing import Recipe
@@ -99,7 +99,8 @@ def conclude_again(
 ) -> Whole:
     """The verdict over these results and those QAs of the whole that were stored; those named in `again` are measured again. Nothing is written.
 
-    What a person has said of the exposure stays. A part whose stored result cannot be read has no QAs, and is not NORMAL any more.
+    What a person has said of the exposure stays, unless what is measured now is worse than that. A part whose stored result cannot be read has no
+    QAs, and is not NORMAL any more.
     """
     before = find_verdict(FileHistory(recipe.out), unit, tag=recipe.tag)
     tags = dict(before.tags) if before is not None else dict(next(iter(results.values())).tags)
@@ -117,9 +118,8 @@ def conclude_again(
     qas = [new.pop(q.name, q) for q in (before.qas if before is not None else ())] + list(new.values())
     after = unit_verdict(row, states, UnitMeasured(qas=tuple(qas), reasons=tuple(reasons_of([], qas))))
     if before is not None:
-        said = said_of_whole(before.overrides)
-        kept = {"status": said, "reasons": before.reasons} if said is not None else {}
-        after = after.model_copy(update={"overrides": list(before.overrides), **kept})
+        after = concluded_by_hand(after, ByHand(overrides=tuple(before.overrides), seen=before))
+        after = after.model_copy(update={"causes": list(before.causes)})
     return Whole(before=before, after=after, card=_card(recipe, parts, after))
 
 

@@ -6,7 +6,7 @@ import importlib
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -14,20 +14,23 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from quicklook.core.contract import contract_of
-from quicklook.core.errors import BadConfig, QuicklookError, describe
+from quicklook.core.errors import BadConfig, Hangs, QuicklookError, describe
 from quicklook.core.product import Calibration
 from quicklook.io.calib import INDEX, open_index
 from quicklook.io.calibcensus import Listed
 from quicklook.io.calibentry import CalibEntry
 from quicklook.io.configfiles import list_configs
+from quicklook.io.metricstore.opening import examine_store
 from quicklook.io.naming import night_of
 from quicklook.io.reader import camera_tags, open_reader
 from quicklook.service.arrival import tree
+from quicklook.service.arrival.patience import Look, Patience
 from quicklook.service.journal import jobs
 from quicklook.service.journal.journal import EVENTS, Journal, daemon_lives, journal_path
 from quicklook.service.publishing.commands import command_endpoint, token_path
 from quicklook.service.publishing.publish import ZmqParams
 from quicklook.service.publishing.sinks import make_sink
+from quicklook.service.rerun.restoring import store_of
 from quicklook.service.running import hostchecks as host
 from quicklook.service.running.hostchecks import Finding, ok, problem, warning
 from quicklook.service.site import Site
@@ -40,58 +43,63 @@ _NAMED = 5
 
 
 def examine_site(site: Site, told: Callable[[Finding], None] = lambda _finding: None) -> list[Finding]:
-    """All checks of a site, one after the other; `told` hears of each finding at once. Raises nothing: what cannot be checked is a warning."""
-    found = []
-    for topic, check in _checks(site):
-        for finding in _guarded(topic, check):
+    """All checks of a site, one after the other; `told` hears of each finding at once. Raises nothing: what cannot be checked is a warning.
+
+    A folder whose file system hangs is a problem, and is not looked at again.
+    """
+    found, patience, hanging = list[Finding](), Patience(), set[Path]()
+    for topic, at, check in _checks(site, patience.look):
+        if at in hanging:
+            continue
+        try:
+            new = patience.run(partial(_guarded, topic, check), at or topic)
+        except Hangs as error:
+            hanging |= {at} if at else set()
+            new = [problem(topic, str(error), error.what_next)]
+        for finding in new:
             found.append(finding)
             told(finding)
     return found
 
 
-def _checks(site: Site) -> Iterator[tuple[str, Callable[[], Iterator[Finding]]]]:
+def _checks(site: Site, look: Look) -> Iterator[tuple[str, Path | None, Callable[[], Iterable[Finding]]]]:
+    """Topic, folder that is looked at, and check; one that looks often tells `look` of it. Nothing here looks at a folder by itself."""
     file, out, raw = site.file, site.out, Path(site.file.raw) if site.file.raw else None
-    lives, unseen = _lives(out)
-    yield "configuration", partial(_configuration, site)
-    yield "user", host.user_findings
+    calib = Path(site.file.calib) if site.file.calib else None
+    token = Path(file.commands.token) if file.commands.token else token_path(out)
+    yield "configuration", None, partial(_configuration, site)
+    yield "user", None, host.user_findings
     if raw is None:
-        yield "raw files", lambda: iter([problem("raw files", "the site names no folder of raw files", "Write `raw: FOLDER` into the site.")])
+        yield "raw files", None, lambda: [problem("raw files", "the site names no folder of raw files", "Write `raw: FOLDER` into the site.")]
     else:
-        yield "raw files", partial(host.folder_findings, "raw files", raw, write=False)
-    yield "results", partial(host.folder_findings, "results", out, write=True)
-    yield "clock", partial(host.clock_findings, out)
-    yield "night", partial(_night, site)
-    if raw is not None and raw.is_dir():
-        yield "clock", partial(_newest_raw, site, raw)
-        yield "file systems", partial(host.file_system_findings, raw, out, file.watch.mode)
-    yield "disk", partial(host.disk_findings, "disk", out, file.disk.warn_gb, file.disk.keep_gb)
-    yield "memory", partial(host.memory_findings, file.work.workers, file.work.threads)
-    yield "cores", partial(host.core_findings, file.work.workers, file.work.threads)
-    yield "kernel cache", _kernel_cache
-    yield "calibrations", partial(_calibrations, site)
-    yield "ports", partial(_ports, site, lives)
-    yield "token", partial(_token, site)
-    if unseen is not None:
-        yield "daemon", lambda: iter([unseen])
-    yield "daemon", partial(_daemon, site, lives)
+        yield "raw files", raw, partial(host.folder_findings, "raw files", raw, write=False)
+    yield "results", out, partial(host.folder_findings, "results", out, write=True)
+    yield "clock", out, partial(host.clock_findings, out)
+    yield "night", None, partial(_night, site)
+    if raw is not None:
+        yield "clock", raw, partial(_newest_raw, site, raw, look)
+        yield "file systems", raw, partial(host.file_system_findings, raw, out, file.watch.mode, look)
+    yield "disk", out, partial(host.disk_findings, "disk", out, file.disk.warn_gb, file.disk.keep_gb)
+    yield "memory", None, partial(host.memory_findings, file.work.workers, file.work.threads)
+    yield "cores", None, partial(host.core_findings, file.work.workers, file.work.threads)
+    yield "metrics store", out, partial(_metrics_store, site)
+    yield "kernel cache", None, _kernel_cache
+    yield "calibrations", calib, partial(_calibrations, site, look)
+    yield "ports", out, partial(_ports, site)
+    yield "token", token.parent, partial(_token, token)
+    yield "daemon", out, partial(_daemon, site)
 
 
-def _lives(out: Path) -> tuple[bool, Finding | None]:
-    """Whether a daemon works there; where this user may not see that, the finding that says so."""
+def _guarded(topic: str, check: Callable[[], Iterable[Finding]]) -> list[Finding]:
+    found = list[Finding]()
     try:
-        return daemon_lives(out), None
-    except BadConfig as error:
-        return False, problem("daemon", str(error), error.what_next)
-
-
-def _guarded(topic: str, check: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
-    try:
-        yield from check()
+        found.extend(check())
     except QuicklookError as error:
-        yield problem(topic, describe(error), error.what_next)
+        found.append(problem(topic, describe(error), error.what_next))
     except Exception as error:  # of somebody else's plugin, or a system that is unlike ours: the other checks go on
         log.debug("%s could not be checked", topic, exc_info=True)
-        yield warning(topic, f"it could not be checked: {describe(error)}", "Check it by hand.")
+        found.append(warning(topic, f"it could not be checked: {describe(error)}", "Check it by hand."))
+    return found
 
 
 # ---- what the site says
@@ -117,12 +125,21 @@ def _night(site: Site) -> Iterator[Finding]:
         yield ok("night", f"it is night {night} at longitude {place.longitude_deg:g}; it changes at {place.night_change_hour:g} h local mean time")
 
 
-def _newest_raw(site: Site, raw: Path) -> Iterator[Finding]:
+def _metrics_store(site: Site) -> Iterator[Finding]:
+    url = store_of(site)
+    if url is not None:
+        yield ok("metrics store", examine_store(url))
+
+
+def _newest_raw(site: Site, raw: Path, look: Look) -> Iterator[Finding]:
     reader = open_reader(site.instrument)
     newest = None
     for entries, _ in tree.walk(str(raw)):
-        times = [entry.stat().st_mtime for entry in entries if reader.accepts(entry.path)]
-        newest = max([*times, *([newest] if newest is not None else [])], default=None)
+        for entry in (e for e in entries if reader.accepts(e.path)):
+            look(entry.path)
+            changed = entry.stat().st_mtime
+            newest = changed if newest is None else max(newest, changed)
+        look(raw)
     yield from host.future_findings(newest)
 
 
@@ -141,7 +158,7 @@ def _kernel_cache() -> Iterator[Finding]:
     yield ok("kernel cache", f"{folder}: {kernels} kernels are compiled" + ("" if kernels else "; the first start takes a minute more"))
 
 
-def _calibrations(site: Site) -> Iterator[Finding]:
+def _calibrations(site: Site, look: Look) -> Iterator[Finding]:
     needed = _needed_kinds(site)
     if not site.file.calib:
         if any(needed.values()):
@@ -157,6 +174,7 @@ def _calibrations(site: Site) -> Iterator[Finding]:
     entries = [e for e in index.entries() if e.quality != "bad"]
     night = night_of(datetime.now(UTC), site.instrument.site)
     for kind, must in needed.items():
+        look(folder)
         yield from _of_kind(site, index, [e for e in entries if e.of_kind == kind], kind, must, night)
     if write and not (folder / INDEX).is_file():
         yield ok("calibrations", f"{folder} has no {INDEX} yet; it is made when the first calibration is adopted")
@@ -216,7 +234,16 @@ def _days(first: int, last: int) -> int:
 # ---- the doors, the daemon
 
 
-def _ports(site: Site, lives: bool) -> Iterator[Finding]:
+def _lives(out: Path) -> tuple[bool, Finding | None]:
+    """Whether a daemon works there; where this user may not see that, the finding that says so."""
+    try:
+        return daemon_lives(out), None
+    except BadConfig as error:
+        return False, problem("daemon", str(error), error.what_next)
+
+
+def _ports(site: Site) -> Iterator[Finding]:
+    lives, _ = _lives(site.out)
     if "zmq" in site.file.sinks:
         params = ZmqParams.model_validate(site.file.sinks["zmq"])
         yield from host.port_findings("events", params.endpoint, daemon_lives=lives)
@@ -228,8 +255,7 @@ def _ports(site: Site, lives: bool) -> Iterator[Finding]:
     yield from host.port_findings("commands", commands, daemon_lives=lives)
 
 
-def _token(site: Site) -> Iterator[Finding]:
-    path = Path(site.file.commands.token) if site.file.commands.token else token_path(site.out)
+def _token(path: Path) -> Iterator[Finding]:
     if not path.is_file():
         return
     if path.stat().st_mode & 0o077:
@@ -238,8 +264,10 @@ def _token(site: Site) -> Iterator[Finding]:
         yield ok("token", f"{path} can be read by its owner alone")
 
 
-def _daemon(site: Site, lives: bool) -> Iterator[Finding]:
-    path = journal_path(site.out)
+def _daemon(site: Site) -> Iterator[Finding]:
+    path, (lives, unseen) = journal_path(site.out), _lives(site.out)
+    if unseen is not None:
+        yield unseen
     if not path.is_file():
         yield ok("daemon", "none has worked here yet")
         return

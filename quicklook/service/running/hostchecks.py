@@ -17,6 +17,8 @@ from urllib.parse import urlsplit
 from quicklook.core.results import Record
 from quicklook.io.room import room_of
 from quicklook.service.arrival import tree
+from quicklook.service.arrival.folders import MOST
+from quicklook.service.arrival.patience import Look
 
 OK, WARNING, PROBLEM = "ok", "warning", "problem"
 _TIME_ERROR = 5
@@ -73,8 +75,10 @@ def folder_findings(topic: str, folder: Path, *, write: bool) -> Iterator[Findin
         yield ok(topic, f"{folder} can be {'written' if write else 'read'}")
 
 
-def file_system_findings(raw: Path, out: Path, mode: str) -> Iterator[Finding]:
-    """How files will be noticed, and whether the journal can be kept where it is."""
+def file_system_findings(raw: Path, out: Path, mode: str, look: Look = lambda _path: None) -> Iterator[Finding]:
+    """How files will be noticed, and whether the journal can be kept where it is. Nothing where there is no folder of raw files."""
+    if not raw.is_dir():
+        return
     chosen = tree.choose_mode(raw) if mode == "auto" else mode
     kind = tree.file_system_type(raw) or "unknown"
     if chosen == "inotify" and tree.choose_mode(raw) == "polling":
@@ -83,14 +87,14 @@ def file_system_findings(raw: Path, out: Path, mode: str) -> Iterator[Finding]:
     else:
         yield ok("watching", f"{raw} ({kind}) is watched by {chosen}")
     if chosen == "inotify":
-        yield from inotify_findings(raw)
+        yield from inotify_findings(raw, look)
     if tree.choose_mode(out) == "polling":
         text = f"{out} is on a network file system ({tree.file_system_type(out)}): the journal is not safe there"
         yield problem("journal", text, "Name an output folder on a local disk; let other machines read the results from there.")
 
 
-def inotify_findings(raw: Path) -> Iterator[Finding]:
-    """Whether the system watches as many folders as there are."""
+def inotify_findings(raw: Path, look: Look = lambda _path: None) -> Iterator[Finding]:
+    """Whether the system watches as many folders as there are; `look` is told of each folder."""
     limits = {name: _number(Path(f"/proc/sys/fs/inotify/{name}")) for name in ("max_user_watches", "max_user_instances", "max_queued_events")}
     watches = limits["max_user_watches"]
     if watches is None:
@@ -98,15 +102,18 @@ def inotify_findings(raw: Path) -> Iterator[Finding]:
         return
     folders = 1
     for _, inside in tree.walk(str(raw)):
+        look(raw)
         folders += len(inside)
         if folders > _WALKED:
             break
-    if folders > 0.5 * watches:
-        what = f"Raise it: sysctl fs.inotify.max_user_watches={max(524288, 4 * folders)} (and in /etc/sysctl.d)."
-        yield warning("inotify", f"{folders} folders under {raw}, and {watches} can be watched by all programs of a user", what)
+    wanted = min(folders, MOST)
+    some = f", the {wanted} with the latest files are watched" if folders > wanted else ""
+    if wanted > 0.5 * watches:
+        what = "Raise it: sysctl fs.inotify.max_user_watches=524288 (and in /etc/sysctl.d)."
+        yield warning("inotify", f"{folders} folders under {raw}{some}, and {watches} can be watched by all programs of a user", what)
     else:
         queue = limits["max_queued_events"]
-        yield ok("inotify", f"{folders} folders, {watches} can be watched; {queue} events wait before a scan of the tree takes their place")
+        yield ok("inotify", f"{folders} folders{some}, {watches} can be; {queue} events wait before a scan of the tree takes their place")
 
 
 def _number(path: Path) -> int | None:
@@ -116,11 +123,16 @@ def _number(path: Path) -> int | None:
         return None
 
 
+_LEAST_BYTES = 10**8
+"""What a journal, its log and its checkpoints take in a night of many cameras: less is no room, however small the whole disk is."""
+
+
 def disk_findings(topic: str, folder: Path, warn_gb: float, keep_gb: float) -> Iterator[Finding]:
     """Room, and files that can still be made."""
     room, what = room_of(folder), "Make room: `quicklook clean` lists intermediate products that can go."
-    said = f"{room.free / 1e9:.1f} of {room.total / 1e9:.1f} GB are free for {folder}"
-    if room.free < room.keeps(keep_gb):
+    digits = 1 if room.total >= 1e9 else 3
+    said = f"{room.free / 1e9:.{digits}f} of {room.total / 1e9:.{digits}f} GB are free for {folder}"
+    if room.free < max(room.keeps(keep_gb), _LEAST_BYTES):
         yield problem(topic, said, what)
     elif room.free < room.warns_at(warn_gb):
         yield warning(topic, said, what)

@@ -40,6 +40,8 @@ class HousekeepingWatch:
         self._around, self._monitor, self._config, self._store = around, monitor, config, store
         self._every_s = around.site.file.housekeeping.every_s
         self._waiting: deque[HkChange] = deque(maxlen=_MOST)
+        self._written = 0
+        """Changes of the watch that the journal has."""
         self._stop = threading.Event()
         self._came_back, self._state = time.monotonic(), HkState.NORMAL
         self._thread = threading.Thread(target=self._run, name="housekeeping", daemon=True)
@@ -56,6 +58,7 @@ class HousekeepingWatch:
             except Exception:
                 self._waiting.extendleft(reversed(changes))
                 raise
+            self._written += sum(c.subject != WATCH for c in changes)
 
     def closed(self, connection: sa.Connection, done: Conclusion) -> None:
         """Nothing yet: an exposure ends by itself."""
@@ -82,9 +85,13 @@ class HousekeepingWatch:
 
     def _watch(self) -> None:
         watch = self._monitor.watch(self._config, self._store, time.time())
+        # what one before it has given and the journal has not, it gives again
+        self._waiting = deque((c for c in self._waiting if c.subject == WATCH), maxlen=_MOST)
+        before = self._written
         try:
             while not self._stop.is_set():
                 began = time.monotonic()
+                watch.kept(self._written - before)
                 self._waiting += watch.turn(time.time())
                 for fault in watch.faults():
                     log.warning("%s: %s%s", fault.where, fault.message, f" ({fault.count} times)" if fault.count > 1 else "")
@@ -92,6 +99,7 @@ class HousekeepingWatch:
                 self._says(HkState.NORMAL, "housekeeping is watched")
                 self._stop.wait(max(0.05, self._every_s - (self._came_back - began)))
         finally:
+            watch.kept(self._written - before)
             watch.close()
 
     def _says(self, state: HkState, reason: str) -> None:

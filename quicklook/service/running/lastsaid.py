@@ -11,8 +11,8 @@ from quicklook.core.events import RawFolder
 from quicklook.service.journal.journal import EVENTS, Journal
 
 
-def last_said(journal: Journal, kind: str, tag: str, path: str) -> dict[str, Any] | None:
-    """The payload of the last event of that kind about that path; None where the last is about another, or there is none.
+def last_said(journal: Journal, kind: str, tag: str, path: str | None = None) -> dict[str, Any] | None:
+    """The payload of the last event of that kind; None where there is none, or where a path is given and it is about another.
 
     What begins anew must know it: an alarm that stands since before a restart ends by an event alone. Raises what the journal raises.
     """
@@ -20,10 +20,10 @@ def last_said(journal: Journal, kind: str, tag: str, path: str) -> dict[str, Any
     with journal.reading() as connection:
         found = connection.execute(last).scalar()
     payload = json.loads(found) if found is not None else {}
-    return payload if payload.get("path") == path else None
+    return payload if payload and path in (None, payload.get("path")) else None
 
 
-def was_blind(journal: Journal, tag: str, raw: str) -> bool:
-    """Whether the last that was said of the folder of raw files is that it is gone, or cannot be looked into."""
-    said = last_said(journal, RawFolder.kind, tag, raw)
+def was_blind(journal: Journal, tag: str) -> bool:
+    """Whether the last that was said of the folder of raw files, be it another one now, is that it is gone, or cannot be looked into."""
+    said = last_said(journal, RawFolder.kind, tag)
     return said is not None and (not said["there"] or bool(said.get("trouble")))

@@ -11,6 +11,7 @@ from quicklook.core.session import meets, words_of
 from quicklook.core.status import Status, total
 from quicklook.io.reader import open_reader
 from quicklook.service.rerun.choosing import facts_of
+from quicklook.service.sessions.testhk import hk_facts
 from quicklook.service.sessions.testlight import level_metrics, light_facts
 from quicklook.service.sessions.testruns import Taken
 from quicklook.service.sessions.testwords import exposures_words, missing_words
@@ -35,11 +36,13 @@ def check(test: Testing) -> dict[str, Any]:
     if results:
         numbers |= _dead(results)
     mismatches, checked = _metadata(work, taken, by_unit)
-    light = light_facts(work, taken, by_unit)
+    light, hk = light_facts(work, taken, by_unit), hk_facts(work.recipe.housekeeping, taken)
+    plainly = light.plain()
     return {
-        **light.plain(),
-        "told": {**light.told, **missing_words(work, taken, cameras)},
-        "numbers": {**numbers, **light.numbers},
+        **plainly,
+        "told": {**light.told, **missing_words(work, taken, cameras), **hk.told},
+        "unknown": {**plainly.get("unknown", {}), **hk.unknown},
+        "numbers": {**numbers, **light.numbers, **hk.numbers},
         "statuses": {u: str(s) for u, s in statuses.items()},
         "mismatches": mismatches,
         "checked": sorted(checked),

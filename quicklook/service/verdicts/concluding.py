@@ -12,21 +12,24 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
+from quicklook.core.causes import likely_causes
 from quicklook.core.deciding import decide, wanted_goals
 from quicklook.core.decision import DecisionCard
 from quicklook.core.errors import BadConfig, BadData, Transient
 from quicklook.core.events import Decided, Overridden, PartVerdict, Payload, PlotsReady, QADone, UnitDone
+from quicklook.core.hkframes import QA_NAME, ExposureHousekeeping
 from quicklook.core.judge import Judge
 from quicklook.core.plots import Plot
 from quicklook.core.results import Override, QAResult, UnitVerdict
 from quicklook.core.unitparts import PartSummary, UnitParts
-from quicklook.core.unitqa import UnitMeasured, measure_unit
+from quicklook.core.unitqa import UnitMeasured, measure_unit, with_unit_qa
 from quicklook.io.folders import exposure_folder
 from quicklook.io.plotfiles import load_plots, save_plots
 from quicklook.io.revisions import next_revision, set_aside_unit_plots
 from quicklook.service.journal import jobs
 from quicklook.service.journal.jobs import FAILED, IGNORED, Job, PartState, UnitRow
 from quicklook.service.journal.journal import EVENTS
+from quicklook.service.verdicts.byhand import ByHand, concluded_by_hand
 from quicklook.service.verdicts.verdicts import unit_verdict
 from quicklook.service.workers.processing import Recipe
 
@@ -57,16 +60,18 @@ def conclude(
     summaries: Sequence[PartSummary],
     *,
     goals: Mapping[str, float] | None = None,
-    overrides: Sequence[Override] = (),
+    said: ByHand | None = None,
+    housekeeping: ExposureHousekeeping | None = None,
 ) -> Conclusion:
-    """Measure, judge and decide.
+    """Measure, judge and decide; with the housekeeping of the exposure, where there is any.
 
-    `goals` are given by hand, and go before those of the header and the site. `overrides` are what persons have said of parts that are taken
-    over from an earlier revision.
+    `goals` are given by hand, and go before those of the header and the site. `said` is what persons have said of an earlier revision.
     """
     parts = UnitParts(unit=row.unit, tags=row.tags, parts=tuple(summaries), expected=row.expected)
-    whole = _measured(recipe, parts)
-    verdict = unit_verdict(row, states, whole).model_copy(update={"overrides": list(overrides)})
+    whole = _measured(recipe, parts, housekeeping)
+    verdict = concluded_by_hand(unit_verdict(row, states, whole), said or ByHand())
+    if housekeeping is not None:
+        verdict = verdict.model_copy(update={"causes": likely_causes(housekeeping, parts, verdict)})
     return Conclusion(row=row, verdict=verdict, card=_card(recipe, parts, verdict, goals or {}), plots=whole.plots)
 
 
@@ -80,12 +85,14 @@ def _card(recipe: Recipe, parts: UnitParts, verdict: UnitVerdict, goals: Mapping
         return None
 
 
-def _measured(recipe: Recipe, parts: UnitParts) -> UnitMeasured:
+def _measured(recipe: Recipe, parts: UnitParts, housekeeping: ExposureHousekeeping | None) -> UnitMeasured:
     try:
         chain = recipe.chain_for(parts.tags.get("flavor", ""))
     except BadConfig:  # there is none any more: the verdicts of the parts say so
         return UnitMeasured()
-    return measure_unit(chain, parts, Judge(recipe.limits), time.perf_counter)
+    if housekeeping is None:
+        return measure_unit(chain, parts, Judge(recipe.limits), time.perf_counter)
+    return measure_unit(with_unit_qa(chain, QA_NAME), parts, Judge(recipe.limits), time.perf_counter, (housekeeping,))
 
 
 def after_verdict(connection: sa.Connection, job: Job, out: Path, unit_s: float) -> None:
@@ -102,12 +109,19 @@ def after_verdict(connection: sa.Connection, job: Job, out: Path, unit_s: float)
     if not row.closed:
         if now > row.deadline_ns:
             jobs.set_deadline(connection, row, now + int(unit_s * 1e9))
-    elif jobs.latest_unit(connection, row.unit, row.tag) == row:
-        on_disk = next_revision(exposure_folder(out, row.tag, row.unit))
-        new = dataclasses.replace(row, revision=max(on_disk, row.revision + 1), closed=False)
-        jobs.add_unit(connection, new, ())
-        jobs.carry_over(connection, row, new, ())
+    elif conclude_anew(connection, row, out):
         log.info("%s: %s has its verdict after the exposure; it is concluded again", row.unit, job.part)
+
+
+def conclude_anew(connection: sa.Connection, row: UnitRow, out: Path) -> bool:
+    """Open a new revision of a unit that is closed, in which all of its parts stay as they are. False where a later one has taken its place."""
+    if jobs.latest_unit(connection, row.unit, row.tag) != row or not row.closed:
+        return False
+    on_disk = next_revision(exposure_folder(out, row.tag, row.unit))
+    new = dataclasses.replace(row, revision=max(on_disk, row.revision + 1), closed=False)
+    jobs.add_unit(connection, new, ())
+    jobs.carry_over(connection, row, new, ())
+    return True
 
 
 def save_unit_plots(recipe: Recipe, done: Conclusion) -> list[PlotsReady]:
@@ -159,15 +173,26 @@ def summaries_in_journal(
     return [_summary(state, row, found.get(state.part, (row.revision, [])), tags_of(state.part)) for state in states]
 
 
-def overrides_in_journal(connection: sa.Connection, row: UnitRow, states: Sequence[PartState]) -> list[Override]:
-    """What persons have said of parts that were not processed again since."""
+def said_in_journal(connection: sa.Connection, row: UnitRow, states: Sequence[PartState]) -> ByHand:
+    """What persons have said of parts that were not processed again since, and last of the exposure as a whole."""
     said: dict[str, tuple[int, Override]] = {}
-    for part, revision, kind, payload in connection.execute(_OF_PARTS, {**_until(row), "kinds": [Overridden.kind, PartVerdict.kind]}):
+    kinds = [Overridden.kind, PartVerdict.kind]
+    for part, revision, kind, payload in connection.execute(_TOLD.where(EVENTS.c.kind.in_(kinds)), _until(row)):
         if kind == Overridden.kind:
-            said[part] = (revision, Override.model_validate_json(payload))
+            said[part or ""] = (revision, Override.model_validate_json(payload))
         elif part in said and revision > said[part][0]:
             del said[part]
-    return [said[s.part][1] for s in states if s.part in said]
+    known = {"", *(s.part for s in states)}
+    overrides = tuple(sorted((o for part, (_, o) in said.items() if part in known), key=lambda o: o.time))
+    return ByHand(overrides=overrides, seen=_verdict_in_journal(connection, row, said[""][0]) if "" in said else None)
+
+
+def _verdict_in_journal(connection: sa.Connection, row: UnitRow, revision: int) -> UnitVerdict | None:
+    where = (EVENTS.c.kind == UnitDone.kind, EVENTS.c.revision == revision)
+    for _, _, _, payload in connection.execute(_TOLD.where(*where), _until(row)):
+        with suppress(ValueError):  # written by another version
+            return UnitVerdict.model_validate_json(payload)
+    return None
 
 
 def _summary(state: PartState, row: UnitRow, found: tuple[int, list[str]], tags: Mapping[str, str]) -> PartSummary:

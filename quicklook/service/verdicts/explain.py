@@ -10,7 +10,7 @@ import inspect
 import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from quicklook.core.calibration import CalibrationUsed
@@ -21,7 +21,7 @@ from quicklook.core.limits import Limit, LimitSet
 from quicklook.core.metrics import Coord
 from quicklook.core.plugin import MonitoringAlg
 from quicklook.core.registry import registered
-from quicklook.core.results import MetricResult, PartResult, Provenance, QAResult, UnitVerdict
+from quicklook.core.results import Cause, MetricResult, PartResult, Provenance, QAResult, UnitVerdict
 from quicklook.core.status import Status
 
 LAST = 10
@@ -53,7 +53,8 @@ class Explanation:
     """All that is known of one metric of one part (of the whole exposure where the part is "").
 
     `others` are the limits that could have judged it in place of the one that decided, as they stand in the site's files now, the next in line
-    first. `place` is where the values of `last` were taken (the last one is this exposure), `folder` has the files of the exposure.
+    first. `causes` are what has likely led to it, the likeliest first. `place` is where the values of `last` were taken (the last one is this
+    exposure), `folder` has the files of the exposure.
     """
 
     key: PartKey
@@ -67,6 +68,7 @@ class Explanation:
     provenance: Provenance | None = None
     others: tuple[Limit, ...] = ()
     limits_changed: bool = False
+    causes: tuple[Cause, ...] = ()
     place: Mapping[str, Coord] = field(default_factory=dict)
     last: tuple[Before, ...] = ()
     skipped: tuple[str, ...] = ()
@@ -98,14 +100,19 @@ def explain(history: History, limits: LimitSet, *, tag: str, exposure: str, part
     if not part:
         whole = _found(verdict.qas, metric) if verdict is not None else None
         if verdict is not None and whole is not None:
-            return _of_whole(history, limits, verdict, results, *whole)
+            return replace(_of_whole(history, limits, verdict, results, *whole), causes=_causes(verdict, part, metric))
         part = _only_part(results, verdict, unit, metric)
     if part not in results:
         raise BadConfig(f"exposure {unit} has no results of {part!r}; it has: {_names(results)}", what_next="Name one of these.")
     found = _found(results[part].qas, metric)
     if found is None:
         raise _unknown_metric(results[part], verdict, metric)
-    return _of_part(history, limits, results[part], *found)
+    return replace(_of_part(history, limits, results[part], *found), causes=_causes(verdict, part, metric))
+
+
+def _causes(verdict: UnitVerdict | None, part: str, metric: str) -> tuple[Cause, ...]:
+    causes = verdict.causes if verdict is not None else ()
+    return tuple(c for c in causes if any((s.part, s.metric) == (part, metric) for s in c.spoiled))
 
 
 def find_unit(history: History, tag: str, text: str) -> Unit:

@@ -20,11 +20,10 @@ from quicklook.core.deciding import decide
 from quicklook.core.decision import DecisionCard, DecisionsFile
 from quicklook.core.errors import BadConfig, BadData, NotReadyYet
 from quicklook.core.events import Decided, Event, Overridden, PartVerdict, Payload, UnitDone, draft
-from quicklook.core.findings import said_of_whole
 from quicklook.core.keys import Unit
 from quicklook.core.results import Override, PartResult, UnitVerdict
 from quicklook.core.sink import SinkContext
-from quicklook.core.status import Status, total
+from quicklook.core.status import Status
 from quicklook.core.unitparts import PartSummary, UnitParts
 from quicklook.io.atomic import write_json
 from quicklook.io.folders import exposure_folder
@@ -32,9 +31,7 @@ from quicklook.io.revisions import next_revision, of_revision
 from quicklook.service.journal import jobs
 from quicklook.service.journal.journal import EVENTS, JOBS, Journal, daemon_lives
 from quicklook.service.publishing.sinks import make_sink
-
-SET_ASIDE = "set aside: "
-"""Before the reasons of a verdict that somebody has overridden."""
+from quicklook.service.verdicts.byhand import SET_ASIDE, overridden
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,27 +88,6 @@ def override(place: Place, change: Override, rules: DecisionsFile | None, expect
     if not (in_journal and daemon_lives(place.out)):  # else its sink writes them
         _to_files(place, said, revision)
     return Overruled(before=before, after=after, card=card, in_journal=in_journal)
-
-
-def overridden(before: UnitVerdict, change: Override, revision: int) -> UnitVerdict:
-    """The verdict with a change: sums made again, the reasons that are overruled set aside.
-
-    What a person has said of the whole stays until somebody says worse of a part (see `quicklook.core.findings.said_of_whole`).
-    """
-    parts = {**before.parts, change.part: change.status} if change.part else dict(before.parts)
-    overrides = [*before.overrides, change]
-    missing = [Status.UNKNOWN] if before.missing or not parts else []
-    status = said_of_whole(overrides) or total([*parts.values(), *(q.status for q in before.qas), *missing])
-    start = f"{change.part}: " if change.part else ""
-    aside = [r for r in before.reasons if r.startswith(start) and not r.startswith(SET_ASIDE)]
-    kept = [r for r in before.reasons if r not in aside]
-    said = f"{start}{change.sentence}"
-    return before.model_copy(
-        update={
-            "revision": revision, "status": status, "parts": parts, "overrides": overrides,
-            "reasons": [said, *kept, *(f"{SET_ASIDE}{r}" for r in aside)],
-        }
-    )  # fmt: skip
 
 
 # ---- what is there

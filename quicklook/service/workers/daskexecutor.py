@@ -37,6 +37,8 @@ LOOK_S = 1.0
 """The workers of the scheduler are counted so often."""
 ANSWER_S = 5.0
 """A scheduler that does not answer for so long counts as away."""
+SILENT_S = 30.0
+"""What a scheduler has that has been away for so long is not waited for any more."""
 LEAVE_S = 4.0
 """Leaving the scheduler may take so long; what has not ended then ends by its own deadlines."""
 GRACE_S = 60.0
@@ -73,7 +75,7 @@ class DaskExecutor:
         self._bell, self._ring = Pipe(duplex=False)
         self._given: dict[str, _Given] = {}
         self._came: deque[tuple[str, list[Message]]] = deque()
-        self._slots, self._told, self._away = 0, 0, ""
+        self._slots, self._told, self._away, self._heard = 0, 0, "", time.monotonic()
         self._ended = threading.Event()
         try:
             self._client = self._connected()
@@ -130,8 +132,9 @@ class DaskExecutor:
         return max(0, self._slots - len(self._given)) if self._client.status == "running" else 0
 
     def running(self) -> int:
-        """Jobs that were given and have not ended."""
-        return len(self._given)
+        """Jobs that were given and have not ended; none where the scheduler has been away for long: who waits for them might wait for ever."""
+        silent_s = time.monotonic() - self._heard if self._away else 0.0
+        return len(self._given) if silent_s < SILENT_S else 0
 
     @property
     def trouble(self) -> str:
@@ -267,4 +270,4 @@ class DaskExecutor:
     def _count(self) -> None:
         # as nthreads() of the client, which waits for ever
         threads: dict[str, int] = self._client.sync(self._client.scheduler.ncores, workers=None, callback_timeout=ANSWER_S)
-        self._slots, self._away = sum(threads.values()), ""
+        self._slots, self._away, self._heard = sum(threads.values()), "", time.monotonic()

@@ -22,6 +22,9 @@ __all__ = ["Bounds", "Executor", "InlineExecutor", "ProcessExecutor", "bounds_of
 
 log = logging.getLogger("quicklook.service")
 
+_WAITING_SHARE = 0.2
+"""Spectra whose files wait may take so much of the memory of the machine, in all workers together."""
+
 
 class Executor(Protocol):
     """Runs jobs somewhere and hands back messages."""
@@ -52,7 +55,10 @@ class Executor(Protocol):
 
 
 class InlineExecutor:
-    """Runs each job in the calling process, when it is submitted. For tests and small machines."""
+    """Runs each job in the calling process, when it is submitted. For tests and small machines.
+
+    It takes the next one when what came of the last is fetched: that is to be in the journal before a job that may end the process.
+    """
 
     def __init__(self, recipe: Recipe) -> None:
         self._processor = Processor(recipe)
@@ -63,12 +69,12 @@ class InlineExecutor:
         return 1
 
     def free(self) -> int:
-        """Always one."""
-        return 1
+        """One, unless a job was done of which nobody has heard yet."""
+        return 0 if self._messages else 1
 
     def running(self) -> int:
-        """Never any: a job is done when `submit` returns."""
-        return 0
+        """One where a job was done of which nobody has heard yet."""
+        return 1 if self._messages else 0
 
     def submit(self, job: Job | BuildJob) -> None:
         """Run it."""
@@ -86,14 +92,16 @@ class InlineExecutor:
         """Nothing runs."""
 
 
-def bounds_of(work: WorkSettings) -> Bounds:
-    """What the settings of a site allow a worker."""
+def bounds_of(work: WorkSettings, workers: int = 1) -> Bounds:
+    """What the settings of a site allow each of so many workers."""
+    machine_mb = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e6
     return Bounds(
         deadline_s=work.deadline_s,
         step_deadline_s=work.step_deadline_s,
         memory_mb=work.memory_limit_mb,
         recycle_jobs=work.recycle_jobs,
         calibrations_gb=work.calibrations_gb,
+        waiting_mb=min(work.waiting_mb, machine_mb * _WAITING_SHARE / workers),
     )
 
 
@@ -112,8 +120,8 @@ def executor_of(recipe: Recipe, work: WorkSettings, *, raw: Path | None = None, 
     wanted = workers or work.workers or fitting
     if wanted > fitting:
         log.warning("%d workers x %d threads are more than the %d cores; using %d workers", wanted, work.threads, cores, fitting)
-    count = min(wanted, fitting, most or wanted)
-    return ProcessExecutor(recipe, workers=max(1, count), threads=work.threads, bounds=bounds_of(work))
+    count = max(1, min(wanted, fitting, most or wanted))
+    return ProcessExecutor(recipe, workers=count, threads=work.threads, bounds=bounds_of(work, count))
 
 
 def _dask(recipe: Recipe, work: WorkSettings, raw: Path | None) -> Executor:

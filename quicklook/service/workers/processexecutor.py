@@ -19,7 +19,7 @@ from quicklook.service.calibrating.builds import BuildJob
 from quicklook.service.journal.jobs import Job
 from quicklook.service.publishing.vitals import memory_mb
 from quicklook.service.workers.processing import Recipe
-from quicklook.service.workers.worker import Assembled, Broken, Compiled, Message, Ready, Stage, Written, worker_main
+from quicklook.service.workers.worker import LOST_ELSEWHERE, Assembled, Broken, Compiled, Judged, Message, Ready, Stage, Written, worker_main
 
 _COLD_DEATHS = 5
 """So many workers in a row that die before they are warm mean that none will live."""
@@ -47,7 +47,8 @@ log = logging.getLogger("quicklook.service")
 class Bounds:
     """What a worker may take: seconds for a job, for a step or QA of it, to get warm; memory (MB, 1e6 bytes) and jobs until it is renewed, 0: any.
 
-    `calibrations_gb` is the room on the disk for calibrations that all workers share (see `quicklook.io.prepared`).
+    `calibrations_gb` is the room on the disk for calibrations that all workers share (see `quicklook.io.prepared`). `waiting_mb`: spectra that have
+    their verdicts may take so much of a worker while their files wait for other cameras to be judged; 0: files are written before the next camera.
     """
 
     deadline_s: float = 120.0
@@ -56,6 +57,7 @@ class Bounds:
     memory_mb: float = 0.0
     recycle_jobs: int = 0
     calibrations_gb: float = 0.0
+    waiting_mb: float = 0.0
 
 
 @dataclass(slots=True)
@@ -69,6 +71,8 @@ class _Worker:
     started: float = field(default_factory=time.monotonic)
     stage: Stage | None = None
     jobs: int = 0
+    owed: dict[int, Judged] = field(default_factory=dict)
+    """Verdicts that were given, by number of the job, whose files are not written yet."""
 
     def listen(self) -> None:
         """Take what it says of its steps."""
@@ -81,7 +85,17 @@ class _Worker:
     @property
     def busy_with(self) -> str:
         """In words, the step that it is at; empty where it has not said."""
-        return self.stage.words if self.job is not None and self.stage is not None else ""
+        return self.stage.words if self.busy and self.stage is not None else ""
+
+    @property
+    def busy(self) -> bool:
+        """Whether it has a job, or files to write."""
+        return self.job is not None or bool(self.owed)
+
+    @property
+    def held_mb(self) -> float:
+        """Memory of the spectra that wait to be written."""
+        return sum(j.held for j in self.owed.values()) / 1e6
 
     def close(self) -> None:
         """Close our ends of its pipes."""
@@ -94,7 +108,8 @@ class ProcessExecutor:
 
     A worker that dies of getting warm, or takes too long for it, is replaced by one that does without. One that had to compile is replaced once by
     a fresh one, which loads from the cache what it needs, in a third of the memory. One that is too large after a job, or has done enough of them,
-    is renewed. What is lost with a worker is its own job, whose failure names the step.
+    is renewed. Verdicts go before files: a worker that has judged a camera takes the next one, and writes when there is none, or when what waits is
+    more than its bounds allow. What is lost with a worker is its own job, whose failure names the step, and what it has not written.
     """
 
     def __init__(self, recipe: Recipe, *, workers: int, threads: int = 1, bounds: Bounds | None = None) -> None:
@@ -136,16 +151,23 @@ class ProcessExecutor:
         return sum(w.warm for w in self._workers)
 
     def free(self) -> int:
-        """Warm workers without a job."""
-        return sum(w.warm and w.job is None for w in self._workers)
+        """Warm workers without a job, and with room for what they have not written."""
+        return sum(self._is_free(w) for w in self._workers)
+
+    def _is_free(self, worker: _Worker) -> bool:
+        return worker.warm and worker.job is None and (not worker.owed or worker.held_mb < self._bounds.waiting_mb)
 
     def running(self) -> int:
-        """Workers with a job."""
-        return sum(w.job is not None for w in self._workers)
+        """Workers with a job, or with files to write."""
+        return sum(w.busy for w in self._workers)
+
+    def owed(self) -> int:
+        """Verdicts that were given and whose files are not written yet."""
+        return sum(len(w.owed) for w in self._workers)
 
     def submit(self, job: Job | BuildJob) -> None:
         """Give the job to an idle worker."""
-        worker = next(w for w in self._workers if w.warm and w.job is None)
+        worker = min((w for w in self._workers if self._is_free(w)), key=lambda w: len(w.owed))
         worker.listen()
         worker.job, worker.started, worker.stage = job, time.monotonic(), None
         try:
@@ -174,18 +196,29 @@ class ProcessExecutor:
                 if isinstance(message, Ready):
                     worker.warm, self._cold_deaths = True, 0
                 out.append(message)
-                if isinstance(message, Written | Assembled | Broken):
-                    worker.job, worker.jobs = None, worker.jobs + 1
-                    if self._worn(worker):
-                        self._renewed += 1
-                        self._change(worker, may_end=True)
-                        return out
+                if not isinstance(message, Ready) and self._note(worker, message) and not worker.busy and self._worn(worker):
+                    self._renewed += 1
+                    self._change(worker, may_end=True)
+                    return out
         except (EOFError, OSError):
             worker.process.join(5)
             worker.listen()
             at = f" in {worker.busy_with}" if worker.busy_with else ""
             out += self._replace(worker, f"its worker process ended with status {worker.process.exitcode}{at}")
         return out
+
+    def _note(self, worker: _Worker, message: Judged | Written | Assembled | Broken) -> bool:
+        """What a message says of the work of a worker; whether a job of it is over."""
+        if isinstance(message, Judged):
+            worker.owed[message.job.id] = message
+        elif not isinstance(message.job, BuildJob):
+            worker.owed.pop(message.job.id, None)
+        if worker.job == message.job:
+            worker.job = None
+        worker.started = time.monotonic()
+        over = not isinstance(message, Judged)
+        worker.jobs += over
+        return over
 
     def _worn(self, worker: _Worker) -> bool:
         """Whether a worker has done enough, or is too large now that its job is over."""
@@ -221,7 +254,7 @@ class ProcessExecutor:
     def _beyond(self) -> list[Message]:
         out: list[Message] = []
         for worker in list(self._workers):
-            if (worker.job is not None or not worker.warm) and (why := self._why_stopped(worker)):
+            if (worker.busy or not worker.warm) and (why := self._why_stopped(worker)):
                 worker.process.kill()
                 out += self._replace(worker, why)
         return out
@@ -251,11 +284,14 @@ class ProcessExecutor:
         if self._cold_deaths > _COLD_DEATHS:
             raise BadConfig(f"worker processes do not start ({why}); the log says why, `quicklook validate` checks the configuration")
         self._workers[self._workers.index(worker)] = self._spawn(warm_up=not died_warming_up)
-        if worker.job is None:
+        if not worker.busy:
             log.error("a worker was replaced: %s%s", why, "; the new one does not warm up, its first frame will be slower" if died_warming_up else "")
             return []
+        at = worker.job or next(iter(worker.owed.values())).job
         failure = Failure(error="WorkerLost", message=why, what_next="It is retried; if it comes again, look at the log and at the file.")
-        return [Broken(worker.job, failure, retry=True)]
+        aside = Failure(error=LOST_ELSEWHERE, message=f"its files were not written yet: {why}", what_next="Another worker writes them.")
+        beside = [Broken(j.job, aside, retry=True) for j in worker.owed.values() if j.job != at]
+        return [Broken(at, failure, retry=True), *beside]
 
     def stop(self) -> None:
         """End all workers: kindly, then not. From any thread; `wait` in another one raises Transient then, or OSError."""

@@ -33,6 +33,7 @@ from quicklook.io.reader import Reader, open_reader
 from quicklook.io.revisions import of_revision, set_aside
 from quicklook.io.room import check_room
 from quicklook.service.calibrating.adopting import Adoption
+from quicklook.service.running.hkplace import HkPlace
 
 log = logging.getLogger("quicklook.service")
 
@@ -45,6 +46,7 @@ class Recipe:
     that is wanted (by the daemon alone); `builders` are those that the daemon uses. `decisions` are the rules by which it is said what to do after
     an exposure, `goals` what every exposure is to reach, by name. `runner` makes of the plain runner another one for a part, such as one that starts
     from stored products (see `quicklook.service.rerun.fromstored`); it can be pickled. Products wait while less than `keep_gb` (1e9 bytes) are free.
+    `housekeeping` is what is joined to exposures when they are concluded.
     """
 
     instrument: Instrument
@@ -61,6 +63,7 @@ class Recipe:
     goals: Mapping[str, float] = field(default_factory=dict)
     runner: Callable[[ChainRunner, PartKey], ChainRunner] | None = None
     keep_gb: float = 0.0
+    housekeeping: HkPlace | None = None
 
     def chain_for(self, flavor: str) -> Chain:
         """The chain of a flavor. Raises BadConfig if none is configured."""

@@ -11,15 +11,18 @@ import sys
 import threading
 import time
 import zlib
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+from quicklook.core.chain import Chain
 from quicklook.core.errors import BadData, NotReadyYet, QuicklookError, Transient
 from quicklook.core.events import CalibrationMade, Draft, PlotsReady, draft
 from quicklook.core.keys import PartKey, Unit
-from quicklook.core.memory import give_back
+from quicklook.core.memory import array_bytes, give_back
 from quicklook.core.results import Failure, QAResult, StepResult
 from quicklook.core.status import Status
 from quicklook.io.calibfile import keep_ready
@@ -27,7 +30,7 @@ from quicklook.service.calibrating.building import Building, Built
 from quicklook.service.calibrating.builds import BuildJob
 from quicklook.service.journal.jobs import Job
 from quicklook.service.running import runlog
-from quicklook.service.workers.processing import Processor, Recipe
+from quicklook.service.workers.processing import Processed, Processor, Recipe
 
 log = logging.getLogger("quicklook.worker")
 LARGE = frozenset({"raw", "preproc"})
@@ -46,12 +49,13 @@ class Compiled:
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """The part has its verdict; files are still to be written."""
+    """The part has its verdict; its files are still to be written, and take so many bytes of memory until then."""
 
     job: Job
     status: Status
     reasons: tuple[str, ...]
     events: tuple[Draft, ...]
+    held: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +88,9 @@ Message = Ready | Judged | Written | Assembled | Broken
 
 LOST_ELSEWHERE = "SchedulerLost"
 """Error of a failure of what hands jobs to other machines. It says nothing of the job, and is no attempt that counts towards giving up."""
+
+_NEXT_S = 0.05
+"""Files wait so long for the next job: the daemon has to write the verdict into its journal before it hands that out."""
 
 WRITING = "write"
 """Name of the stage after the last step, in which files are written."""
@@ -124,14 +131,48 @@ def _unheard(_stage: Stage) -> None:
     """Where nobody watches the work."""
 
 
+@dataclass(frozen=True, slots=True)
+class Owed:
+    """A part that has its verdict, of which no file is written yet."""
+
+    job: Job
+    done: Processed
+    chain: Chain
+
+
 def work(processor: Processor, job: Job | BuildJob, send: Callable[[Message], None], tell: Callable[[Stage], None] = _unheard) -> None:
-    """Process a job and send what comes of it; `tell` hears of every step when it begins. Raises nothing but KeyboardInterrupt and GeneratorExit."""
-    stages = Stages(tell)
-    try:
+    """Process a job, with all its files, and send what comes of it; `tell` hears of every step when it begins.
+
+    Raises nothing but KeyboardInterrupt and GeneratorExit.
+    """
+    if (owed := judge(processor, job, send, tell)) is not None:
+        write(processor, owed, send, tell)
+    give_back()
+
+
+def judge(processor: Processor, job: Job | BuildJob, send: Callable[[Message], None], tell: Callable[[Stage], None] = _unheard) -> Owed | None:
+    """As `work`, up to the verdict: the files that are owed then, None where there are none."""
+    owed: list[Owed] = []
+    with _failing(job, send):
         if isinstance(job, BuildJob):
-            send(_assemble(processor, job, stages))
+            send(_assemble(processor, job, Stages(tell)))
         else:
-            _work(processor, job, send, stages)
+            owed += _judge(processor, job, send, Stages(tell))
+    return owed[0] if owed else None
+
+
+def write(processor: Processor, owed: Owed, send: Callable[[Message], None], tell: Callable[[Stage], None] = _unheard) -> None:
+    """Write what is owed. The verdict stands, whatever comes now: what is tried again, or given up, is the writing alone."""
+    with _failing(owed.job, send):
+        Stages(tell).begins(WRITING)
+        send(Written(owed.job, tuple(processor.write(owed.done, owed.chain))))
+
+
+@contextmanager
+def _failing(job: Job | BuildJob, send: Callable[[Message], None]) -> Iterator[None]:
+    """What fails is sent, and not raised."""
+    try:
+        yield
     except (KeyboardInterrupt, GeneratorExit):
         raise
     except QuicklookError as error:
@@ -142,22 +183,19 @@ def work(processor: Processor, job: Job | BuildJob, send: Callable[[Message], No
         send(Broken(job, Failure.of(error), retry=isinstance(error, OSError)))
 
 
-def _work(processor: Processor, job: Job, send: Callable[[Message], None], stages: Stages) -> None:
+def _judge(processor: Processor, job: Job, send: Callable[[Message], None], stages: Stages) -> list[Owed]:
     key = PartKey(job.unit, job.part)
     chain = processor.recipe.chain_for(job.flavor)
     done = processor.process(Path(job.path), key, chain, revision=job.revision, observer=stages, spare=LARGE)
-    if done.outcome.retry:
-        failure = next(s.failure for s in done.outcome.result.steps if s.failure is not None)
-        send(Broken(job, failure, retry=True))
-        return
     result = done.outcome.result
+    if done.outcome.retry:
+        failure = next(s.failure for s in result.steps if s.failure is not None)
+        send(Broken(job, failure, retry=True))
+        return []
     if not job.announced:
-        send(Judged(job, result.status, tuple(result.reasons), tuple(processor.verdict_events(done))))
-    # the verdict stands, whatever comes now: what is tried again, or given up, is the writing alone
-    stages.begins(WRITING)
-    send(Written(job, tuple(processor.write(done, chain))))
-    del done
-    give_back()  # what the allocator kept of the spectra would add to the peak of the next exposure
+        held = array_bytes((done.outcome.products, done.outcome.kept, done.outcome.plots))
+        send(Judged(job, result.status, tuple(result.reasons), tuple(processor.verdict_events(done)), held))
+    return [Owed(job, done, chain)]
 
 
 def _assemble(processor: Processor, job: BuildJob, stages: Stages) -> Assembled:
@@ -227,11 +265,35 @@ def worker_main(
             pipe.send(Compiled())
             return
         pipe.send(Ready())
-        while (job := pipe.recv()) is not None:
-            work(processor, job, pipe.send, stages.send)
+        _serve(processor, pipe, stages)
     except (EOFError, BrokenPipeError, ConnectionResetError):
         # the daemon is gone: its next start finds the job open
         return
+
+
+def _serve(processor: Processor, pipe: Connection, stages: Connection) -> None:
+    """Do jobs until None comes: verdicts first, and files when no job has come for a moment."""
+    owed: deque[Owed] = deque()
+    patience_s = 0.0
+    while True:
+        if owed and not pipe.poll(patience_s):
+            patience_s = 0.0
+            write(processor, owed.popleft(), pipe.send, stages.send)
+            give_back()  # what the allocator kept of the spectra would add to the peak of the next exposure
+            continue
+        if (job := pipe.recv()) is None:
+            break
+        # what was announced before is only written again, and nobody was told that files are owed
+        later = judge(processor, job, pipe.send, stages.send)
+        if later is not None and later.job.announced:
+            write(processor, later, pipe.send, stages.send)
+        elif later is not None:
+            owed.append(later)
+        del later
+        give_back()
+        patience_s = _NEXT_S
+    for left in owed:
+        write(processor, left, pipe.send, stages.send)
 
 
 def _end_with_parent() -> None:

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from hypothesis import strategies as st
 
 from monitor.alerts.handling import Escalation, Handling
-from monitor.alerts.machine import Machine, Outcome
+from monitor.alerts.machine import Machine
 from monitor.alerts.model import Change, Mute, Notice, Signal
+from monitor.alerts.standing import Outcome
 from quicklook.core.severity import Severity
 
 S = 1_000_000_000

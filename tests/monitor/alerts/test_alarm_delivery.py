@@ -13,10 +13,11 @@ from servers import FAIL, LATE_S, OK, REFUSE, SILENT, HookServer, MailServer, te
 from monitor.alerts.book import AlarmBook
 from monitor.alerts.channels import ChannelConfig, channel_of
 from monitor.alerts.handling import Handling
-from monitor.alerts.machine import Machine, Outcome
+from monitor.alerts.machine import Machine
 from monitor.alerts.model import Signal
 from monitor.alerts.outbox import Outbox
 from monitor.alerts.send import send_alert
+from monitor.alerts.standing import Outcome
 from monitor.alerts.text import Writer
 from quicklook.core.errors import BadConfig, BadData, Transient
 from quicklook.core.severity import Severity
@@ -74,19 +75,21 @@ def servers() -> Iterator[tuple[MailServer, HookServer]]:
 
 
 @pytest.fixture
-def desk(tmp_path: Path, servers: tuple[MailServer, HookServer]) -> Iterator[Desk]:
-    mail, hook = servers
+def desk(request: pytest.FixtureRequest, tmp_path: Path, servers: tuple[MailServer, HookServer]) -> Iterator[Desk]:
+    """Waits for a server so many seconds as its parameter says, else so long that a busy machine is no failure."""
+    (mail, hook), timeout_s = servers, getattr(request, "param", 60.0)
     made = Desk(
         tmp_path,
         {
-            "mail": ChannelConfig(url=mail.url, timeout_s=0.5, per_hour=1000),
-            "hook": ChannelConfig(url=hook.url, form="webhook", timeout_s=0.5, per_hour=1000),
+            "mail": ChannelConfig(url=mail.url, timeout_s=timeout_s, per_hour=1000),
+            "hook": ChannelConfig(url=hook.url, form="webhook", timeout_s=timeout_s, per_hour=1000),
         },
     )
     yield made
     made.close()
 
 
+@pytest.mark.parametrize("desk", [0.5], indirect=True, ids=["short of patience"])
 def test_each_incident_arrives_once_with_its_end_through_failures_and_restarts(desk: Desk, servers: tuple[MailServer, HookServer]) -> None:
     mail, hook = servers
     rng = random.Random(3)
@@ -166,6 +169,40 @@ def test_a_storm_is_one_digest(desk: Desk, servers: tuple[MailServer, HookServer
     assert "500 messages of alarms" in mail.got[0]["Subject"].replace("\n", "")
     body = text_of(mail.got[0])
     assert "... and 460 more" in body
+
+
+def test_a_storm_that_goes_on_is_few_messages_and_what_is_worse_does_not_wait(tmp_path: Path) -> None:
+    with HookServer() as hook:
+        desk = Desk(tmp_path, {"hook": ChannelConfig(url=hook.url, form="webhook")}, {"other": Handling(channels=("hook",), wait_s=0)})
+        for number in range(42):
+            for one in range(12):
+                desk.signal(f"other/{number}/{one}", severity=Severity.WARNING)
+            desk.go_on(1, every=1)
+            if number == 30:
+                told = len(hook.got)
+                desk.signal("other/worse", severity=Severity.CRITICAL)
+        assert len(hook.got[0]["alerts"]) == 24, "the first are told at once"
+        assert hook.got[told]["alerts"][0]["labels"]["severity"] == "critical"
+        desk.go_on(600)
+        assert len(hook.got) <= 6
+        assert len(hook.incidents()) == 505
+        desk.go_on(600)
+        desk.signal("other/later")
+        desk.go_on(5)
+        assert len(hook.incidents()) == 506, "when it is calm again, what is new is told at once"
+        desk.close()
+
+
+def test_a_message_is_never_longer_than_a_server_bears(tmp_path: Path) -> None:
+    with HookServer() as hook:
+        desk = Desk(tmp_path, {"hook": ChannelConfig(url=hook.url, form="webhook", most_alerts=40)}, {"other": Handling(channels=("hook",), wait_s=0)})
+        for number in range(100):
+            desk.signal(f"other/{number}", what="x" * 100_000)
+        desk.go_on(5)
+        assert [len(body["alerts"]) for body in hook.got] == [40, 40, 20]
+        assert len(hook.incidents()) == 100
+        assert max(len(str(body)) for body in hook.got) < 40 * 2000
+        desk.close()
 
 
 def test_a_channel_that_had_its_share_gets_digests(tmp_path: Path) -> None:

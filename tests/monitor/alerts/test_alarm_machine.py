@@ -61,13 +61,23 @@ def test_a_restart_at_any_point_changes_nothing(steps: list[Step]) -> None:
 @MANY
 @given(STEPS)
 def test_changes_are_a_chain_from_state_to_state(steps: list[Step]) -> None:
-    now: dict[str, State] = {}
+    now: dict[str, tuple[State | None, str]] = {}
     for change in World().run(steps).end().changes:
-        assert change.before == now.get(change.fingerprint)
+        before = now.get(change.fingerprint, (None, ""))
+        assert change.before == before[0]
         assert change.before is not State.CLOSED
-        assert change.after is not change.before
-        now[change.fingerprint] = change.after
-    assert all(state in (State.CLOSED, State.RESOLVED) for state in now.values())
+        assert (change.after, change.folded_into) != before
+        now[change.fingerprint] = change.after, change.folded_into
+    assert all(state in (State.CLOSED, State.RESOLVED) for state, _ in now.values())
+
+
+def test_what_follows_from_another_is_told_to_those_who_look_on() -> None:
+    """Whether the cause comes first or last, the last change of the consequence names it."""
+    for keys in (("cause/x", "consequence/1"), ("consequence/1", "cause/x")):
+        steps = [Step(0, "signal", key, True, Severity.ALARM) for key in keys]
+        changes = [c for c in World().run([*steps, Step(1, "tick", "", False, Severity.ALARM)]).changes if c.key == "consequence/1"]
+        assert changes[-1].folded_into == "cause/x", keys
+        assert changes[-1].after is State.FIRING
 
 
 @MANY

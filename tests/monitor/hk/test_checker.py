@@ -183,7 +183,8 @@ def test_a_violation_outlasts_a_gap_in_its_data() -> None:
 
 def test_late_samples_are_passed_over() -> None:
     checker = Checker(config([TEMP]), 0.0)
-    assert story(fed(checker, [10, 5, 10], t=[-120, 50, 50]), "t/temp") == ["NORMAL"]
+    found = [c for time, value in ((10, -120), (5, 50), (10, 50)) for c in (*checker.feed(batch([time], t=[value])), *checker.tick(10.0))]
+    assert story(found, "t/temp") == ["NORMAL"]
 
 
 def test_aliases_patterns_and_columns_that_come_and_go() -> None:

@@ -116,3 +116,24 @@ def test_fits_files_that_are_damaged_anywhere(tmp_path_factory: pytest.TempPathF
             check(each)
         names = {c for each in taken for b in each.batches for c in b.channels}
         assert names & {"t", "TEMP"} or any(c.endswith(".TEMP") for c in names)
+
+
+def test_a_channel_of_numbers_that_begins_with_words_is_one_of_numbers(tmp_path: Path) -> None:
+    (tmp_path / "HK.csv").write_text("time,t,w\n2020-01-01T00:00:00,broken,on\n2020-01-01T00:00:01,also,off\n2020-01-01T00:00:02,3.5,on\n")
+    source = TextSource(TextParams(path=str(tmp_path / "HK.csv")))
+    source.open(SourceContext(source="s", number_channels=frozenset({"t*"})))
+    taken = source.take("s", 0.0)
+    (found,) = taken.batches
+    assert (found.channels, list(found.texts)) == (("t",), ["w"])
+    assert found.values[-1, 0] == 3.5
+    assert sum(f.count for f in taken.faults) == 2
+
+
+def test_rows_in_another_order_keep_the_columns_that_have_times_of_their_own(tmp_path: Path) -> None:
+    for name, hour in (("HK_1.csv", 12), ("HK_2.csv", 6)):  # the later file first
+        rows = "".join(f"2020-01-01T{hour:02d}:00:0{i},2020-01-01T{hour:02d}:00:0{i - i % 2},{i}\n" for i in range(4))
+        (tmp_path / name).write_text(f"time,tower,t\n{rows}")
+    source = TextSource(TextParams(path=str(tmp_path / "HK_*.csv"), own_times={"tower": ("t",)}))
+    source.open(SourceContext(source="s"))
+    samples = [v for b in source.take("s", 0.0).batches if "t" in b.channels for v in b.values[:, b.channels.index("t")].tolist()]
+    assert samples == [0, 2, 0, 2], "each once, of both files"

@@ -71,7 +71,7 @@ def test_a_store_that_cannot_be_written_is_an_alarm_and_nothing_is_lost(monkeypa
     watch, sources = made(monkeypatch, tmp_path)
     sources["s"].coming = [Taken(batches=(batch([i + 1], t=[5]),), positions={"k": str(i)}) for i in range(3)]
     with monkeypatch.context() as patch:
-        patch.setattr("monitor.hk.store.HkStore.append", lambda *_: (_ for _ in ()).throw(Transient("disk")))
+        patch.setattr("monitor.hk.store.HkStore.put", lambda *_: (_ for _ in ()).throw(Transient("disk")))
         first = watch.turn(1.0)
         watch.turn(2.0)
     assert {("store", "VIOLATING"), ("t/temp", "VIOLATING")} <= {(c.subject, str(c.state)) for c in first}
@@ -135,3 +135,21 @@ def test_a_log_that_grows_over_restarts_is_stored_once(tmp_path: Path) -> None:
     watch.close()
     assert stored[0].tolist() == [start + i for i in range(12)]
     assert stored[1].tolist() == [i / 2 for i in range(12)]
+
+
+def test_one_row_of_the_future_does_not_keep_the_others_from_being_judged(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    watch, sources = made(monkeypatch, tmp_path)
+    sources["s"].coming = [Taken(batches=(batch([1, 2, 9e8], t=[0, 5, 0]),))]
+    assert [str(c.state) for c in watch.turn(3.0) if c.subject == "t/temp"] == ["NORMAL", "VIOLATING"]
+    assert [f.kind for f in watch.faults()] == ["Clock"]
+    watch.close()
+
+
+@pytest.mark.parametrize("name", ["x" * 300, " ", "a\u202eb", "a\nb"])
+def test_a_name_that_is_none_is_a_fault_and_the_others_are_judged(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str) -> None:
+    watch, sources = made(monkeypatch, tmp_path)
+    sources["s"].coming = [Taken(batches=(batch([1.0], **{name: [0.0], "t": [5.0]}),))]
+    found = watch.turn(2.0)
+    assert [(c.subject, str(c.state)) for c in found] == [("t/temp", "VIOLATING")]
+    assert "names of channels" in watch.faults()[0].message
+    watch.close()

@@ -24,7 +24,7 @@ from quicklook.core.sink import SinkContext
 pytestmark = pytest.mark.skipif(shutil.which("rsync") is None, reason="rsync is not installed (Debian's rsync)")
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 30.0) -> bool:
+def wait_for(condition: Callable[[], bool], seconds: float = 120.0) -> bool:
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if condition():
@@ -118,7 +118,7 @@ def test_what_was_interrupted_goes_on(tmp_path: Path) -> None:
     )
     time.sleep(1.2)
     os.killpg(slow.pid, signal.SIGTERM)  # as rsync ends when the line is cut: what has come is kept
-    slow.wait(10)
+    slow.wait(60)
     kept = target / "n" / PARTIAL / "big.fits"
     assert 100_000 < kept.stat().st_size < len(content)
     Rsync(str(target)).copy(raw, "n/big.fits", "x")

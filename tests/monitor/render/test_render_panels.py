@@ -10,7 +10,7 @@ from matplotlib.colors import to_rgba
 
 from monitor.render.panel import Prepared, prepare
 from monitor.render.renderer import build
-from monitor.render.style import ALARM, SERIES, look_for
+from monitor.render.style import ALARM, NORMAL, SERIES, look_for
 from quicklook.core.plots import Axis, Band, Bars, FocalPlane, Image, Line, Panel, Plot, Scatter, Table
 
 X, Y = Axis(label="row", unit="pixel"), Axis(label="level", unit="adu")
@@ -159,6 +159,12 @@ def test_limits_are_named_with_their_ranges_and_unit() -> None:
     pair = (Band(low=1.0, high=5.0, kind="warning", label="warning"), Band(low=2.0, high=4.0, kind="normal", label="normal"))
     texts = [t for _, t in ready(Line(x=np.arange(3.0), y=np.full(3, 3.0)), bands=pair).entries]
     assert texts == ["normal: 2 to 4 adu", "warning: 1 to 5 adu"]
+
+
+def test_points_of_a_status_have_its_colour_and_shape() -> None:
+    layers = [Scatter(x=np.arange(2.0), y=np.arange(2.0), label=label) for label in ("missing", "ALARM", "NORMAL")]
+    looks = [(handle.get_color(), handle.get_marker()) for handle, _ in ready(*layers).entries]  # type: ignore[union-attr]
+    assert looks == [(SERIES[0], "o"), (ALARM, "X"), (NORMAL, "o")]
 
 
 def test_layers_with_one_axis_of_colour_share_its_scale() -> None:

@@ -1,0 +1,1 @@
+"""The live page: server, API, pages."""

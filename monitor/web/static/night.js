@@ -1,0 +1,283 @@
+// Page Night: the exposures of a night in a table, with all cameras of each; filters, sorting, keys; the tests of the session.
+import { about, age, announce, api, badge, brief, coalesce, el, fill, live, plural, prefs, shape, unitPath, when } from "/static/app.js";
+import { decisionWord, paced } from "/static/parts.js";
+
+const place = (id) => document.getElementById(id);
+const CLASS = { WARNING: "w", ALARM: "a", UNKNOWN: "u", failed: "u", running: "r", missing: "o" };
+const RANK = { ALARM: 4, WARNING: 3, UNKNOWN: 2, running: 1, NORMAL: 0 };
+const FIRST_ROWS = 40, CHUNK = 60;
+const CAMERA_PX = 15;   // as in night.css
+
+const query = new URLSearchParams(location.search);
+let night = query.get("night") || "", tag = query.get("tag") || "", info = null, units = [], nights = [], chosen = null;
+let sort = prefs.get("night.sort", { by: "seen", down: true });
+const wanted = { text: query.get("find") || "", statuses: new Set(), flavor: "" };
+const rowsByUnit = new Map();   // unit -> {line as JSON, row}
+
+const COLUMNS = [
+  { by: "expid", title: "Exposure", w: 96, key: (u) => u.expid }, { by: "status", title: "Verdict", w: 158, key: (u) => RANK[statusOf(u)] },
+  { by: "cameras", title: "Cameras", key: (u) => Object.values(u.parts).filter((s) => s !== "NORMAL").length },
+    { by: "flavor", title: "Flavor", w: 130, key: (u) => `${u.flavor} ${u.program}` },
+  { by: "exptime", title: "Seconds", w: 88, n: true, key: (u) => u.exptime_s ?? -1 },
+    { by: "decision", title: "Decision", w: 152, key: (u) => u.decision || "" }, { by: "why", title: "Why", key: (u) => u.reasons[0] || u.why },
+  { by: "time", title: "Began (UTC)", w: 122, key: (u) => u.tags.start || "" },
+    { by: "latency", title: "To verdict", w: 104, n: true, key: (u) => u.seconds_to_verdict ?? -1 },
+    { by: "seen", title: "Arrived", w: 92, key: (u) => u.seen },
+];
+
+const statusOf = (u) => u.status || "running";
+
+// ---- the table
+
+function cameras() {
+  const all = info.cameras.length ? info.cameras : [...new Set(units.flatMap((u) => Object.keys(u.parts)))].sort();
+  const arm = (c) => info.groups?.[c]?.arm ?? "", number = (c) => Number(info.groups?.[c]?.spectrograph ?? 0);
+  return [...all].sort((a, b) => arm(a).localeCompare(arm(b)) || number(a) - number(b) || a.localeCompare(b));
+}
+
+function cameraHead(list) {
+  const marks = [];
+  let before = null;
+  for (const c of list) {
+    const group = info.groups?.[c]?.arm ?? "";
+    if (before !== null && group !== before) marks.push(el("i", { class: "gap" }));
+    marks.push(el("i", { title: c, text: list.length > 12 ? (info.groups?.[c]?.spectrograph ?? c.slice(-1)).slice(-1) : c.slice(0, 2) }));
+    before = group;
+  }
+  const heads = el("span", { class: "cams", "aria-hidden": "true" }, marks);
+  return list.length > 12 ? [armHead(list), heads] : heads;
+}
+
+/** The arms, each above its cameras: their numbers alone do not say of which they are. */
+function armHead(list) {
+  const counts = new Map();
+  for (const c of list) { const arm = info.groups?.[c]?.arm ?? ""; counts.set(arm, (counts.get(arm) || 0) + 1); }
+  const marks = [...counts].flatMap(([arm, n], i) => [i ? el("i", { class: "gap" }) : null,
+    el("i", { text: arm ? `arm ${arm}` : "", style: { width: `${CAMERA_PX * n}px` } })]);
+  return counts.size > 1 ? el("div", { class: "cams", "aria-hidden": "true" }, marks) : null;
+}
+
+function head(list) {
+  let wide = 220;   // for the reasons
+  fill(place("head"), el("tr", {}, COLUMNS.map((c) => {
+    const order = sort.by === c.by ? (sort.down ? "descending" : "ascending") : "none";
+    const button = el("button", { type: "button", text: c.title, on: { click: () => sortBy(c.by) } });
+    const width = c.by === "cameras" ? 24 + 15 * list.length + 7 * new Set(list.map((x) => info.groups?.[x]?.arm)).size : c.w;
+    const hidden = (c.by === "seen" && innerWidth <= 1500) || (c.by === "exptime" && innerWidth <= 1100);   // by night.css
+    if (width && !hidden) wide += Math.max(width, 96);
+    return el("th", { scope: "col", "aria-sort": order, class: c.n ? "n" : "", style: width ? { width: `${Math.max(width, 96)}px` } : {} }, button,
+      c.by === "cameras" ? el("div", {}, cameraHead(list)) : null);
+  })));
+  place("table").style.minWidth = `${wide}px`;
+}
+
+function sortBy(by) {
+  sort = { by, down: sort.by === by ? !sort.down : ["seen", "status", "cameras", "latency", "time"].includes(by) };
+  prefs.set("night.sort", sort);
+  show();
+  place("head").querySelector(`th:nth-child(${COLUMNS.findIndex((c) => c.by === by) + 1}) button`).focus();
+}
+
+/** The cameras of an exposure; those beside each other that are NORMAL are one element, its background: a night has thousands of them. */
+function strip(u, list) {
+  const span = document.createElement("span");
+  span.className = "cams";
+  let before = null;
+  const told = [];
+  for (const c of list) {
+    const group = info.groups?.[c]?.arm ?? "";
+    if (before !== null && group !== before) { const gap = document.createElement("i"); gap.className = "gap"; span.append(gap); }
+    before = group;
+    const state = u.parts[c] ?? (u.expected.includes(c) ? "missing" : null), last = span.lastElementChild;
+    if (state === "NORMAL" && last?.className === "run") { last.style.width = `${CAMERA_PX + parseInt(last.style.width, 10)}px`; continue; }
+    const mark = document.createElement("i");
+    if (state === "NORMAL") { mark.className = "run"; mark.style.width = `${CAMERA_PX}px`; span.append(mark); continue; }
+    mark.className = CLASS[state] || "o";
+    mark.textContent = state === null ? " " : shape(state);
+    if (state !== null) { mark.title = `${c}: ${state}`; told.push(`${c} ${state}`); }
+    span.append(mark);
+  }
+  span.setAttribute("role", "img");
+  span.setAttribute("aria-label", told.length ? told.join(", ") : `${Object.keys(u.parts).length} cameras, all NORMAL`);
+  return span;
+}
+
+function makeRow(u, list) {
+  const td = (text, cls = "") => { const cell = document.createElement("td"); if (cls) cell.className = cls; cell.textContent = text; return cell; };
+  const row = document.createElement("tr");
+  row.dataset.unit = u.unit;
+  const link = el("a", { href: unitPath(u.unit, { tag }), text: String(u.expid) });
+  const why = td(u.reasons[0] || u.why || "", "why");
+  if (u.reasons.length > 1) why.append(` (+${u.reasons.length - 1})`);
+  why.title = u.reasons.join("\n") || u.why;
+  const verdict = el("td", {}, u.status ? badge(u.status, { small: true }) : badge("running", { text: "being judged", small: true }),
+    u.overridden ? el("span", { class: "hint", role: "img", "aria-label": "overridden by hand", title: "overridden by hand", text: " ✎" }) : null);
+  const flavor = u.program && !u.program.includes(u.flavor) ? `${u.flavor} · ${u.program}` : u.flavor;
+  row.append(el("td", {}, link), verdict, el("td", {}, strip(u, list)), td(flavor, "time"),
+    td(u.exptime_s === null ? "" : String(u.exptime_s), "n"), td(u.decision ? decisionWord(u.decision) : "", "time"), why,
+    td(u.tags.start ? u.tags.start.slice(11, 19) : "", "time"), td(u.seconds_to_verdict === null ? "" : brief(u.seconds_to_verdict),
+      "n"), td(when(u.seen), "time"));
+  return row;
+}
+
+function matches(u) {
+  if (wanted.statuses.size && !wanted.statuses.has(statusOf(u))) return false;
+  if (wanted.flavor && u.flavor !== wanted.flavor) return false;
+  return wanted.text.toLowerCase().split(/\s+/).filter(Boolean).every((word) => {
+    const [name, value] = word.split("=");
+    if (value !== undefined) return [u.parts, u.tags].some((of) => Object.entries(of).some(([k, v]) => k.toLowerCase() === name && v.toLowerCase() === value));
+    return u.search.includes(word);
+  });
+}
+
+let painting = 0;
+
+function show() {
+  const list = cameras(), key = COLUMNS.find((c) => c.by === sort.by)?.key ?? ((u) => u.seen), mine = ++painting;
+  head(list);
+  const found = units.filter(matches);
+  found.sort((a, b) => { const x = key(a), y = key(b); return (x < y ? -1 : x > y ? 1 : a.seen - b.seen) * (sort.down ? -1 : 1); });
+  const rowOf = (u) => {
+    const known = rowsByUnit.get(u.unit);
+    if (known && known.text === u.text) return known.row;
+    const row = makeRow(u, list);
+    rowsByUnit.set(u.unit, { text: u.text, row });
+    return row;
+  };
+  const body = place("rows");
+  body.replaceChildren(...found.slice(0, FIRST_ROWS).map(rowOf));
+  const more = (from) => {
+    if (mine !== painting || from >= found.length) { if (mine === painting) choose(chosen, false); return; }
+    body.append(...found.slice(from, from + CHUNK).map(rowOf));
+    requestAnimationFrame(() => more(from + CHUNK));
+  };
+  requestAnimationFrame(() => more(FIRST_ROWS));
+  if (!found.length) body.replaceChildren(el("tr", {}, el("td", { colspan: COLUMNS.length, class: "muted",
+    text: units.length ? "No exposure matches." : "No exposure has arrived." })));
+  place("shown").textContent = found.length === units.length ? plural(units.length, "exposure") : `${found.length} of ${plural(units.length, "exposure")}`;
+  document.documentElement.dataset.nightShown = String(found.length);
+}
+
+function showCounts() {
+  const counts = {};
+  for (const u of units) counts[statusOf(u)] = (counts[statusOf(u)] || 0) + 1;
+  fill(place("counts"), Object.entries(counts).sort((a, b) => RANK[b[0]] - RANK[a[0]]).map(([status, n]) => {
+    const word = status === "running" ? `${n} being judged` : `${n} ${status}`;
+    const button = el("button", { type: "button", class: "filter small", "aria-pressed": String(wanted.statuses.has(status)) },
+      badge(status, { text: word, small: true }));
+    button.addEventListener("click", () => { wanted.statuses.has(status) ? wanted.statuses.delete(status) : wanted.statuses.add(status);
+      showCounts(); show(); });
+    return button;
+  }));
+  const flavors = [...new Set(units.map((u) => u.flavor).filter(Boolean))].sort();
+  fill(place("flavor"), el("option", { value: "", text: "all" }), flavors.map((f) => el("option",
+    { value: f, text: f, selected: f === wanted.flavor })));
+}
+
+// ---- what is fetched
+
+async function load() {
+  const wantedNight = night, rows = wantedNight ? api(`/nights/${Number(wantedNight)}`, { tag }) : null;
+  const [said, listed] = await Promise.all([about(), api("/nights", { tag }), rows]);
+  info = said;
+  nights = listed.nights;
+  if (!night && nights.length) night = nights[0].night;
+  const options = nights.map((n) => el("option", { value: n.night, text: `${n.night} · ${plural(n.exposures, "exposure")}`, selected: n.night === night }));
+  if (night && !nights.some((n) => n.night === night)) options.unshift(el("option", { value: night, text: night, selected: true }));
+  fill(place("night"), options);
+  place("tag-label").hidden = info.tags.length < 2;
+  fill(place("tag"), info.tags.map((t) => el("option", { value: t, text: t, selected: t === (tag || info.tag) })));
+  if (night) units = (await (night === wantedNight ? rows : api(`/nights/${Number(night)}`, { tag }))).units;
+  for (const u of units) {
+    u.text = JSON.stringify(u);
+    u.search = [u.expid, u.flavor, u.program, u.decision, u.why, statusOf(u), u.file, ...Object.values(u.tags), ...u.reasons].join(" ").toLowerCase();
+  }
+  showCounts();
+  show();
+  await showSession();
+  loadedMs = Date.now();
+}
+
+let loadedMs = 0;
+const first = load().catch(() => {});   // at once; the stream of events tells later what has changed
+const soon = coalesce(load, 250);
+const refresh = paced(soon, 2000);   // a night with all its cameras is not fetched for each of them
+
+async function showSession() {
+  const { state } = await api("/state", { units: 0 });
+  const session = state.session;
+  place("session").hidden = !session;
+  if (!session) return;
+  place("session-title").textContent = `Session ${session.name}${session.over ? " (over)" : ""}`;
+  place("session-about").textContent = [session.label, `run ${session.run}`,
+    session.exposure_s ? `about ${Math.round(session.exposure_s / 60)} min of exposures are still to come` : "",
+    session.trouble].filter(Boolean).join(" · ");
+  fill(place("tests"), session.tests.map((t) => el("tr", {},
+    el("th", { scope: "row", text: t.name }), el("td", { text: t.subtask ? `${t.state}: ${t.subtask}` : t.state }),
+      el("td", {}, t.status ? badge(t.status, { small: true }) : "–"),
+    el("td", { class: "mono", text: t.exposures || "–" }), el("td", {}, el("progress",
+      { max: Math.max(t.expected, 1), value: t.judged, "aria-label": `${t.name}: ${t.judged} of ${t.expected} judged` }),
+      ` ${t.seen} of ${t.expected} here, ${t.judged} judged`),
+    el("td", { text: t.flags.join(", ") || (t.aborted ? `aborted: ${t.aborted}` : "–") }),
+      el("td", {}, t.closes && t.state !== "done" ? age(t.closes) : "–"))));
+}
+
+// ---- keys
+
+function choose(unit, move = true) {
+  const rows = [...place("rows").querySelectorAll("tr[data-unit]")];
+  for (const row of rows) row.removeAttribute("aria-selected");
+  const row = rows.find((r) => r.dataset.unit === unit);
+  if (!row) return;
+  chosen = unit;
+  row.setAttribute("aria-selected", "true");
+  if (move) { row.scrollIntoView({ block: "nearest" }); announce(row.cells[0].textContent + ", " + row.cells[1].textContent); }
+}
+
+function step(by) {
+  const rows = [...place("rows").querySelectorAll("tr[data-unit]")];
+  if (!rows.length) return;
+  const at = rows.findIndex((r) => r.dataset.unit === chosen);
+  choose(rows[Math.min(Math.max(at < 0 ? 0 : at + by, 0), rows.length - 1)].dataset.unit);
+}
+
+function otherNight(by) {
+  const at = nights.findIndex((n) => n.night === night);
+  const other = nights[at + by];
+  if (other) go(other.night, tag);
+}
+
+function go(toNight, toTag) {
+  night = toNight;
+  tag = toTag;
+  rowsByUnit.clear();
+  units = [];
+  history.replaceState(null, "", `?${new URLSearchParams({ night, ...(tag ? { tag } : {}) })}`);
+  soon();
+}
+
+document.addEventListener("keydown", (event) => {
+  if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
+  const typing = event.target.closest?.("input, select, textarea");
+  if (event.key === "Escape" && typing) { event.target.blur(); return; }
+  if (typing) return;
+  const acts = { "/": () => place("find").focus(), j: () => step(1), k: () => step(-1), ArrowDown: () => step(1), ArrowUp: () => step(-1),
+    "[": () => otherNight(1), "]": () => otherNight(-1) };
+  if (event.key === "Enter" && chosen && !event.target.closest?.("a, button")) location.href = unitPath(chosen, { tag });
+  else if (acts[event.key]) { event.preventDefault(); acts[event.key](); }
+});
+place("rows").addEventListener("click", (event) => {
+  const row = event.target.closest("tr[data-unit]");
+  if (row && !event.target.closest("a")) { choose(row.dataset.unit, false); location.href = unitPath(row.dataset.unit, { tag }); }
+});
+place("find").value = wanted.text;
+place("find").addEventListener("input", () => { wanted.text = place("find").value; show(); });
+place("flavor").addEventListener("change", () => { wanted.flavor = place("flavor").value; show(); });
+place("night").addEventListener("change", () => go(place("night").value, tag));
+place("tag").addEventListener("change", () => go("", place("tag").value));
+place("earlier").addEventListener("click", () => otherNight(1));
+place("later").addEventListener("click", () => otherNight(-1));
+
+live.onSync(async () => { await first; if (Date.now() - loadedMs > 3000) await load(); });
+for (const kind of ["seen", "verdict", "unit_verdict", "decision", "failed", "override", "session", "test"]) live.on(kind,
+  ["seen", "unit_verdict"].includes(kind) ? soon : refresh);
