@@ -144,7 +144,7 @@ class Daemon:
         )
         self._lookout = Lookout(self.watcher, wake=self._wake, hangs_s=w.hangs_s)
         self._life.callback(self._lookout.stop)
-        self._arrivals = Arrivals(self.journal, self.site, self.recipe, self.reader, self._wake)
+        self._arrivals = Arrivals(self.journal, self.site, self.recipe, self.reader, lambda: self._lookout.looked, self._wake)
         self._life.callback(self._arrivals.close)
         self._arrivals.recall(self.watcher)
         self._lookout.start()

@@ -29,6 +29,7 @@ from quicklook.service.arrival.aside import Aside, NoAnswer
 from quicklook.service.arrival.companions import Companions, lacking
 from quicklook.service.arrival.duplicates import Likeness
 from quicklook.service.arrival.tree import printable
+from quicklook.service.arrival.vanished import Vanished
 from quicklook.service.arrival.watcher import Watcher
 from quicklook.service.journal import jobs
 from quicklook.service.journal.jobs import UnitRow
@@ -53,20 +54,24 @@ class _Earlier:
 class Arrivals:
     """Takes what the watcher finds into the journal. Whatever the journal raises comes through: the same may be given again.
 
-    Nothing here touches a raw file in the thread of who calls: its file system may hang. `wake` is called when such a look was late.
+    Nothing here touches a raw file in the thread of who calls: its file system may hang. `wake` is called when such a look was late. `looked`:
+    how many scans of the whole tree every file was given of that they found.
     """
 
-    def __init__(self, journal: Journal, site: Site, recipe: Recipe, reader: Reader, wake: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self, journal: Journal, site: Site, recipe: Recipe, reader: Reader, looked: Callable[[], int], wake: Callable[[], None] = lambda: None
+    ) -> None:
         self._journal, self._site, self._recipe, self._reader = journal, site, recipe, reader
         self._watch = site.file.watch
         self._aside = Aside("quicklook-companions", wake)
         self._companions = Companions(reader.peek, self._aside, settle_s=self._watch.settle_s, rest_s=self._watch.rescan_s)
         self._unlike: deque[Arrived] = deque()
+        self._vanished = Vanished(looked, most_s=self._watch.unit_s)
 
     @property
     def waiting(self) -> int:
         """Files whose companions are waited for, or which are compared with others."""
-        return self._companions.waiting + len(self._unlike)
+        return self._companions.waiting + len(self._unlike) + len(self._vanished)
 
     def close(self) -> None:
         """Look at no more files."""
@@ -84,6 +89,7 @@ class Arrivals:
 
     def take(self, found: Arrived | Rejected) -> None:
         """Make jobs of a file, at once or when its companions are there, or refuse it."""
+        self._vanished.drop(found.path)
         if isinstance(found, Rejected):
             self._refuse(found)
         elif not isinstance(found.facts, Peek):
@@ -101,6 +107,10 @@ class Arrivals:
             if isinstance(found.facts, Peek):
                 self._enter(found, found.facts)
             self._unlike.popleft()
+        while (orphan := self._vanished.over()) is not None:
+            if isinstance(orphan.facts, Peek):
+                self._enter(orphan, orphan.facts, orphan=True)
+            self._vanished.drop(orphan.path)
         ready = self._companions.ready()
         while ready:
             one = ready[0]
@@ -122,8 +132,11 @@ class Arrivals:
             self._journal.append([draft(Refused(file=found.path.name, path=path, failure=found.failure), tag=tag)], connection)
         log.warning("%s is refused: %s", printable(path), printable(found.failure.message))
 
-    def _enter(self, found: Arrived, peek: Peek, *, again: bool = False) -> None:
-        """Make a unit and its jobs of a file; `again` though the file is as it was. One that has to be compared with another may be entered later."""
+    def _enter(self, found: Arrived, peek: Peek, *, again: bool = False, orphan: bool = False) -> None:
+        """Make a unit and its jobs of a file; `again` though the file is as it was. One that has to be compared with another may be entered later.
+
+        `orphan`: that other file was looked for, and is nowhere.
+        """
         try:
             self._recipe.chain_for(peek.flavor)
         except Exception as error:  # the chain may be of somebody else
@@ -137,6 +150,9 @@ class Arrivals:
                 like = self._aside.ask((found.path, found.mtime_ns, path), partial(duplicates.likeness, size, mtime_ns, path, found))
             except NoAnswer:
                 self._unlike.append(found)
+                return
+            if like is Likeness.ORPHAN and not orphan:
+                self._vanished.hold(found, earlier.row.path)
                 return
             earlier = self._entered(found, peek, again, dataclasses.replace(earlier, likeness=like))
 
@@ -153,7 +169,7 @@ class Arrivals:
             if earlier is not None and old is not None:
                 if compared is None or compared.row != earlier.row:
                     return earlier
-                if compared.likeness is not Likeness.OTHER:
+                if compared.likeness not in (Likeness.OTHER, Likeness.ORPHAN):
                     self._once_more(connection, found, old, compared)
                     return None
             jobs.remember_file(connection, path, tag, found.size, found.mtime_ns, jobs.TAKEN, until_ns)
@@ -186,6 +202,7 @@ class Arrivals:
         if moved:
             duplicates.move(connection, old, before, path)
             self._companions.leave(Path(before))
+            self._unlike.extend(self._vanished.moved(before))
         if until_ns is not None:
             self._companions.follow(found, until_ns)
         log.info("%s is %s, %s; it is not taken again", printable(path), printable(before), "moved" if moved else "once more")

@@ -23,9 +23,9 @@ def taken_from(connection: sa.Connection, row: UnitRow, parts: Sequence[str]) ->
 
 
 class Likeness(StrEnum):
-    """What a file is to one that was taken before; `gone`: it is not there any more."""
+    """What a file is to one that was taken before; `gone`: it is not there any more as it was; `orphan`: the earlier one is not, and may have been its source."""
 
-    OTHER, SAME, MOVED, GONE = "other", "same", "moved", "gone"
+    OTHER, SAME, MOVED, GONE, ORPHAN = "other", "same", "moved", "gone", "orphan"
 
 
 def likeness(size: int, mtime_ns: int, earlier: Path, found: Arrived) -> Likeness:
@@ -33,14 +33,16 @@ def likeness(size: int, mtime_ns: int, earlier: Path, found: Arrived) -> Likenes
     if size != found.size:
         return Likeness.OTHER
     try:
-        there, here = earlier.stat(), found.path.stat()
+        if (here := found.path.stat()).st_mtime_ns != found.mtime_ns:
+            return Likeness.GONE  # as what it is now, it is found anew
+        there = earlier.stat()
         if (there.st_dev, there.st_ino) == (here.st_dev, here.st_ino):
             return Likeness.SAME
         same = there.st_size == found.size and there.st_mtime_ns == mtime_ns and filecmp.cmp(earlier, found.path, shallow=False)
     except FileNotFoundError:
         if not found.path.exists():
             return Likeness.GONE
-        return Likeness.MOVED if mtime_ns == found.mtime_ns else Likeness.OTHER
+        return Likeness.MOVED if mtime_ns == found.mtime_ns else Likeness.ORPHAN
     except OSError:
         return Likeness.OTHER
     return Likeness.SAME if same else Likeness.OTHER

@@ -32,6 +32,9 @@ class Lookout:
         self._watcher, self._hangs_s = watcher, hangs_s
         self._aside = Aside("quicklook-raw", wake)
         self._found: deque[Arrived | Rejected] = deque()
+        self._looked = 0
+        self.looked = 0
+        """Scans of the whole tree of which every file that can be taken was given by `poll`."""
 
     def start(self) -> None:
         """Begin to watch. Raises BadConfig where there is something that is no folder. A folder that does not answer is waited for."""
@@ -90,7 +93,10 @@ class Lookout:
             self._aside.ask("poll", self._look)
         except NoAnswer:
             log.debug("a look into %s is not back yet", self._watcher.folder)
+        self.looked = self._looked  # first: what is found meanwhile may belong to the next one
         return [self._found.popleft() for _ in range(len(self._found))]
 
     def _look(self) -> None:
         self._found.extend(self._watcher.poll())
+        if not self._watcher.arriving:
+            self._looked = self._watcher.looked

@@ -18,13 +18,13 @@ _REST = 1.0
 class Scans:
     """When the tree below `folder` is gone through, how far that is, and what was found of its folders.
 
-    `number`: scans of the whole tree that were begun; `whole`: whether the one now, or the last, is one of those, and `over`, whether it has ended
+    `number`: scans of the whole tree that were begun; `ended`: the last of them that has ended; `whole`: whether the one now, or the last, is one of those, and `over`, whether it has ended
     in the slice before.
     """
 
     def __init__(self, folder: Path, *, rescan_s: float, poll_s: float) -> None:
         self._folder, self._rescan_s, self._poll_s = str(folder), rescan_s, poll_s
-        self.number, self.whole, self.over = 0, False, False
+        self.number, self.ended, self.whole, self.over = 0, 0, False, False
         self._walk: Iterator[tuple[list[os.DirEntry[str]], list[str]]] | None = None
         self._took_s = 0.0
         self._next = self._next_poll = 0.0
@@ -96,7 +96,7 @@ class Scans:
         if self.whole:
             if self._next == math.inf:  # else something has called for another one meanwhile
                 self._next = now + self._rescan_s
-            self._shut, self.over = self._shut_now, True
+            self._shut, self.over, self.ended = self._shut_now, True, self.number
 
     def _note_shut(self, folder: str, error: OSError) -> None:
         self._shut_now[folder] = error.strerror or str(error)

@@ -212,6 +212,11 @@ class Watcher:
         return len(self._candidates)
 
     @property
+    def looked(self) -> int:
+        """Scans of the whole tree that have ended."""
+        return self._scans.ended
+
+    @property
     def pending(self) -> int:
         """Candidates that are not complete yet, and one more while the tree is being scanned, or is to be at once."""
         return len(self._candidates) + (self._scans.running or (self._open and self._scans.at_once))
