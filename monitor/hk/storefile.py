@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from quicklook.core.errors import BadConfig, NoSpace, Transient
+from quicklook.io.sqlite import count_tables, wait_for_tables
 
 VERSION = 1
 _MAGIC = b"SQLite format 3\0"
@@ -64,6 +65,8 @@ def open_store(path: Path, *, writing: bool) -> sqlite3.Connection:
             # NORMAL survives kill -9; a power cut may lose the last seconds, and their positions with them
             connection.execute("PRAGMA synchronous=NORMAL")
             _make(connection)
+        else:
+            wait_for_tables(lambda: count_tables(connection.execute))
         found = connection.execute("SELECT value FROM meta WHERE key='version'").fetchone()
     if found is None or int(found[0]) != VERSION:
         raise BadConfig(f"{path} has version {found and found[0]} of the store, this program {VERSION}; move it away, and a new one is made")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -55,6 +56,13 @@ def make_tables(connection: sa.Connection, metadata: sa.MetaData) -> None:
             index.create(connection, checkfirst=True)
 
 
+def wait_for_tables(tables: Callable[[], int]) -> None:
+    """Return when there are any (`tables`: how many), or some seconds are over: who opens a file for reading may meet it while it is made."""
+    end = time.monotonic() + _NEW_S
+    while not tables() and time.monotonic() < end:
+        time.sleep(0.01)
+
+
 def reading_url(path: Path) -> str:
     """The address of a file that is only read.
 
@@ -72,6 +80,11 @@ def _configure(connection: Any, _record: Any) -> None:
     cursor.execute("PRAGMA synchronous=NORMAL")
     cursor.execute("PRAGMA busy_timeout=30000")
     cursor.close()
+
+
+def count_tables(execute: Callable[[str], Any]) -> int:
+    """How many tables a database has."""
+    return int(execute("SELECT count(*) FROM sqlite_master").fetchone()[0])
 
 
 def _use_write_ahead(cursor: Any) -> None:

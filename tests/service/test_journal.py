@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import multiprocessing
 import os
+import sqlite3
 import threading
 import time
 from pathlib import Path
@@ -162,3 +163,19 @@ def test_a_lock_that_cannot_be_looked_at_is_told(tmp_path):
     lock_path(tmp_path).mkdir()
     with pytest.raises(BadConfig, match="cannot be seen"):
         daemon_lives(tmp_path)
+
+
+def test_who_reads_a_journal_while_it_is_made_meets_it_whole(tmp_path):
+    """It is there for a moment without its tables: `quicklook status` beside a daemon that starts for the first time."""
+    for n in range(10):
+        path = tmp_path / f"{n}.sqlite"
+        sqlite3.connect(path).close()
+        made = sqlite3.connect(path, isolation_level=None)
+        made.execute("PRAGMA journal_mode=WAL")  # as far as the one who makes it may have come
+        made.close()
+        maker = threading.Timer(0.05, lambda path=path: Journal(path, time.time_ns).close())
+        maker.start()
+        reader = Journal(path, time.time_ns, to_read=True)
+        maker.join()
+        assert (reader.events(), len(reader.epoch)) == ([], 36)
+        reader.close()

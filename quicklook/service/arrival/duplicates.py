@@ -23,7 +23,10 @@ def taken_from(connection: sa.Connection, row: UnitRow, parts: Sequence[str]) ->
 
 
 class Likeness(StrEnum):
-    """What a file is to one that was taken before; `gone`: it is not there any more as it was; `orphan`: the earlier one is not, and may have been its source."""
+    """What a file is to one that was taken before; `gone`: it is not there any more as it was.
+
+    `orphan`: the earlier one is not there any more, and may have been its source.
+    """
 
     OTHER, SAME, MOVED, GONE, ORPHAN = "other", "same", "moved", "gone", "orphan"
 

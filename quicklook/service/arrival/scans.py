@@ -18,8 +18,8 @@ _REST = 1.0
 class Scans:
     """When the tree below `folder` is gone through, how far that is, and what was found of its folders.
 
-    `number`: scans of the whole tree that were begun; `ended`: the last of them that has ended; `whole`: whether the one now, or the last, is one of those, and `over`, whether it has ended
-    in the slice before.
+    `number`: scans of the whole tree that were begun; `ended`: the last of them that has ended; `whole`: whether the one now, or the last, is one
+    of those, and `over`, whether it has ended in the slice before.
     """
 
     def __init__(self, folder: Path, *, rescan_s: float, poll_s: float) -> None:

@@ -223,6 +223,7 @@ class Journal:
         self._name, self._open = str(path or "in memory"), False
         try:
             if to_read:
+                sqlite.wait_for_tables(self._tables)
                 with self.reading() as connection:
                     self.epoch = self._read_identity(connection, path)
                 self._open = True
@@ -237,6 +238,10 @@ class Journal:
             self._open = True
         except sa.exc.DatabaseError as error:
             raise _cannot_be_used(path, error) from error
+
+    def _tables(self) -> int:
+        with self.reading() as connection:
+            return sqlite.count_tables(connection.exec_driver_sql)
 
     @staticmethod
     def _read_identity(connection: sa.Connection, path: Path | None) -> str:

@@ -169,3 +169,17 @@ def test_words_do_not_go_where_numbers_are(tmp_path: Path) -> None:
     store.append("s", [batch([1], a=[1.0]), batch([2], texts={"a": ["word"]})], {})
     assert store.dropped == 1
     assert store.read(["a"], 0, 10)["a"][1].tolist() == [1.0]
+
+
+def test_who_reads_a_store_while_it_is_made_meets_it_whole(tmp_path: Path) -> None:
+    path = tmp_path / "hk.sqlite"
+    made = sqlite3.connect(path, isolation_level=None)
+    made.execute("PRAGMA auto_vacuum=INCREMENTAL")
+    made.execute("PRAGMA journal_mode=WAL")  # as far as the one who makes it may have come
+    made.close()
+    maker = threading.Timer(0.1, lambda: HkStore(path, writing=True).close())
+    maker.start()
+    reader = HkStore(path, writing=False)
+    assert reader.channels() == {}
+    reader.close()
+    maker.join()
