@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test test-long check bench truth chaos soak clean
+.PHONY: demo kernels test test-long check bench truth chaos soak clean
 
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or later is needed; set PYTHON=python3.11"; exit 1; }
@@ -16,11 +16,15 @@ $(STAMP): pyproject.toml constraints.txt
 demo: $(STAMP)
 	$(BIN)/quicklook demo
 
+# once, in a minute and a half: three workers of the tests would do it at the same time, while other tests wait. -P: tests/qa is not qa
+kernels: $(STAMP)
+	$(BIN)/python -P tests/compile_kernels.py
+
 # one worker more than the two cores: many tests wait for processes of their own
-test: $(STAMP)
+test: kernels
 	$(BIN)/python -m pytest -m "not long" --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
-test-long: $(STAMP)
+test-long: kernels
 	QUICKLOOK_EXAMPLES=search $(BIN)/python -m pytest
 
 check: $(STAMP)

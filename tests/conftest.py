@@ -17,7 +17,7 @@ settings.register_profile("search", deadline=None, print_blob=True)
 settings.load_profile(os.environ.get("QUICKLOOK_EXAMPLES", "steady"))
 
 LONGEST_FIRST = (
-    "contract/test_plugin_contract.py",  # compiles the kernels; meanwhile the other worker does what needs none
+    "contract/test_plugin_contract.py",
     "service/test_watcher.py",
     "core/test_compiled.py",
     "service/test_housekeeping.py",
