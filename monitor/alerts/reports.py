@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from pathlib import Path
 
 from monitor.alerts.model import Incident
@@ -10,19 +11,19 @@ from quicklook.core.keys import Unit
 from quicklook.io.folders import exposure_folder
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*\Z")
-REPORTS = "reports"
-"""The sink that makes them."""
 
 
-def report_of(incident: Incident, out: Path, *, made: bool) -> str:
-    """The path of the report, "" where there is none and none will be. `made`: there is a sink that makes them, some seconds after the verdict."""
+def report_of(incident: Incident, out: Path, *, made: Collection[str]) -> str:
+    """The path of the report, "" where there is none and none will be. `made`: what is made some seconds after the verdict
+    (exposures.html, tests.pdf and so on)."""
     path = _path(incident, out)
     if path is None:
         return ""
-    for there in (path, path.with_suffix(".html")):  # a site may want its tests as HTML alone
-        if there.is_file():
-            return str(there)
-    return f"{path} (being made)" if made else ""
+    forms = (path, path.with_suffix(".html"))  # a site may want its tests as HTML alone
+    of = "exposures" if incident.facts.get("unit") else "tests"
+    there = (str(form) for form in forms if form.is_file())
+    coming = (f"{form} (being made)" for form in forms if f"{of}{form.suffix}" in made)
+    return next(iter((*there, *coming)), "")
 
 
 def _path(incident: Incident, out: Path) -> Path | None:

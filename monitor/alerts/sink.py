@@ -24,7 +24,7 @@ from monitor.alerts.model import Change, Incident, Notice, Signal, State
 from monitor.alerts.observing import KINDS, Observer
 from monitor.alerts.outbox import Outbox
 from monitor.alerts.people import obey
-from monitor.alerts.reports import REPORTS, report_of
+from monitor.alerts.reports import report_of
 from monitor.alerts.rules import Rules, load_rules
 from monitor.alerts.standing import Outcome
 from monitor.alerts.text import Writer
@@ -124,7 +124,7 @@ class Alarms(Sink[AlarmParams]):
             return of_frames or hk_trend(notice.incident, context.hk_config, context.hk_store)
 
         def report(incident: Incident) -> str:
-            return report_of(incident, Path(context.out), made=REPORTS in context.sinks)
+            return report_of(incident, Path(context.out), made=context.reports)
 
         def cause(incident: Incident) -> str:
             return likely_cause(incident, FileHistory(context.out), self._tag)

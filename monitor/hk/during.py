@@ -125,10 +125,14 @@ class ExposureReader:
         states = [s for s in said.states.get(chosen.name, ()) if s is not HkState.OFF]
         frozen = one.samples > 0 and one.invalid == one.samples
         violated = said.violated.get(chosen.name, ())
-        unknown = frozen or not math.isfinite(one.away_s) or any(s in (HkState.UNKNOWN, HkState.STALE) for s in states)
-        judged = None if not (states or violated) else not unknown or bool(violated)
+        # as the watch says it: after so long without a valid sample its data are stale, and what is stale is not normal
+        blind = one.blind_s > max(chosen.reach_s, chosen.facts.stale_after_s)
+        unknown = frozen or blind or not math.isfinite(one.away_s) or any(s in (HkState.UNKNOWN, HkState.STALE) for s in states)
+        judged = None if not (states or violated) else not unknown
         out = tuple(self._excursion(v, chosen, one, window) for v in violated)
-        return replace(one, judged=judged, out=out, note=one.note or ("" if judged is not False else "its limits could not be judged"))
+        gap = f"it has no valid sample for {one.blind_s:.0f} s of the exposure" if blind else ""
+        note = "; ".join(t for t in (one.note, gap) if t) or ("" if judged is not False else "its limits could not be judged")
+        return replace(one, judged=judged, out=out, note=note)
 
     def _excursion(self, violated: Violated, chosen: Chosen, one: ChannelDuring, window: Window) -> Excursion:
         change = violated.change

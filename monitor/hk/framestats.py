@@ -73,12 +73,18 @@ def during(chosen: Chosen, samples: Samples | None, window: Window, *, text: boo
     late = _late(times, window) if n or away > 0 else not n
     if late and n:
         note = "; ".join(t for t in (note, f"samples until {datetime.fromtimestamp(float(times[-1]), UTC):%H:%M:%S} alone have come") if t)
-    made = replace(plain, samples=n, invalid=bad, away_s=away, note=note, late=late)
+    made = replace(plain, samples=n, invalid=bad, away_s=away, blind_s=_blind(times[valid], window), note=note, late=late)
     if text:
         return made
     thin = _drawn(value, inside, used)
     numbers = _numbers(value[used]) if used.any() else dict.fromkeys(STATISTICS, math.nan)
     return replace(made, numbers=numbers, times=times[thin] - window.start, values=np.where(valid[thin], value[thin], np.nan))
+
+
+def _blind(valid_times: Floats, window: Window) -> float:
+    """The longest stretch of the exposure without a valid sample, s; it is not asked what was before it and after."""
+    inside = valid_times[(valid_times > window.start) & (valid_times < window.stop)]
+    return float(np.diff(np.concatenate([[window.start], inside, [window.stop]])).max())
 
 
 def _drawn(value: Floats, inside: Flags, used: Flags) -> Index:

@@ -118,7 +118,7 @@ class Watch:
         self._untold = True
         """Whether the store has changes that nobody is known to have kept."""
         self._known: list[object] | None = None
-        """The state of the instrument as the store has it, where it has what the checker knows: time alone may change it."""
+        """The state of the instrument as the store has it, where it has what the checker knows (time alone may change it); None where it has not."""
         self._go_on(started)
 
     def _go_on(self, started: float) -> None:
@@ -218,6 +218,7 @@ class Watch:
                 self._trimmed = now
                 self.store.trim(now, self.config.file.store.keep_days, self.config.file.store.max_mb)
         except (Transient, BadConfig) as error:
+            self._known = self._known if not judged else None
             self._give_up(now)
             return describe(error)
         return ""
@@ -260,7 +261,8 @@ class Watch:
             except Exception as error:  # of a plugin; the others are to be closed too
                 log.warning("source %s could not be closed: %s", each.name, describe(error))
         try:
-            self._put({"untold": as_text(self._given)})
+            facts: dict[str, str | bytes] = {"checker": remembered(self.checker)} if self._known is None else {}
+            self._put({**facts, "untold": as_text([*self._given, *self._again]), "trouble": json.dumps(self._trouble.since)})
         except (Transient, BadConfig) as error:
             log.warning("the last samples could not be stored: %s", describe(error))
         self.store.close()

@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Sequence
 
+from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from quicklook.core.errors import BadConfig, Transient, describe
@@ -13,7 +14,7 @@ from quicklook.core.events import Draft, Event, SinkGaveUp, draft
 from quicklook.core.results import Failure
 from quicklook.core.sink import Sink, SinkContext
 from quicklook.io.metricstore.dropping import Dropping, before_days
-from quicklook.io.metricstore.opening import open_store
+from quicklook.io.metricstore.opening import name_of, open_store, stamp_of
 from quicklook.io.metricstore.place import StoreParams
 from quicklook.io.metricstore.writing import KINDS, Writer
 
@@ -22,6 +23,12 @@ log = logging.getLogger("quicklook.metrics")
 
 _FIRST_S, _PERIOD_S = 60.0, 86400.0
 """When what is old is dropped first, and how often."""
+
+
+def _file_of(engine: Engine) -> tuple[int, int] | None:
+    """The file that is there under the name of a store; None where there is none, or it is in a server."""
+    found = stamp_of(engine)
+    return None if found is None else found[:2]
 
 
 class MetricSink(Sink[StoreParams]):
@@ -37,13 +44,18 @@ class MetricSink(Sink[StoreParams]):
     def open(self, context: SinkContext) -> None:
         """Open the store and bring its tables up to date. Raises Transient, also for a store that cannot be used: observing does not wait for it."""
         self._gathered: list[Event] = []
+        self._out = context.out
+        self._open()
+        self._next = time.monotonic() + _FIRST_S
+
+    def _open(self) -> None:
         try:
-            self._engine = open_store(self.params.address(context.out), to_read=False)
+            self._engine = open_store(self.params.address(self._out), to_read=False)
         except BadConfig as error:
             raise Transient(f"{describe(error)} {error.what_next}") from error
-        self._writer = Writer(self._engine, context.out)
+        self._file = _file_of(self._engine)
+        self._writer = Writer(self._engine, self._out)
         self._dropping: Dropping | None = None
-        self._next = time.monotonic() + _FIRST_S
 
     def accept(self, event: Event) -> Sequence[Draft]:
         """Gather."""
@@ -55,6 +67,10 @@ class MetricSink(Sink[StoreParams]):
         if not self._gathered:
             self._drop()
             return []
+        if _file_of(self._engine) != self._file:
+            log.warning("%s was moved away, and is made anew; `quicklook query --rebuild` brings there what was before", name_of(self._engine))
+            self._engine.dispose()
+            self._open()
         lost = self._writer.write(self._gathered)
         self._gathered = []
         return [self._told(event, error) for event, error in lost]

@@ -18,6 +18,8 @@ ByOption = Annotated[str | None, typer.Option("--by", help="Who you are; default
 JsonOption = Annotated[bool, typer.Option("--json", help="As JSON.")]
 _STYLES = {"CRITICAL": "bold red", "ALARM": "red", "WARNING": "yellow", "NOTICE": ""}
 _DAY_NS = 86_400_000_000_000
+_SILENT_S = 60.0
+"""A daemon that lives says something every 5 s: one that has said nothing for so long hangs, and raises no alarm."""
 
 
 def register(app: typer.Typer) -> None:
@@ -117,7 +119,7 @@ def _read(site: Path | None, out: Path | None) -> Alarms:
     path = journal_path(place_of(site, out)[0])
     if not path.is_file():
         raise BadConfig(f"{path.parent} has no journal: no daemon has ever worked in it; give --site or --out of one that has")
-    journal = Journal(path, time.time_ns)
+    journal = Journal(path, time.time_ns, to_read=True)
     try:
         return read_alarms(journal)
     finally:
@@ -134,9 +136,12 @@ def _blind(site: Path | None, out: Path | None) -> str:
         return f"no daemon works in {folder}"
     journal = Journal(journal_path(folder), time.time_ns, to_read=True)
     try:
-        beat = state_of(journal, units=0).heartbeat
+        state = state_of(journal, units=0)
     finally:
         journal.close()
+    beat, silent_s = state.heartbeat, (time.time_ns() - (state.heartbeat_time or 0)) / 1e9
+    if beat is not None and silent_s > _SILENT_S:
+        return f"the daemon has given no sign of life for {silent_s:.0f} s; look at its log, and start it again"
     watched = beat is None or "alarms" in beat.sinks
     return "" if watched else "the daemon has no sink `alarms`: name it in the site, docs/how-to/alarms.md says how"
 

@@ -39,15 +39,15 @@ def drill(
     params = load_site(site).file.sinks.get("alarms")
     if params is None:
         raise BadConfig(f"{site} has no sink `alarms`", what_next="See docs/how-to/alarms.md.")
-    typer.echo("A daemon of its own starts; its messages are marked as a drill.")
+    typer.echo("A daemon of its own starts; its messages are marked as a drill. The first time on a machine it compiles, for a minute or two.")
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
         if any(folder.iterdir()):
             raise BadConfig(f"{folder} is not empty; name another folder")
-        done = proof.drill(params, folder, only=only)
+        done = proof.drill(params, folder, only=only, tell=typer.echo)
     else:
         with tempfile.TemporaryDirectory(prefix="quicklook-drill-") as made:
-            done = proof.drill(params, Path(made), only=only)
+            done = proof.drill(params, Path(made), only=only, tell=typer.echo)
     for one in done:
         _show(one)
     if not all(one.passed for one in done):

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 _COLORS = {"ALARM": "red", "WARNING": "yellow", "UNKNOWN": "magenta", "NORMAL": "green"}
 _NONE = 3
+_WHOLE = "(all)"
+"""In place of a camera: it is of the exposure as a whole."""
 
 
 def register(app: typer.Typer) -> None:
@@ -116,6 +118,8 @@ def _as_table(found: MetricTable) -> None:
     rows = list(found.rows())
     names = list(found.columns)
     cells = {name: [_cell(row[i]) for row in rows] for i, name in enumerate(names)}
+    if "camera" in cells and "." not in found.name:  # not of what scripts have recorded: there it is a tag
+        cells["camera"] = [text or _WHOLE for text in cells["camera"]]
     above = len(rows) > 1 or "value" in found.columns
     same = {n: c[0] for n, c in cells.items() if above and n not in ("value", "status") and len(set(c)) == 1}
     told = [f"{found.header(n)} {text}" for n, text in same.items() if text]

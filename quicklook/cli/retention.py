@@ -46,7 +46,7 @@ def retention(
         raise BadConfig(f"{folder} has no journal: no daemon has ever worked in it; give --site or --out of one that has")
     if compact and daemon_lives(folder):
         raise BadConfig(f"a daemon works in {folder}; stop it to make the journal smaller, or leave out --compact: it uses the room again")
-    journal = Journal(path, time.time_ns)
+    journal = Journal(path, time.time_ns, to_read=dry_run)
     try:
         counted = keeping.count_all(journal, settings) if dry_run else keeping.remove_all(journal, settings)
         if compact and not dry_run:

@@ -230,7 +230,8 @@ def _alarm(alarm: AlarmNow, now_ns: int) -> Text:
 
 def _housekeeping(now: Now) -> list[Text]:
     if not now.read or not now.hk:
-        return [Text("housekeeping: not known" if not now.read else "housekeeping: nothing is watched", style="dim")]
+        known = "nothing is said of it (not watched, or no change for long)" if now.read else "not known"
+        return [Text(f"housekeeping: {known}", style="dim")]
     counts = Counter(c.state for c in now.hk.values())
     line = Text("housekeeping: " + ", ".join(f"{counts[s]} {s}" for s in HkState if counts[s]))
     line.stylize("bold", 0, 13)

@@ -70,8 +70,9 @@ class ChannelDuring:
     """A channel during an exposure. `samples` within its time, of which `invalid` are no valid value (fill values, implausible ones).
 
     `numbers` has the `STATISTICS` of the valid ones, in `unit`; without any, those of the nearest valid sample, which is `away_s` from the exposure
-    (0: within it). NaN: there is no value. `judged`: whether it is known if its limits held; None where it has none that applies.
-    `note` says what is to be said of it; `times` (s from the start of the exposure) and `values`, both [n], are for a plot, thinned.
+    (0: within it). NaN: there is no value. `blind_s`: the longest stretch of the exposure without a valid sample. `judged`: whether it is known if
+    its limits held all through, beside those in `out`; None where it has none that applies. `note` says what is to be said of it; `times` (s from
+    the start of the exposure) and `values`, both [n], are for a plot, thinned.
     """
 
     channel: str
@@ -81,6 +82,7 @@ class ChannelDuring:
     invalid: int = 0
     numbers: Mapping[str, float] = field(default_factory=lambda: dict.fromkeys(STATISTICS, math.nan))
     away_s: float = math.nan
+    blind_s: float = 0.0
     judged: bool | None = None
     note: str = ""
     late: bool = False

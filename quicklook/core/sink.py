@@ -15,13 +15,13 @@ from quicklook.core.plugin import P, Plugin
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SinkContext:
-    """What a sink may know of the site: its output folder, the epoch of the journal, the tag of what is live, which sinks there are, the
+    """What a sink may know of the site: its output folder, the epoch of the journal, the tag of what is live, which `reports` sinks make, the
     configuration of housekeeping (a name or a path) and the file of its samples ("" where it has none)."""
 
     out: str
     epoch: str = ""
     tag: str = "live"
-    sinks: tuple[str, ...] = ()
+    reports: tuple[str, ...] = ()
     hk_config: str = ""
     hk_store: str = ""
 
@@ -35,6 +35,11 @@ class Sink(Plugin[P]):
 
     kinds: ClassVar[tuple[str, ...]] = ()
     isolated: ClassVar[bool] = False
+
+    @property
+    def reports(self) -> tuple[str, ...]:
+        """What reports for people it makes some seconds after a verdict: exposures.html, tests.pdf and so on."""
+        return ()
 
     def check(self) -> None:
         """Look at the parameters alone, before anything is opened. Raises BadConfig where they cannot be used."""

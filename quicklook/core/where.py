@@ -18,6 +18,7 @@ import difflib
 import operator
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -48,16 +49,17 @@ class _Token:
         return self.kind == "word" and self.text.lower() == word
 
 
-def _number(text: str) -> float | None:
-    try:
-        return float(text)
-    except ValueError:
-        return None
+def number_in(text: str) -> int | float | None:
+    """The number of a text, whole ones without loss: a double has 16 digits, and exposures may have numbers of 18; None where it is none."""
+    for kind in (int, float):
+        with suppress(ValueError):
+            return kind(text)
+    return None
 
 
 def compare(op: str, fact: str, value: str) -> bool:
     """Two texts compared, as numbers where both are."""
-    left, right = _number(fact), _number(value)
+    left, right = number_in(fact), number_in(value)
     if left is not None and right is not None:
         return _OPERATORS[op](left, right)
     return _OPERATORS[op](fact, value)

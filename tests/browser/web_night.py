@@ -114,7 +114,7 @@ class WebNight:
         """As a machine does that runs out of memory."""
         assert self.daemon is not None
         self.daemon.send_signal(signal.SIGKILL)
-        self.daemon.wait(10)
+        self.daemon.wait(60)
         self.daemon = None
 
     def stop(self) -> None:
@@ -124,10 +124,10 @@ class WebNight:
             return
         self.daemon.send_signal(signal.SIGTERM)
         try:
-            self.daemon.wait(15)
+            self.daemon.wait(60)
         except subprocess.TimeoutExpired:
             self.daemon.kill()
-            self.daemon.wait(5)
+            self.daemon.wait(60)
         self.daemon = None
 
 

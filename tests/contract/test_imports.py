@@ -19,7 +19,7 @@ def loaded_by(code: str, folder: Path) -> set[str]:
     """Names of the top packages that a new Python has loaded after running the code."""
     report = folder / "modules.json"
     after = f"\nimport atexit, json, sys\natexit.register(lambda: open({str(report)!r}, 'w').write(json.dumps(sorted(m.split('.')[0] for m in sys.modules))))\n"
-    done = subprocess.run([sys.executable, "-c", after + code], capture_output=True, text=True, timeout=60, check=False, cwd=folder)
+    done = subprocess.run([sys.executable, "-c", after + code], capture_output=True, text=True, timeout=300, check=False, cwd=folder)
     assert done.returncode == 0, done.stderr
     return set(json.loads(report.read_text()))
 

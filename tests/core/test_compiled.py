@@ -60,7 +60,7 @@ def run_module(folder: Path, **environment: str) -> tuple[str, str]:
     code = "import os, m; print(m.double(21)); print(os.environ['NUMBA_CACHE_DIR'], sum(m.double.stats.cache_hits.values()))"
     env = {k: v for k, v in os.environ.items() if not k.startswith("NUMBA_")}
     env.update({"PYTHONPATH": os.pathsep.join([str(folder), *sys.path]), "QUICKLOOK_CACHE_DIR": str(folder / "cache"), **environment})
-    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=False, timeout=120)
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 0, done.stderr
     value, cache = done.stdout.splitlines()
     return value, cache

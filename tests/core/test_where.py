@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from quicklook.core.errors import BadConfig
 from quicklook.core.where import parse_where
 
-FACTS = {"flavor": "science", "exptime": "900", "program": "bright moon", "start": "2022-01-01T04:00:00", "seeing": ""}
+FACTS = {"number": "20220101203000123", "flavor": "science", "exptime": "900", "program": "bright moon", "start": "2022-01-01T04:00:00", "seeing": ""}
 
 
 def holds(text: str) -> bool:
@@ -35,6 +35,10 @@ def holds(text: str) -> bool:
         ("start < 2022-01-01T05", True),
         ("flavor = arc or flavor = science and exptime < 300", False),
         ("(flavor = arc or flavor = science) and exptime > 300", True),
+        # more digits than a double has
+        ("number = 20220101203000123", True),
+        ("number = 20220101203000124", False),
+        ("number < 20220101203000124", True),
         # what is not known: neither true nor false
         ("seeing < 1", False),
         ("not seeing < 1", False),

@@ -134,7 +134,7 @@ def test_calibrations_of_the_validation_kit(shared_validation: Path, tmp_path: P
     import sys
 
     command = [sys.executable, str(shared_validation / "simulate.py"), "--out", str(tmp_path), "--scale", "small", "--expids", "103"]
-    subprocess.run(command, check=True, capture_output=True, timeout=120)
+    subprocess.run(command, check=True, capture_output=True, timeout=300)
     source, part = open_calibrations(tmp_path / "calib"), PartKey(Unit(20220101, 103), "r0")
     tags = {"specid": "4", "arm": "r", "image_shape": "2064,1028"}
     loaded = [source.find(kind, part, tags) for kind in (TraceSet, FiberFlat, FluxCalib)]

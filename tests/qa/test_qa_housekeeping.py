@@ -94,6 +94,11 @@ def test_what_was_out_of_range(default: LimitSet, severity: Severity, statuses: 
         assert found["hk_severe"].reason == "hk_severe of channel t: it is CRITICAL"
 
 
+def test_whether_it_was_severe_is_not_known_where_it_is_not_known_of_all_its_time(default: LimitSet) -> None:
+    found = judged(measure(channel("t", out=(out(Severity.WARNING),), judged=False)), default)
+    assert (found["hk_out_of_range"].status, found["hk_severe"].status) == ("WARNING", "UNKNOWN")
+
+
 def test_more_than_half_of_the_samples_invalid_is_a_warning(default: LimitSet) -> None:
     assert judged(measure(channel("t", invalid=6)), default)["hk_invalid_fraction"].status == "WARNING"
     assert judged(measure(channel("t", invalid=5)), default)["hk_invalid_fraction"].status == "NORMAL"

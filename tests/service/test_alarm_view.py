@@ -68,6 +68,14 @@ def test_what_stands_is_worst_first_and_what_is_closed_is_past(told: Told) -> No
     assert found.past[2].acknowledged == told.time - 1 * S
 
 
+def test_an_incident_that_came_again_before_its_end_was_told_is_over(told: Told) -> None:
+    told.alarm("a/1", "firing", 1)
+    told.alarm("a/1", "firing", 2, after_s=30)
+    first, second = read_alarms(told.journal).past
+    assert first.ended == told.time, "it does not last until now"
+    assert second.ended is None
+
+
 def test_wishes_are_looked_at_before_they_are_taken(told: Told) -> None:
     fingerprint = told.alarm("a/1", "firing")
     journal = told.journal
@@ -112,8 +120,19 @@ def test_the_report_card_counts(told: Told) -> None:
         report_card([], START, START)
 
 
-def test_the_command_line_lists_and_reports(told: Told, tmp_path: Path) -> None:
+def test_to_look_changes_nothing(told: Told, tmp_path: Path) -> None:
+    """Whoever may only read it can look; and the journal of an older daemon that runs is not brought up to date beside it."""
+    with told.journal.transaction() as connection:
+        connection.exec_driver_sql("UPDATE meta SET value = '1' WHERE key = 'layout'")
+    with pytest.raises(BadConfig, match="is of layout 1"):
+        CliRunner().invoke(app, ["alarms", "report", "--out", str(tmp_path / "out")], catch_exceptions=False)
+    with told.journal.reading() as connection:
+        assert connection.exec_driver_sql("SELECT value FROM meta WHERE key = 'layout'").scalar() == "1"
+
+
+def test_the_command_line_lists_and_reports(told: Told, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = CliRunner()
+    monkeypatch.setattr("quicklook.cli.alarms.time.time_ns", lambda: told.time)
     out = ["--out", str(tmp_path / "out")]
     nothing = run.invoke(app, ["alarms", "list", *out])
     assert nothing.exit_code == 3, "without a daemon nobody watches"
@@ -126,6 +145,10 @@ def test_the_command_line_lists_and_reports(told: Told, tmp_path: Path) -> None:
     told.say(Heartbeat(waiting=0, running=0, done=0, failed=0, sinks={"files": 0, "alarms": 0}))
     nothing = run.invoke(app, ["alarms", "list", *out])
     assert (nothing.exit_code, nothing.output.strip()) == (0, "No alarm stands.")
+    with monkeypatch.context() as patch:
+        patch.setattr("quicklook.cli.alarms.time.time_ns", lambda: told.time + 100 * S)
+        nothing = run.invoke(app, ["alarms", "list", *out])
+        assert (nothing.exit_code, "NOBODY WATCHES: the daemon has given no sign of life for 100 s" in nothing.output) == (3, True), "it hangs"
     told.alarm("a/1", "firing")
     told.say(MutesChanged(mutes=[MuteNow(id="mute-9", pattern="hk/*", owner="bob", reason="warm-up", until=told.time, severity=Severity.ALARM)]))
     listed = run.invoke(app, ["alarms", "list", *out])
@@ -134,7 +157,7 @@ def test_the_command_line_lists_and_reports(told: Told, tmp_path: Path) -> None:
     assert "by bob: warm-up" in listed.output
     data = json.loads(run.invoke(app, ["alarms", "list", "--json", *out]).output)
     assert [a["key"] for a in data["alarms"]] == ["a/1"]
-    assert "0 alarms in 1 days" in run.invoke(app, ["alarms", "report", "--days", "1", *out]).output
+    assert "1 alarms in 1 days" in run.invoke(app, ["alarms", "report", "--days", "1", *out]).output
     told.alarm("a/1", "acknowledged", by="ann")
     assert run.invoke(app, ["alarms", "list", *out]).exit_code == 0
     lock.close()

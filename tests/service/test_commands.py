@@ -14,7 +14,7 @@ from wire_tools import in_thread, raw_socket, wait_for
 
 from quicklook.client import ClientKeys, Controller
 from quicklook.core.errors import BadConfig, BadData, Hangs, NotReadyYet, Transient
-from quicklook.core.events import CommandGiven, Heartbeat, PartVerdict, Receipt, Seen, UnitDone, draft
+from quicklook.core.events import CommandGiven, Heartbeat, PartVerdict, Receipt, Refused, Seen, UnitDone, draft
 from quicklook.core.keys import Unit
 from quicklook.core.results import Failure
 from quicklook.core.status import Status
@@ -135,7 +135,8 @@ def test_an_exposure_is_rerun_as_a_new_revision_and_it_is_said_who_did_it(contro
     assert (row.revision, row.closed) == (1, False)
     assert job is not None
     assert (job.revision, job.part, job.attempts, job.flavor, job.announced) == (1, "r0", 1, "zero", False)
-    assert [Seen.model_validate(e.payload).parts for e in journal.events(kinds=["seen"])] == [["r0"]]
+    seen = [Seen.model_validate(e.payload) for e in journal.events(kinds=["seen"])]
+    assert [(s.parts, s.path) for s in seen] == [(["r0"], str(site.raw / "7.fits"))], "what is made of it later knows where it lies"
     with pytest.raises(NotReadyYet, match="being worked on"):
         controller.send("rerun", unit="20220101/7")
     assert [c.done for c in commands_in(journal)] == [True, False]
@@ -149,6 +150,15 @@ def test_what_has_failed_is_requeued_and_nothing_else(controller, journal, site)
         controller.send("requeue")
     with pytest.raises(BadData, match="no job of exposure 20220101/00000008 has failed"):
         controller.send("requeue", unit="20220101/8")
+
+
+@pytest.mark.parametrize("command", ["rerun", "requeue"])
+def test_of_a_file_that_was_refused_it_is_said_what_brings_it_back(controller, journal, site, command):
+    journal.append([draft(Refused(file="9.fits", path=str(site.raw / "9.fits"), failure=Failure.of(BadData("it is cut off"))))])
+    with pytest.raises(BadData, match="the journal knows no exposure 20220101/00000009") as caught:
+        controller.send(command, unit="20220101/9")
+    assert "`touch` it" in caught.value.what_next
+    assert "ctl rerun" not in caught.value.what_next
 
 
 @pytest.mark.parametrize(

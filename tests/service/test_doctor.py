@@ -229,12 +229,12 @@ def shut(tmp_path, monkeypatch):
 
     def before(real, path="."):
         if str(path).startswith(str(tmp_path / "raw")):
-            opened.wait(60)
+            opened.wait(280)
         return real(path)
 
     monkeypatch.setattr(os, "scandir", lambda path=".": before(scandir, path))
     monkeypatch.setattr(os, "stat", lambda path, **more: before(lambda p: stat(p, **more), path))
-    monkeypatch.setattr(patience, "PATIENCE_S", 2.0)
+    monkeypatch.setattr(patience, "PATIENCE_S", 6.0)
     yield opened
     opened.set()
 
@@ -242,25 +242,26 @@ def shut(tmp_path, monkeypatch):
 def test_a_folder_that_hangs_is_named_and_the_others_are_looked_at(tmp_path, calib, shut):
     begun = time.monotonic()
     found = doctor.examine_site(site_of(tmp_path, calib))
-    assert time.monotonic() - begun < 30
+    assert time.monotonic() - begun < 250
     hung = worst(found, "raw files")
-    assert (hung.status, hung.said) == ("problem", f"{tmp_path / 'raw'} hangs: a look at it has not come back for 2 s")
+    assert (hung.status, hung.said) == ("problem", f"{tmp_path / 'raw'} hangs: a look at it has not come back for 6 s")
     assert "file systems" not in {f.topic for f in found}, "it is not looked at again"
     assert {"results", "disk", "cores", "calibration psf", "daemon"} <= {f.topic for f in found}
     assert [f.topic for f in found if f.status == "problem" and "hangs" in f.said] == ["raw files"]
 
 
 def test_work_that_goes_on_is_given_all_the_time_it_needs():
-    some = patience.Patience(0.3)
+    some = patience.Patience(3.0)
 
     def work() -> int:
         for n in range(10):
             some.look(n)
-            time.sleep(0.06)
+            time.sleep(0.4)
         return 7
 
     assert some.run(work, "x") == 7
+    some = patience.Patience(0.3)
     with pytest.raises(ZeroDivisionError):
         some.run(lambda: 1 / 0, "x")
     with pytest.raises(Hangs, match="^x hangs"):
-        some.run(lambda: time.sleep(0.5), "x")
+        some.run(lambda: time.sleep(60), "x")

@@ -145,8 +145,12 @@ def test_fill_values_and_a_gap_are_no_excursions(day: Day) -> None:
     assert at(metric(filled, "hk_invalid_fraction"), "CCD1_TEMP_T") == pytest.approx(0.75, abs=0.05)
     assert metric(filled, "hk_out_of_range").status == "NORMAL"
     assert metric(filled, "hk_invalid_fraction").status == "WARNING"
-    gap = day.expose(lambda rows: [*rows[:5], *rows[-3:]])
+    gap = day.expose(lambda rows: [*rows[:10], *rows[20:]])
     assert metric(gap, "hk_out_of_range").status == "NORMAL"
+    assert at(metric(gap, "hk_nearest"), "CCD1_TEMP_T") == 0.0
+    gap = day.expose(lambda rows: [*rows[:5], *rows[-3:]])
+    assert metric(gap, "hk_out_of_range").status == "UNKNOWN", "for so long that its data were stale"
+    assert at(metric(gap, "hk_out_of_range"), "CCD1_TEMP_T") is None
     assert at(metric(gap, "hk_nearest"), "CCD1_TEMP_T") == 0.0
 
 

@@ -30,12 +30,12 @@ def start(journal, tmp_path):
     def begin(**params: object) -> PieceThread:
         make = maker(**params)
         threads.append(PieceThread(journal, make(), make, SinkContext(out=str(tmp_path))))
-        threads[-1].ready(10)
+        threads[-1].ready(60)
         return threads[-1]
 
     yield begin
     for thread in threads:
-        thread.stop(5)
+        thread.stop(60)
 
 
 def ask(journal, *names: str, expid: int = 1, revision: int = 0) -> int:
@@ -43,7 +43,7 @@ def ask(journal, *names: str, expid: int = 1, revision: int = 0) -> int:
     return journal.append([draft(ready, unit=Unit(20220101, expid), part="r0", revision=revision)])[0].seq
 
 
-def wait_for(condition, seconds: float = 60.0) -> bool:
+def wait_for(condition, seconds: float = 120.0) -> bool:
     end = time.monotonic() + seconds
     while not (holds := bool(condition())) and time.monotonic() < end:
         time.sleep(0.02)
@@ -63,15 +63,15 @@ def caught_up(journal) -> bool:
 def test_a_piece_that_ends_its_process_or_hangs_or_fails_costs_itself_alone(journal, start):
     first = ask(journal, "a", "die", "bad", "b", "die once", "hang", expid=1)
     second = ask(journal, "c", expid=2)
-    start(deadline_s=0.5)
-    assert wait_for(lambda: caught_up(journal), 60)
+    start(deadline_s=4.0)
+    assert wait_for(lambda: caught_up(journal))
     said = answers(journal)
     assert {f"{first} a", f"{first} b", f"{first} die once", f"{second} c"} <= set(said)
     given_up = [s for s in said if s.startswith("gave up")]
     assert len(given_up) == 3, "one for each reason"
     assert any("its process ended with status -9" in s for s in given_up)
     assert any("cannot be drawn" in s for s in given_up)
-    assert any("took longer than 0.5 s" in s for s in given_up)
+    assert any("took longer than 4 s" in s for s in given_up)
 
 
 def test_a_full_disk_is_waited_for_and_nothing_is_given_up(journal, start, tmp_path, monkeypatch):
@@ -113,12 +113,12 @@ def test_it_stops_in_good_order_and_goes_on_at_the_next_start(journal, start, tm
     thread = start()
     assert wait_for(lambda: (tmp_path / "log").exists())
     pids = thread.feeder.pids
-    thread.stop(5)
+    thread.stop(60)
     assert not thread._thread.is_alive()
     assert pids
     done = len(answers(journal))
     assert 0 < done < 300
     start()
-    assert wait_for(lambda: caught_up(journal), 60)
+    assert wait_for(lambda: caught_up(journal))
     assert sorted(answers(journal)) == sorted(f"1 p{i}" for i in range(300)), "each once"
     assert len((tmp_path / "log").read_text().splitlines()) == 300

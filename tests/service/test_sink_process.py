@@ -18,15 +18,13 @@ def test_one_that_was_killed_while_it_looked_whether_to_end(tmp_path):
         assert not [name for name, held in vars(runner).items() if "synchronize" in type(held).__module__], "a lock that a dead process may hold"
         first = runner._process.pid
         os.kill(first, signal.SIGKILL)
-        end = time.monotonic() + 20
+        end = time.monotonic() + 60
         while runner._process.pid == first and time.monotonic() < end:
             runner.check()
             time.sleep(0.02)
         assert runner._process.pid != first, "it is started again"
     finally:
-        began = time.monotonic()
-        runner.stop(20.0)
-    assert time.monotonic() - began < 20
+        runner.stop(120.0)
     assert runner._process.exitcode == 0, "it has ended by itself"
 
 
@@ -35,4 +33,5 @@ def test_one_that_does_not_answer_is_killed(tmp_path):
     runner = SinkProcess(journal_path(tmp_path), "files", {}, SinkContext(out=str(tmp_path)))
     os.kill(runner._process.pid, signal.SIGSTOP)
     runner.stop(0.2)
+    runner._process.join(60)
     assert runner._process.exitcode == -signal.SIGKILL

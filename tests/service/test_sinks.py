@@ -80,13 +80,14 @@ def test_what_was_taken_is_remembered_though_everything_stops_in_the_middle(jour
     assert journal.position("list") == 7
 
 
-def test_stop_gives_a_thread_the_rest(journal):
+def test_stop_gives_a_thread_the_rest(journal, monkeypatch):
+    monkeypatch.setattr("quicklook.service.publishing.sinks._REST_S", 60.0)
     sink = ListSink(ListParams(slow_s=0.02))
     thread = SinkThread(journal, sink, CONTEXT)
-    thread.ready(5)
+    thread.ready(60)
     beats(journal, 30)
     assert wait_for(lambda: sink.taken)
-    thread.stop(5)
+    thread.stop(60)
     assert sink.taken == list(range(1, 31))
     assert journal.position("list") == 30
 
@@ -106,7 +107,7 @@ def test_a_journal_that_is_away_is_waited_for_and_nothing_is_given_twice(journal
     sink = ListSink()
     thread = SinkThread(journal, sink, CONTEXT)
     assert wait_for(lambda: journal.position("list") == 10)
-    thread.stop(2)
+    thread.stop(60)
     assert sink.taken == list(range(1, 11))
 
 
@@ -121,7 +122,7 @@ def test_a_thread_that_ended_is_started_again_where_it_was(journal, monkeypatch)
     beats(journal, 2)
     thread.check()
     assert wait_for(lambda: journal.position("list") == 5)
-    thread.stop(2)
+    thread.stop(60)
     assert sink.taken == [1, 2, 3, 4, 5]
 
 

@@ -125,12 +125,21 @@ def test_a_log_has_a_limit_whoever_writes_into_it(tmp_path, quiet_root):
     others = [subprocess.Popen([sys.executable, "-c", write], stderr=subprocess.DEVNULL) for _ in range(3)]
     for n in range(500):
         logging.getLogger("quicklook.test").info("line %d of %s", n, "y" * 50)
-    assert [other.wait(60) for other in others] == [0, 0, 0]
+    assert [other.wait(250) for other in others] == [0, 0, 0]
     files = sorted(tmp_path.iterdir())
     assert [f.name for f in files] == ["log.jsonl", *(f"log.jsonl.{n}" for n in range(1, 1 + runlog.KEPT))]
     assert all(f.stat().st_size < 80_000 for f in files), "one that is moved away may get some lines more"
     lines = [json.loads(line) for f in files for line in f.read_text().splitlines()]  # none is torn, none lies in two files
     assert len({(r["process"], r["message"]) for r in lines}) == len(lines) > 300
+
+
+def test_the_log_is_there_before_the_next_line_of_a_new_one(tmp_path, quiet_root):
+    file = tmp_path / "log.txt"
+    runlog.set_up("console", logging.INFO, file, most=100)
+    logging.getLogger("quicklook.test").info("x" * 200)
+    assert (file.read_text(), (tmp_path / "log.txt.1").is_file()) == ("", True)
+    logging.getLogger("quicklook.test").info("short")
+    assert file.read_text().endswith("short\n")
 
 
 def test_a_log_without_a_limit_grows(tmp_path, quiet_root):

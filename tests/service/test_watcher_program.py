@@ -34,7 +34,7 @@ def site_in(folder: Path, work: dict[str, Any], **watch: Any) -> Path:
 def test_a_night_that_nobody_could_see_does_not_end_well(tmp_path: Path) -> None:
     """Who starts it by a script reads its status: 0 over a folder that was never there would say that nothing had come."""
     site = site_in(tmp_path, {"executor": "inline"})
-    done = subprocess.run([*QUICKLOOK, "watch", "--site", str(site), "--idle", "0.2"], check=False, capture_output=True, text=True, timeout=120)
+    done = subprocess.run([*QUICKLOOK, "watch", "--site", str(site), "--idle", "0.2"], check=False, capture_output=True, text=True, timeout=300)
     assert done.returncode == 2
     assert f"nothing could be seen: there is no folder {tmp_path / 'raw'}" in done.stderr
 
@@ -66,7 +66,7 @@ def test_a_command_names_the_mount_that_hangs_and_ends(tmp_path: Path, hanging: 
     pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "env": hanging}
     begun = [(subprocess.Popen([*words, command, "--site", str(site)], **pipes), status) for command, status in (("doctor", 1), ("ledger", 2))]
     for process, status in begun:
-        said, _ = process.communicate(timeout=120)
+        said, _ = process.communicate(timeout=300)
         assert process.returncode == status, said
         assert f"{tmp_path / 'raw'} hangs: a look at it has not come back for 3 s" in said
         assert "Look after the server of this file system" in said

@@ -34,7 +34,7 @@ def quicklook(installed: Path, tmp_path_factory: pytest.TempPathFactory) -> Quic
         env |= {"PYTHONPATH": str(installed) if package else "", "COLUMNS": "200", "NO_COLOR": "1"}
         code = "from quicklook.cli.main import main; main()"
         command = [sys.executable, "-c", code, *map(str, arguments)]
-        return subprocess.run(command, capture_output=True, text=True, env=env, cwd=cwd, timeout=120, check=False)
+        return subprocess.run(command, capture_output=True, text=True, env=env, cwd=cwd, timeout=300, check=False)
 
     return call
 

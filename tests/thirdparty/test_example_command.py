@@ -126,7 +126,7 @@ def test_pip_installs_the_same_as_the_tests_lay_out(installed: Path, tmp_path: P
 
     source = shutil.copytree(SOURCE, tmp_path / "source")
     options = ["--no-deps", "--no-build-isolation", "--no-index", "--disable-pip-version-check", "--target", str(tmp_path / "site")]
-    done = subprocess.run([sys.executable, "-m", "pip", "install", *options, str(source)], capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run([sys.executable, "-m", "pip", "install", *options, str(source)], capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
 
     def contents(folder: Path) -> set[str]:

@@ -19,7 +19,9 @@ FIBER = "fiber"
 _FRAMES = ("frame", "cframe")
 """Products that have the table, the one with the most columns last."""
 _MOST_BYTES = 30_000_000
-_KEPT: Kept[Scores | None] = Kept(_MOST_BYTES, lambda s: 0 if s is None else s.fiber.nbytes * (2 + 2 * len(s.columns)))
+_NOTHING_BYTES = 1000
+"""That a file has none is kept too, and takes some room."""
+_KEPT: Kept[Scores | None] = Kept(_MOST_BYTES, lambda s: _NOTHING_BYTES if s is None else s.fiber.nbytes * (2 + 2 * len(s.columns)))
 
 
 def scores(host: Host, ask: ExposureAsk) -> dict[str, dict[str, MetricResult]]:

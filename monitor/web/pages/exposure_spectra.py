@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -49,6 +49,8 @@ class Spectra:
     fibermap: FiberMap | None
     snr: npt.NDArray[np.float64]
     masked: npt.NDArray[np.float64]
+    numbered: bool = True
+    """Whether the file says which fibre a row is of; else `fiber` counts the rows."""
 
     @property
     def bytes(self) -> int:
@@ -127,7 +129,8 @@ def _read(ref: FileRef) -> Spectra:
     if ref.name == "sky":
         sky = read_sky(ref.path)
         fiber = np.arange(len(sky.flux)) if sky.fiber is None else np.asarray(sky.fiber)
-        return _spectra("electron/Angstrom", (sky.flux, sky.ivar, sky.mask, sky.wave), fiber, None)
+        found = _spectra("electron/Angstrom", (sky.flux, sky.ivar, sky.mask, sky.wave), fiber, None)
+        return replace(found, numbered=sky.fiber is not None)
     frame = read_frame(ref.path)
     return _spectra(frame.unit, (frame.flux, frame.ivar, frame.mask, frame.wave), np.asarray(frame.fibermap.fiber), frame.fibermap)
 
@@ -233,9 +236,8 @@ def _add_lines(panel: Json, wave: npt.NDArray[np.float64]) -> None:
 
 def _add_sky(panel: Json, sky: Spectra, fiber: int, row: int) -> None:
     """The model of the sky, on an axis of its own below the spectrum."""
-    at = sky.row(fiber)
-    at = row if at is None and row < len(sky.flux) else at
-    if at is None:
+    at = sky.row(fiber) if sky.numbered else row
+    if at is None or at >= len(sky.flux):
         return
     panel["data"].append({
         "type": "scatter", "mode": "lines", "x": typed(sky.wave[at]), "y": typed(np.asarray(sky.flux[at], np.float64)), "yaxis": "y2",

@@ -93,13 +93,13 @@ def _range(bounds: tuple[float | None, float | None], unit: str) -> str:
 
 
 def thinned(one: HkSeries, points: int) -> Sequence[int]:
-    """Places of samples to show: all, or of each stretch the least and the greatest valid value."""
+    """Places of samples to show: all, or of each stretch the least and the greatest valid value; of words, where they change."""
     n = len(one.times)
     if n <= points:
         return range(n)
     if one.words:
         changes = np.flatnonzero(np.diff(np.ma.filled(one.values, -1.0))) + 1
-        return [0, *changes[:points].tolist()]
+        return sorted({*[0, *changes.tolist()][1 - points :], n - 1})  # of too many the last ones; as it was last it stayed
     values: Any = np.ma.filled(one.values, np.nan)
     kept: list[int] = []
     for piece in np.array_split(np.arange(n), points // 2):

@@ -95,13 +95,25 @@ def _events(host: Host, tag: str, times: list[float]) -> list[Marked]:
         return []
     first, last = min(times), max(times)
     live = tag or host.about().tag
-    found = [e for e in _all_marked(host) if first - _ROOM_NS <= e.time <= last + _ROOM_NS and e.tag == live]
+    found = [e for e in _all_marked(host, _before(host, first - _ROOM_NS)) if first - _ROOM_NS <= e.time <= last + _ROOM_NS and e.tag == live]
     return [Marked(time=e.time, kind=e.kind, text=text) for e in found if (text := _words(e))][-_MOST_MARKED:]
 
 
-def _all_marked(host: Host) -> Iterator[Event]:
-    """Events of the kinds that are marked, a page of them at a time."""
-    after = 0
+def _before(host: Host, time_ns: float) -> int:
+    """The number up to which events are older than that: numbers and times rise together, so that the place is found by halving."""
+    low, high = 0, host.last_seq()
+    while low < high:
+        middle = (low + high + 1) // 2
+        found = host.events(middle - 1, limit=1, brief=True)
+        if found and found[0].time < time_ns:
+            low = min(found[0].seq, high)
+        else:
+            high = middle - 1
+    return low
+
+
+def _all_marked(host: Host, after: int) -> Iterator[Event]:
+    """Events above a number of the kinds that are marked, a page of them at a time."""
     for _ in range(_MOST_PAGES):
         page = host.events(after, limit=1000, kinds=_MARKED)
         yield from page

@@ -18,10 +18,12 @@ from quicklook.core.errors import BadConfig, NotReadyYet
 from quicklook.core.history import Selection, is_night
 from quicklook.core.hosting import Host
 from quicklook.core.metrics import label_of
-from quicklook.core.results import LimitUsed, MetricResult, PartResult, UnitVerdict
+from quicklook.core.results import LimitUsed, MetricResult, PartResult, QAResult, UnitVerdict
 from quicklook.core.validation import suggest
-from quicklook.core.where import parse_where
+from quicklook.core.where import Facts
 from quicklook.io.history import FileHistory
+from quicklook.io.metricstore.asking import TIME_FACT, condition
+from quicklook.io.metricstore.history import FACTS
 
 _FILES = 3000
 """Results that are read at most where there is no store."""
@@ -91,17 +93,17 @@ def _from_files(host: Host, metric: str, wanted: Wanted, tag: str) -> History:
     if metric not in known:
         near = suggest(metric, sorted(known), noun="metrics")
         raise BadConfig(f"there is no metric {metric!r}{near}", what_next="`quicklook list metrics` shows them.")
-    condition = parse_where(wanted.where, {*_FIXED, *known[metric].dims}) if wanted.where.strip() else None
+    where = condition(wanted.where.strip(), {**dict.fromkeys(known[metric].dims, "text"), **FACTS})
     files = FileHistory(host.about().out)
     chosen = Selection(tag=tag, first_night=wanted.since, last_night=wanted.until)
     rows: list[dict[str, Any]] = []
     unit, read, more = "", 0, False
     for result in _results(files, chosen, metric):
         read += 1
-        found = next((m for qa in result.qas for m in qa.metrics if m.name == metric and m.values), None)
-        if found is not None:
+        qa, found = next(((qa, m) for qa in result.qas for m in qa.metrics if m.name == metric and m.values), (None, None))
+        if qa is not None and found is not None:
             unit = found.unit
-            rows += [row for row in _rows(result, found) if condition is None or condition({n: str(v) for n, v in row.items()})]
+            rows += [row for row in _rows(result, found) if where is None or where(_facts(row, result, qa))]
         if len(rows) >= wanted.limit or read >= _FILES:
             more = True
             break
@@ -136,6 +138,13 @@ def _rows(result: PartResult | UnitVerdict, metric: MetricResult) -> list[dict[s
         at = {n: label_of(c) for n, c in zip(metric.coords, place, strict=True)}
         out.append(same | at | {"value": math.nan if value is None else value, "status": status.value if status else "", **ends})
     return out
+
+
+def _facts(row: Mapping[str, Any], result: PartResult | UnitVerdict, qa: QAResult) -> Facts:
+    """What a condition may ask of a row, by the names that the store gives it; what was not measured is not known."""
+    named = {"part": row["camera"], "program": result.tags.get("program", ""), TIME_FACT: row["time_ns"]}
+    named |= {"qa": qa.name, "step": qa.step, "group": qa.group}
+    return {name: "" if value != value else str(value) for name, value in {**row, **named}.items()}
 
 
 def _limit(metric: MetricResult, index: int) -> LimitUsed | None:

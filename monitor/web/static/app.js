@@ -36,8 +36,11 @@ export const prefs = {
   },
 };
 
+const failing = new Map();   // what could not be fetched anew, and why: what is shown of it is old, though events come
+const AGAIN_MS = 5000;
+
 // Runs `fn` soon after it is called, once for calls that come together, and no more often than every `ms` (600 at least: many pages may be open;
-// a page that nobody looks at does with less).
+// a page that nobody looks at does with less). Where the server refuses, it is told above the page and tried again.
 export function coalesce(fn, ms = 600) {
   let timer = null, again = false, busy = false, last = -Infinity;
   const go = async () => {
@@ -45,7 +48,15 @@ export function coalesce(fn, ms = 600) {
     if (busy) { again = true; return; }
     busy = true;
     last = performance.now();
-    try { await fn(); } catch (error) { if (!(error instanceof ApiError)) throw error; } finally {
+    try {
+      await fn();
+      failing.delete(fn);
+    } catch (error) {
+      if (!(error instanceof ApiError)) throw error;
+      if (error.status === 404) failing.delete(fn);   // not there yet: no fault
+      else failing.set(fn, error.message);
+      if (failing.has(fn) && error.status !== 401) timer ??= setTimeout(go, AGAIN_MS);   // nobody is asked for the token again and again
+    } finally {
       busy = false;
       if (again && timer === null) timer = setTimeout(go, wait());
       again = false;
@@ -82,6 +93,17 @@ export function badge(status, { text = null, small = false } = {}) {
   const word = text || status || "no status";
   return el("span", { class: `st st-${status || "none"}${small ? " small" : ""}` },
     el("span", { class: "shape", "aria-hidden": "true", text: shape(status) }), el("span", { class: "word", text: word }));
+}
+
+/** How an alarm of a severity is shown: one that is only listed says nothing of good or bad. */
+export function severityStatus(severity) { return { CRITICAL: "ALARM", ALARM: "ALARM", WARNING: "WARNING" }[severity] || "INFO"; }
+
+/** A table; on a phone each row is a block whose cells say what they are. `head`: texts, or {text, css, row: it names its row}; rows: what is in their cells. */
+export function stack(head, rows) {
+  const columns = head.map((column) => (typeof column === "string" ? { text: column } : column));
+  const cellOf = (inner, { text, css, row }) => el(row ? "th" : "td", { class: css, scope: row ? "row" : null, data: { of: text } }, el("div", {}, inner));
+  return el("table", { class: "stack" }, el("thead", {}, el("tr", {}, columns.map((c) => el("th", { scope: "col", class: c.css === "n" ? "n" : null, text: c.text })))),
+    el("tbody", {}, rows.map((cells) => el("tr", {}, cells.map((inner, i) => cellOf(inner, columns[i]))))));
 }
 
 export function cell(status, about = "") {
@@ -286,16 +308,23 @@ const onSyncs = [], onStates = [];
 export const live = {
   state: "offline", seq: 0, epoch: "", heartbeatNs: 0, lives: null, watched: null, lastHeardMs: 0,
   on(kind, fn) { heard.set(kind, [...(heard.get(kind) || []), fn]); },
-  onSync(fn) { onSyncs.push(fn); if (live.synced) run(fn); },
+  onSync(fn) {
+    const again = coalesce(fn), anew = async () => { if (!(await run(fn))) again(); };
+    onSyncs.push(anew);
+    if (live.synced) anew();
+  },
   onState(fn) { onStates.push(fn); },
   synced: false,
 };
 
+/** Whether it was done; what the server refuses is told. */
 async function run(fn, ...given) {
   try { await fn(...given); } catch (error) {
-    if (error instanceof ApiError) toast(error.message, "bad");
-    else throw error;
+    if (!(error instanceof ApiError)) throw error;
+    toast(error.message, "bad");
+    return false;
   }
+  return true;
 }
 
 async function sync() {
@@ -308,7 +337,7 @@ async function sync() {
   noteSinks(now.state.heartbeat);
   showAlarms(now.alarms, now.mutes);
   live.synced = true;
-  await Promise.all(onSyncs.map((fn) => run(fn)));
+  await Promise.all(onSyncs.map((anew) => anew()));
 }
 
 function tell(event) {
@@ -395,16 +424,17 @@ function judge() {
   if (live.connected) lostSince = 0;
   else lostSince = lostSince || Date.now();
   const state = !live.connected && Date.now() - lostSince > 2500 ? "offline" : silent > STALE_S ? "stale" : live.connected ? "live" : live.state;
-  const banner = document.getElementById("stale"), link = document.getElementById("link");
+  const banner = document.getElementById("stale"), link = document.getElementById("link"), refused = [...failing.values()][0];
+  let text = refused ? `STALE: what is shown could not be renewed: ${refused}` : "";
   if (state !== "live") {
     const seen = live.heartbeatNs ? `last sign of life of the daemon ${span(silent)} ago` : live.waiting || "no daemon has given a sign of life here";
     const why = state === "offline" ? "no connection to the server of this page" : "the daemon is silent";
-    const text = `STALE: ${why}; ${seen}. What is shown may have changed.`;
-    if (banner.textContent !== text) banner.textContent = text;
+    text = `STALE: ${why}; ${seen}. What is shown may have changed.`;
   }
+  if (banner.textContent !== text) banner.textContent = text;
+  banner.hidden = !text;
   if (state === live.state && link.textContent) return;
   live.state = state;
-  banner.hidden = state === "live";
   document.documentElement.dataset.link = state;
   fill(link, badge(state === "live" ? "NORMAL" : "STALE", { text: state === "live" ? "live" : state, small: true }));
   for (const fn of onStates) run(fn, state);
@@ -455,7 +485,10 @@ async function showAbout() {
 }
 
 let aboutPromise = null;
-export function about() { aboutPromise = aboutPromise || showAbout(); return aboutPromise; }
+export function about() {
+  aboutPromise ??= showAbout().catch((error) => { aboutPromise = null; throw error; });   // asked again: not refused for ever
+  return aboutPromise;
+}
 
 // ---- keys and the theme
 

@@ -46,9 +46,12 @@ async function load() {
     if (mine !== loading) return;
     now = said;
   } catch (error) {
-    if (!now) fill(place("heading"), el("h2", { id: "exposure-title", text: "Exposure" }),
+    if (mine !== loading) return;
+    if (now) throw error;
+    fill(place("heading"), el("h2", { id: "exposure-title", text: "Exposure" }),
       el("p", { text: `${error.message}. ${error.what_next || ""}` }));
-    return;
+    if (error.status === 404) return;   // there is none, or not yet
+    throw error;
   }
   const text = JSON.stringify(now);
   if (text === drawn) return;
@@ -242,7 +245,7 @@ document.addEventListener("keydown", (event) => {
   else if (event.key === "k" && now?.previous) place("previous").click();
 });
 
-const first = load();   // at once; the stream of events tells later what has changed
+const first = load().catch(() => {});   // at once; the stream of events tells later what has changed
 live.onSync(async () => { await first; await load(); });
 const mine = (fn) => (event) => { if (following || event.unit === now?.unit) fn(); };
 for (const kind of ["unit_verdict", "decision", "receipt", "override", ...(following ? ["seen"] : [])]) live.on(kind, mine(refresh));

@@ -216,10 +216,10 @@ class Viewer {
     clearTimeout(this.telling);
     const { x, y } = this.at(px, py), ix = Math.floor(x), iy = Math.floor(y);
     if (ix < 0 || iy < 0 || ix >= this.info.width || iy >= this.info.height) { this.readout.textContent = "\u00a0"; return; }
-    this.telling = setTimeout(async () => {
+    const mine = this.telling = setTimeout(async () => {
       try {
         const p = await api(`${this.path}/pixel`, { ...this.params(), x: ix, y: iy });
-        this.readout.textContent = `x ${p.x}, y ${p.y}: ${p.value === null ? "no value" : number(p.value, p.unit, 6)}${p.amplifier ? ` · amplifier ${p.amplifier}` : ""} · ${p.mask.length ? `masked: ${p.mask.join(", ")}` : "not masked"}`;
+        if (mine === this.telling) this.readout.textContent = `x ${p.x}, y ${p.y}: ${p.value === null ? "no value" : number(p.value, p.unit, 6)}${p.amplifier ? ` · amplifier ${p.amplifier}` : ""} · ${p.mask.length ? `masked: ${p.mask.join(", ")}` : "not masked"}`;
       } catch { /* the next move asks again */ }
     }, 120);
   }

@@ -6,24 +6,26 @@ const place = (id) => document.getElementById(id);
 const CLASS = { WARNING: "w", ALARM: "a", UNKNOWN: "u", failed: "u", running: "r", missing: "o" };
 const RANK = { ALARM: 4, WARNING: 3, UNKNOWN: 2, running: 1, NORMAL: 0 };
 const FIRST_ROWS = 40, CHUNK = 60;
-const CAMERA_PX = 15;   // as in night.css
+const CAMERA_PX = 15, DENSE_PX = 10, DENSE = 12;   // of more than so many cameras each has less room
 
 const query = new URLSearchParams(location.search);
-let night = query.get("night") || "", tag = query.get("tag") || "", info = null, units = [], nights = [], chosen = null;
+let night = query.get("night") || "", following = !night, tag = query.get("tag") || "", info = null, units = [], nights = [], chosen = null;
 let sort = prefs.get("night.sort", { by: "seen", down: true });
 const wanted = { text: query.get("find") || "", statuses: new Set(), flavor: "" };
 const rowsByUnit = new Map();   // unit -> {line as JSON, row}
 
 const COLUMNS = [
-  { by: "expid", title: "Exposure", w: 96, key: (u) => u.expid }, { by: "status", title: "Verdict", w: 158, key: (u) => RANK[statusOf(u)] },
+  { by: "expid", title: "Exposure", w: 92, key: (u) => u.expid }, { by: "status", title: "Verdict", w: 136, key: (u) => RANK[statusOf(u)] },
   { by: "cameras", title: "Cameras", key: (u) => Object.values(u.parts).filter((s) => s !== "NORMAL").length },
-    { by: "flavor", title: "Flavor", w: 130, key: (u) => `${u.flavor} ${u.program}` },
-  { by: "exptime", title: "Seconds", w: 88, n: true, key: (u) => u.exptime_s ?? -1 },
-    { by: "decision", title: "Decision", w: 152, key: (u) => u.decision || "" }, { by: "why", title: "Why", key: (u) => u.reasons[0] || u.why },
-  { by: "time", title: "Began (UTC)", w: 122, key: (u) => u.tags.start || "" },
-    { by: "latency", title: "To verdict", w: 104, n: true, key: (u) => u.seconds_to_verdict ?? -1 },
-    { by: "seen", title: "Arrived", w: 92, key: (u) => u.seen },
+    { by: "flavor", title: "Flavor", w: 132, key: (u) => `${u.flavor} ${u.program}` },
+  { by: "exptime", title: "Seconds", w: 96, n: true, spare: true, key: (u) => u.exptime_s ?? -1 },
+    { by: "decision", title: "Decision", w: 152, key: (u) => u.decision || "" }, { by: "why", title: "Why", w: 172, key: (u) => u.reasons[0] || u.why },
+  { by: "time", title: "Began", about: "UTC", w: 84, key: (u) => u.tags.start || "" },
+    { by: "latency", title: "To verdict", w: 100, n: true, key: (u) => u.seconds_to_verdict ?? -1 },
+    { by: "seen", title: "Arrived", about: "UTC", w: 92, spare: true, key: (u) => u.seen },
 ];
+const SPARE = COLUMNS.filter((c) => c.spare).reverse();   // left out, in this order, where all of them do not fit, with some more room for the reasons
+const MORE_PX = 130;
 
 const statusOf = (u) => u.status || "running";
 
@@ -31,44 +33,60 @@ const statusOf = (u) => u.status || "running";
 
 function cameras() {
   const all = info.cameras.length ? info.cameras : [...new Set(units.flatMap((u) => Object.keys(u.parts)))].sort();
-  const arm = (c) => info.groups?.[c]?.arm ?? "", number = (c) => Number(info.groups?.[c]?.spectrograph ?? 0);
-  return [...all].sort((a, b) => arm(a).localeCompare(arm(b)) || number(a) - number(b) || a.localeCompare(b));
+  const number = (c) => Number(info.groups?.[c]?.spectrograph ?? 0);
+  return [...all].sort((a, b) => armOf(a).localeCompare(armOf(b)) || number(a) - number(b) || a.localeCompare(b, undefined, { numeric: true }));
+}
+
+/** The arm of a camera; where the instrument has none, the letters that its name begins with. */
+function armOf(camera) { return info.groups?.[camera]?.arm ?? (/^[A-Za-z]+(?=\d)/.exec(camera) || [""])[0]; }
+
+const pxOf = (list) => (list.length > DENSE ? DENSE_PX : CAMERA_PX);
+
+/** Marks of cameras side by side, with a gap between arms. */
+function spread(list, mark) {
+  const marks = [];
+  list.forEach((c, i) => {
+    if (i && armOf(c) !== armOf(list[i - 1])) marks.push(el("i", { class: "gap" }));
+    marks.push(mark(c));
+  });
+  return el("span", { class: "cams", "aria-hidden": "true" }, marks);
 }
 
 function cameraHead(list) {
-  const marks = [];
-  let before = null;
-  for (const c of list) {
-    const group = info.groups?.[c]?.arm ?? "";
-    if (before !== null && group !== before) marks.push(el("i", { class: "gap" }));
-    marks.push(el("i", { title: c, text: list.length > 12 ? (info.groups?.[c]?.spectrograph ?? c.slice(-1)).slice(-1) : c.slice(0, 2) }));
-    before = group;
-  }
-  const heads = el("span", { class: "cams", "aria-hidden": "true" }, marks);
-  return list.length > 12 ? [armHead(list), heads] : heads;
+  const dense = list.length > DENSE;
+  const heads = spread(list, (c) => el("i", { title: c, text: dense ? (info.groups?.[c]?.spectrograph ?? c).slice(-1) : c.slice(0, 2) }));
+  return dense ? [armHead(list), heads] : heads;
 }
 
 /** The arms, each above its cameras: their numbers alone do not say of which they are. */
 function armHead(list) {
   const counts = new Map();
-  for (const c of list) { const arm = info.groups?.[c]?.arm ?? ""; counts.set(arm, (counts.get(arm) || 0) + 1); }
-  const marks = [...counts].flatMap(([arm, n], i) => [i ? el("i", { class: "gap" }) : null,
-    el("i", { text: arm ? `arm ${arm}` : "", style: { width: `${CAMERA_PX * n}px` } })]);
+  for (const c of list) counts.set(armOf(c), (counts.get(armOf(c)) || 0) + 1);
+  const marks = [...counts].flatMap(([arm, n], i) => [i ? el("i", { class: "gap" }) : null, el("i", { text: arm, style: { width: `${DENSE_PX * n}px` } })]);
   return counts.size > 1 ? el("div", { class: "cams", "aria-hidden": "true" }, marks) : null;
 }
 
+/** Widths of the columns that are shown; those that can be spared go where all do not fit. */
+function widths(list) {
+  const arms = new Set(list.map(armOf)).size, shown = new Map(COLUMNS.map((c) => [c.by, c.w]));
+  shown.set("cameras", Math.max(96, 20 + pxOf(list) * list.length + 7 * (arms - 1)));
+  const room = place("scroll").clientWidth, all = () => [...shown.values()].reduce((sum, w) => sum + w, 0);
+  for (const c of SPARE) if (all() + MORE_PX > room) shown.delete(c.by);
+  return { shown, all: all() };
+}
+
 function head(list) {
-  let wide = 220;   // for the reasons
+  const { shown, all } = widths(list), table = place("table");
   fill(place("head"), el("tr", {}, COLUMNS.map((c) => {
     const order = sort.by === c.by ? (sort.down ? "descending" : "ascending") : "none";
-    const button = el("button", { type: "button", text: c.title, on: { click: () => sortBy(c.by) } });
-    const width = c.by === "cameras" ? 24 + 15 * list.length + 7 * new Set(list.map((x) => info.groups?.[x]?.arm)).size : c.w;
-    const hidden = (c.by === "seen" && innerWidth <= 1500) || (c.by === "exptime" && innerWidth <= 1100);   // by night.css
-    if (width && !hidden) wide += Math.max(width, 96);
-    return el("th", { scope: "col", "aria-sort": order, class: c.n ? "n" : "", style: width ? { width: `${Math.max(width, 96)}px` } : {} }, button,
+    const button = el("button", { type: "button", title: c.about, text: c.title, on: { click: () => sortBy(c.by) } });
+    const width = c.by !== "why" && shown.get(c.by);
+    return el("th", { scope: "col", "aria-sort": order, class: c.n ? "n" : "", style: width ? { width: `${width}px` } : {} }, button,
       c.by === "cameras" ? el("div", {}, cameraHead(list)) : null);
   })));
-  place("table").style.minWidth = `${wide}px`;
+  table.style.minWidth = `${all}px`;
+  table.style.setProperty("--camera", `${pxOf(list)}px`);
+  for (const c of SPARE) table.classList.toggle(`no-${c.by}`, !shown.has(c.by));
 }
 
 function sortBy(by) {
@@ -80,18 +98,18 @@ function sortBy(by) {
 
 /** The cameras of an exposure; those beside each other that are NORMAL are one element, its background: a night has thousands of them. */
 function strip(u, list) {
-  const span = document.createElement("span");
+  const span = document.createElement("span"), px = pxOf(list);
   span.className = "cams";
   let before = null;
   const told = [];
   for (const c of list) {
-    const group = info.groups?.[c]?.arm ?? "";
+    const group = armOf(c);
     if (before !== null && group !== before) { const gap = document.createElement("i"); gap.className = "gap"; span.append(gap); }
     before = group;
     const state = u.parts[c] ?? (u.expected.includes(c) ? "missing" : null), last = span.lastElementChild;
-    if (state === "NORMAL" && last?.className === "run") { last.style.width = `${CAMERA_PX + parseInt(last.style.width, 10)}px`; continue; }
+    if (state === "NORMAL" && last?.className === "run") { last.style.width = `${px + parseInt(last.style.width, 10)}px`; continue; }
     const mark = document.createElement("i");
-    if (state === "NORMAL") { mark.className = "run"; mark.style.width = `${CAMERA_PX}px`; span.append(mark); continue; }
+    if (state === "NORMAL") { mark.className = "run"; mark.style.width = `${px}px`; span.append(mark); continue; }
     mark.className = CLASS[state] || "o";
     mark.textContent = state === null ? " " : shape(state);
     if (state !== null) { mark.title = `${c}: ${state}`; told.push(`${c} ${state}`); }
@@ -113,7 +131,7 @@ function makeRow(u, list) {
   const verdict = el("td", {}, u.status ? badge(u.status, { small: true }) : badge("running", { text: "being judged", small: true }),
     u.overridden ? el("span", { class: "hint", role: "img", "aria-label": "overridden by hand", title: "overridden by hand", text: " ✎" }) : null);
   const flavor = u.program && !u.program.includes(u.flavor) ? `${u.flavor} · ${u.program}` : u.flavor;
-  row.append(el("td", {}, link), verdict, el("td", {}, strip(u, list)), td(flavor, "time"),
+  row.append(el("td", {}, link), verdict, el("td", {}, strip(u, list)), el("td", { class: "time", title: flavor, text: flavor }),
     td(u.exptime_s === null ? "" : String(u.exptime_s), "n"), td(u.decision ? decisionWord(u.decision) : "", "time"), why,
     td(u.tags.start ? u.tags.start.slice(11, 19) : "", "time"), td(u.seconds_to_verdict === null ? "" : brief(u.seconds_to_verdict),
       "n"), td(when(u.seen), "time"));
@@ -130,11 +148,13 @@ function matches(u) {
   });
 }
 
-let painting = 0;
+let painting = 0, inColumns = "";
 
 function show() {
   const list = cameras(), key = COLUMNS.find((c) => c.by === sort.by)?.key ?? ((u) => u.seen), mine = ++painting;
   head(list);
+  if (list.join(" ") !== inColumns) rowsByUnit.clear();   // a camera more has come: those of the rows would stand below other names
+  inColumns = list.join(" ");
   const found = units.filter(matches);
   found.sort((a, b) => { const x = key(a), y = key(b); return (x < y ? -1 : x > y ? 1 : a.seen - b.seen) * (sort.down ? -1 : 1); });
   const rowOf = (u) => {
@@ -181,7 +201,8 @@ async function load() {
   const [said, listed] = await Promise.all([about(), api("/nights", { tag }), rows]);
   info = said;
   nights = listed.nights;
-  if (!night && nights.length) night = nights[0].night;
+  if (following && nights.length) night = nights[0].night;   // a page that stays open goes on with the next night
+  if (night !== wantedNight) { rowsByUnit.clear(); units = []; }
   const options = nights.map((n) => el("option", { value: n.night, text: `${n.night} · ${plural(n.exposures, "exposure")}`, selected: n.night === night }));
   if (night && !nights.some((n) => n.night === night)) options.unshift(el("option", { value: night, text: night, selected: true }));
   fill(place("night"), options);
@@ -249,10 +270,11 @@ function otherNight(by) {
 
 function go(toNight, toTag) {
   night = toNight;
+  following = !night || night === nights[0]?.night;
   tag = toTag;
   rowsByUnit.clear();
   units = [];
-  history.replaceState(null, "", `?${new URLSearchParams({ night, ...(tag ? { tag } : {}) })}`);
+  history.replaceState(null, "", `?${new URLSearchParams({ ...(following ? {} : { night }), ...(tag ? { tag } : {}) })}`);
   soon();
 }
 
@@ -277,6 +299,8 @@ place("night").addEventListener("change", () => go(place("night").value, tag));
 place("tag").addEventListener("change", () => go("", place("tag").value));
 place("earlier").addEventListener("click", () => otherNight(1));
 place("later").addEventListener("click", () => otherNight(-1));
+
+addEventListener("resize", () => { if (info) head(cameras()); });
 
 live.onSync(async () => { await first; if (Date.now() - loadedMs > 3000) await load(); });
 for (const kind of ["seen", "verdict", "unit_verdict", "decision", "failed", "override", "session", "test"]) live.on(kind,

@@ -1,5 +1,5 @@
 // Page Now: the latest exposure, what is at work, alarms, and how old all of it is. Follows the events; nothing is loaded anew.
-import { about, age, announce, api, badge, brief, coalesce, el, every, fill, live, noAlarm, plural, prefs, span, unitLink, unitPath } from "/static/app.js";
+import { about, age, announce, api, badge, brief, coalesce, el, every, fill, live, noAlarm, plural, prefs, severityStatus, span, unitLink, unitPath } from "/static/app.js";
 import { byHand, cameraGrid, cameraWords, decisionWord, foundOut, paced, receiptView } from "/static/parts.js";
 
 const place = (id) => document.getElementById(id);
@@ -80,13 +80,11 @@ function showWork(state) {
   fill(place("work"), parts);
 }
 
-const SEVERITY = { critical: "ALARM", alarm: "ALARM", error: "ALARM", warning: "WARNING" };
-
 function showAlarms(alarms, mutes) {
   const all = alarms.filter((a) => !["resolved", "normal"].includes(String(a.state).toLowerCase())), open = all.filter((a) => !a.folded);
   const items = open.slice(0, 6).map((a) => {
     const text = a.what || a.summary || a.text || a.key;
-    return el("li", {}, badge(SEVERITY[String(a.severity).toLowerCase()] || "ALARM", { small: true, text: String(a.state).toLowerCase() }), " ",
+    return el("li", {}, badge(severityStatus(a.severity), { small: true, text: String(a.state).toLowerCase() }), " ",
       text);
   });
   const more = [open.length > 6 ? `${open.length - 6} more` : "", all.length > open.length ? `${all.length - open.length} folded into them` : "", mutes.length ? `${mutes.length} muted` : ""].filter(Boolean).join(", ");

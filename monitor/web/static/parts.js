@@ -120,6 +120,7 @@ export function receiptView(times, cameras) {
     add(each, camera, first, last, `${brief(seconds(first), 2)} – ${brief(seconds(last), 2)}`);
   }
   const hint = el("p", { class: "hint", text: `Since the file was closed; ${brief(seconds(end), 2)} to the last entry.` });
+  if (!worked.length) return el("div", {}, whole, hint);
   if (worked.length <= 8) return el("div", {}, whole, el("h3", { text: "Work on the cameras" }), each, hint);
   add(whole, "cameras", Math.min(...worked.map(([first]) => first)), Math.max(...worked.map(([, last]) => last)),
     `first verdict ${brief(seconds(Math.min(...worked.map(([, last]) => last))), 2)}`);

@@ -1,5 +1,5 @@
 // Page System: the daemon, its queue, disks, versions, failed jobs with requeue, calibrations, the log.
-import { act, age, api, badge, brief, coalesce, el, every, fill, live, nowMs, number, span, unitLink } from "/static/app.js";
+import { act, age, api, badge, brief, coalesce, el, every, fill, live, number, span, stack, unitLink } from "/static/app.js";
 
 const at = (id) => document.getElementById(id);
 
@@ -16,10 +16,10 @@ function bar(fraction, label) {
 function showDaemon({ state, lives }) {
   const beat = state.heartbeat;
   if (!beat) { fill(at("daemon"), el("p", { text: "No daemon has given a sign of life here." })); return; }
-  const silent = nowMs() / 1000 - state.heartbeat_time / 1e9 > 15;
+  const how = !lives ? "does not run" : { live: "lives", stale: "silent", offline: "not known: no connection" }[live.state];
   const lag = Object.entries(beat.sinks).map(([name, n]) => el("span", { class: `chip${n > 50 ? " late" : ""}`, text: `${name} ${n}` }));
-  fill(at("daemon"), facts([
-    ["state", badge(!lives ? "STALE" : silent ? "STALE" : "NORMAL", { text: !lives ? "does not run" : silent ? "silent" : "lives" })],
+  fill(at("daemon"), how === "lives" ? null : el("p", { class: "muted", text: "As it was at its last sign of life." }), facts([
+    ["state", badge(how === "lives" ? "NORMAL" : "STALE", { text: how })],
     ["sign of life", age(state.heartbeat_time)],
     ["workers", `${beat.workers} warm`],
     ["memory", Object.entries(beat.memory_mb).map(([name, mb]) => `${name} ${Math.round(mb)} MB`).join(", ")],
@@ -57,13 +57,10 @@ function showFailed({ failed, about }) {
   at("requeue-all").hidden = !failed.length;
   at("requeue-all").disabled = Boolean(about.acts);
   if (!failed.length) { fill(at("failed"), el("p", { class: "muted", text: "None." })); return; }
-  const head = ["exposure", "what", "tries", "why", "what to do", ""].map((text) => el("th", { scope: "col", text }));
-  fill(at("failed"), el("table", {}, el("thead", {}, el("tr", {}, head)), el("tbody", {}, failed.map((job) => el("tr", {},
-    el("td", {}, unitLink(job.unit, job.unit)), el("td", { text: job.builder ? `build ${job.builder} ${job.part}` : job.part }),
-    el("td", { text: String(job.attempts) }), el("td", { class: "wrap", text: job.failure?.message || "" }),
-    el("td", { class: "wrap", text: job.failure?.what_next || "" }),
-    el("td", {}, el("button", { type: "button", class: "small", disabled: Boolean(about.acts), title: about.acts,
-      "aria-label": `Do ${job.unit} again`, text: "Requeue", on: { click: () => requeue(job.unit) } })))))));
+  fill(at("failed"), stack(["exposure", "what", "tries", { text: "why", css: "wrap" }, { text: "what to do", css: "wrap" }, "action"], failed.map((job) => [
+    unitLink(job.unit, job.unit), job.builder ? `build ${job.builder} ${job.part}` : job.part, String(job.attempts), job.failure?.message || "", job.failure?.what_next || "",
+    el("button", { type: "button", class: "small", disabled: Boolean(about.acts), title: about.acts, "aria-label": `Do ${job.unit} again`, text: "Requeue",
+      on: { click: () => requeue(job.unit) } })])));
 }
 
 async function requeue(unit) {
@@ -80,13 +77,14 @@ async function showLog() {
 async function showCalibrations() {
   const { calibrations } = await api("/calibrations");
   if (!calibrations.length) { fill(at("calibrations"), el("p", { class: "muted", text: "The site names no calibrations." })); return; }
-  const head = ["kind", "camera", "valid", "quality", "made from", "file"].map((text) => el("th", { scope: "col", text }));
-  fill(at("calibrations"), el("table", {}, el("thead", {}, el("tr", {}, head)), el("tbody", {}, calibrations.map((c) => el("tr", {},
-    [c.kind, c.part, c.valid, c.quality, c.made_from, c.path].map((text) => el("td", { class: "wrap", text })))))));
+  const head = ["kind", "camera", "valid", "quality", "made from", "file"].map((text) => ({ text, css: "wrap" }));
+  fill(at("calibrations"), stack(head, calibrations.map((c) => [c.kind, c.part, c.valid, c.quality, c.made_from, c.path])));
 }
 
+let last = null;
+
 async function refreshNow() {
-  const now = await api("/system");
+  const now = last = await api("/system");
   showDaemon(now);
   showQueue(now);
   showDisks(now);
@@ -97,6 +95,8 @@ async function refreshNow() {
 const refresh = coalesce(refreshNow, 700);
 at("requeue-all").addEventListener("click", () => requeue(""));
 at("calib-more").addEventListener("toggle", () => { if (at("calib-more").open) showCalibrations(); });
+live.onState(() => { if (last) showDaemon(last); });   // that it lives is not left standing when it is silent
 live.onSync(() => Promise.all([refreshNow(), showLog()]));
 for (const kind of ["heartbeat", "started", "verdict", "failed", "unit_verdict", "command"]) live.on(kind, refresh);
+live.on("calibration", coalesce(async () => { if (at("calib-more").open) await showCalibrations(); }, 3000));
 every(5, () => { if (live.state === "live" && !document.hidden) showLog().catch(() => {}); });

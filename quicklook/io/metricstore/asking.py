@@ -11,7 +11,7 @@ from quicklook.core.errors import BadConfig
 from quicklook.core.history import is_night
 from quicklook.core.status import Status
 from quicklook.core.validation import suggest
-from quicklook.core.where import Where, compare, parse_where
+from quicklook.core.where import Where, compare, number_in, parse_where
 from quicklook.io.metricstore.dictionaries import plain
 from quicklook.io.metricstore.packing import CODES, NAMES
 from quicklook.io.metricstore.times import NEAR_NS, night_ns, start_ns
@@ -205,11 +205,8 @@ def one_value(where: Where | None, names: Sequence[str]) -> str | None:
 
 
 def _whole(text: str) -> int | None:
-    try:
-        found = float(text)
-    except ValueError:
-        return None
-    return int(found) if abs(found) < _LARGEST and found.is_integer() else None
+    found = number_in(text)
+    return int(found) if found is not None and abs(found) < _LARGEST and found == int(found) else None
 
 
 def _like_number(text: str) -> bool:

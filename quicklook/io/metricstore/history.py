@@ -20,7 +20,7 @@ from quicklook.io.metricstore.tables import QAS, TAGSETS
 
 ROW_FACTS = ("night", "expid", "camera", "part", "tag", "revision", "flavor", "program", "qa", "step", "group")
 OWN_FACTS = ("value", "status")
-_FACTS: Mapping[str, Fact] = {
+FACTS: Mapping[str, Fact] = {
     **dict.fromkeys(ROW_FACTS, "text"), **dict.fromkeys(("expid", "revision", "value"), "number"),
     "night": "night", "status": "status", TIME_FACT: "time",
 }  # fmt: skip
@@ -53,7 +53,7 @@ class MetricInfo:
 def history(connection: sa.Connection, infos: Sequence[MetricInfo], tag_names: Sequence[str], ask: Ask) -> MetricTable:
     """The newest rows of metrics that meet a condition, in the order of time. Raises BadConfig for a condition that cannot be read."""
     dims = list(dict.fromkeys(d for info in infos for d in info.dims))
-    where = condition(ask.where, {**dict.fromkeys([*tag_names, *dims], "text"), **_FACTS})
+    where = condition(ask.where, {**dict.fromkeys([*tag_names, *dims], "text"), **FACTS})
     pieces: list[tuple[MetricInfo, dict[str, Column]]] = []
     more = medians = False
     for info in infos:

@@ -177,6 +177,8 @@ def _column(of: List, name: str, values: Sequence[Any]) -> Column:
 
 
 def _typed(values: Sequence[Any]) -> Column:
+    if values and all(type(v) is int for v in values):
+        return np.array(values, dtype=np.int64)
     if values and all(isinstance(v, int | float) or v is None for v in values):
         return np.array([np.nan if v is None else v for v in values], dtype=np.float64)
     return np.array(["" if v is None else str(v) for v in values] + [None], dtype=object)[:-1]

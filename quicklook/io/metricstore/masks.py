@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from quicklook.core.metrics import label_of
-from quicklook.core.where import Where, compare
+from quicklook.core.where import Where, compare, number_in
 
 Column = npt.NDArray[Any]
 Bools = npt.NDArray[np.bool_]
@@ -45,12 +45,16 @@ def _joined(each: Sequence[_Truth], all_of: bool) -> _Truth:
 
 def _compared(column: Column, op: str, values: tuple[str, ...]) -> _Truth:
     known = ~np.isnan(column) if column.dtype.kind == "f" else np.ones(len(column), bool)
-    if not all(map(_is_number, values)):
+    numbers = [number_in(v) for v in values]
+    if None in numbers:
         return _compared_texts(np.array(["" if v != v else label_of(v) for v in column.tolist()] + [None], dtype=object)[:-1], op, values)
+    # whole numbers as such: a double has fewer digits than the number of an exposure may have
+    whole = column.dtype.kind == "i" and all(isinstance(n, int) and abs(n) < 2**63 for n in numbers)
+    compared = np.array(numbers, dtype=np.int64) if whole else np.array([float(v) for v in values])
     if op in ("in", "not in"):
-        true = np.isin(column, [float(v) for v in values])
+        true = np.isin(column, compared)
         return (true if op == "in" else ~true) & known, known
-    return _VECTOR[op](column, float(values[0])) & known, known
+    return _VECTOR[op](column, compared[0]) & known, known
 
 
 def _compared_texts(column: Column, op: str, values: tuple[str, ...]) -> _Truth:
@@ -67,11 +71,3 @@ def _holds(label: str, op: str, values: tuple[str, ...]) -> bool:
     if op in ("in", "not in"):
         return any(compare("=", label, v) for v in values) is (op == "in")
     return compare(op, label, values[0])
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True

@@ -67,6 +67,19 @@ def examine_store(url: str) -> str:
     return f"{name}{size}" if found == HEAD else f"{name}{size}; the daemon makes or renews its tables"
 
 
+def stamp_of(engine: sa.Engine) -> tuple[int, int, bool] | None:
+    """Which file is there under the name of a store, and whether somebody writes it; None where there is none, or it is in a server.
+
+    Who keeps a store open looks whether it is the same one still: a file that was moved away can be written and read on as if nothing had happened.
+    """
+    file = _file(engine)
+    try:
+        found = os.stat(file) if file is not None else None
+    except OSError:
+        return None
+    return (found.st_dev, found.st_ino, file.with_name(f"{file.name}-wal").exists()) if file is not None and found is not None else None
+
+
 @contextmanager
 def _refused(name: str) -> Iterator[None]:
     """What a database raises that does not pass, as BadConfig."""

@@ -20,7 +20,7 @@ from quicklook.io.metricstore.asking import Ask, Revisions, parse_query
 from quicklook.io.metricstore.history import MetricInfo, history
 from quicklook.io.metricstore.lists import LISTS, listed
 from quicklook.io.metricstore.metrictable import MetricTable
-from quicklook.io.metricstore.opening import name_of, open_store
+from quicklook.io.metricstore.opening import name_of, open_store, stamp_of
 from quicklook.io.metricstore.records import Recorded, points, recorded
 from quicklook.io.metricstore.tables import EXPOSURES, METRICS, RESULTS, TAGSETS
 
@@ -43,6 +43,12 @@ class MetricStore:
     def __init__(self, where: str | Path, *, to_read: bool = True) -> None:
         self.engine = open_store(str(where), to_read=to_read)
         self.name = name_of(self.engine)
+        self._stamp = stamp_of(self.engine)
+
+    @property
+    def replaced(self) -> bool:
+        """Whether another file, or none, is there under its name now, or somebody began or ceased to write it: it is to be opened anew."""
+        return stamp_of(self.engine) != self._stamp
 
     def close(self) -> None:
         """Close all connections."""

@@ -76,5 +76,5 @@ class Again:
         jobs.add_unit(connection, new, [part])
         jobs.carry_over(connection, old, new, [part])
         jobs.supersede(connection, old, now)
-        seen = Seen(file=path.name, size=path.stat().st_size, parts=[part], tags=dict(old.tags))
+        seen = Seen(file=path.name, path=str(path), size=path.stat().st_size, parts=[part], tags=dict(old.tags))
         self.journal.append([draft(seen, unit=old.unit, tag=old.tag, revision=revision)], connection)

@@ -79,7 +79,8 @@ def exposure_in_journal(connection: sa.Connection, unit: Unit, tag: str, revisio
         return None
     row = story.row
     verdict, decision = story.last(UnitDone.kind, exactly=True), story.last(Decided.kind, exactly=True)
-    receipt, seen = story.last(Receipt.kind), story.last(Seen.kind)
+    receipt = story.last(Receipt.kind) if verdict else None  # an override has none of its own; while it is judged anew, that of before is another's
+    seen = story.last(Seen.kind)
     files = _files_of(story, out)
     before, after = _neighbours(connection, unit, tag)
     return ExposureNow(

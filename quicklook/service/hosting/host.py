@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from quicklook.core.alarms import ReportCard
 from quicklook.core.errors import BadConfig, NotReadyYet
-from quicklook.core.events import AlarmChanged, CommandGiven, Event, Heartbeat, HkChanged, MutesChanged
+from quicklook.core.events import Event, Heartbeat, HkChanged
 from quicklook.core.hosting import (
     About,
     AlarmsNow,
@@ -40,12 +40,12 @@ from quicklook.io.metricstore import MetricStore
 from quicklook.io.metricstore.place import StoreParams
 from quicklook.io.reader import camera_tags, open_reader
 from quicklook.service.alarms.report import DAY_NS, report_card
-from quicklook.service.alarms.view import Alarms, read_alarms
 from quicklook.service.hosting import exposures, filed, nights
 from quicklook.service.hosting.acting import Acting
+from quicklook.service.hosting.alarmsread import AlarmReader
 from quicklook.service.hosting.journalreader import JournalReader
 from quicklook.service.journal import jobview
-from quicklook.service.journal.journal import EVENTS, JOBS, daemon_lives
+from quicklook.service.journal.journal import EVENTS, JOBS, Journal, daemon_lives
 from quicklook.service.publishing.snapshot import state_of
 from quicklook.service.running.hkplace import hk_place
 from quicklook.service.running.runfolder import latest_run
@@ -65,9 +65,9 @@ class JournalHost:
         self._site = site
         self._reader = JournalReader(site.out)
         self._acting = Acting(site)
-        self._unit_events = nights.UnitEvents()
+        self._known = ("", nights.UnitEvents(), nights.NightStatuses())
         self._lock = threading.Lock()
-        self._alarms: tuple[object, Alarms] | None = None
+        self._alarms = AlarmReader(self._reader)
         self._metrics: MetricStore | None = None
         self._hk: tuple[str, int, dict[str, HkChange]] = ("", 0, {})
 
@@ -132,20 +132,30 @@ class JournalHost:
 
     # ---- state, nights, exposures
 
+    def _journal(self) -> tuple[Journal, nights.UnitEvents, nights.NightStatuses]:
+        """The journal, with what is known of it: the number of an event says nothing of another journal."""
+        journal = self._reader.journal()
+        with self._lock:
+            if self._known[0] != journal.epoch:
+                self._known = (journal.epoch, nights.UnitEvents(), nights.NightStatuses())
+            return journal, *self._known[1:]
+
     def state(self, tag: str = "", units: int = 20) -> State:
         """The state of things when the last event was written."""
         return state_of(self._reader.journal(), units=units, tag=self._tag(tag))
 
     def nights(self, tag: str = "") -> list[NightCount]:
         """Nights with exposures, the latest first."""
-        with self._reader.reading() as connection:
-            found = nights.nights(connection, self._tag(tag))
+        journal, _, statuses = self._journal()
+        with journal.reading() as connection:
+            found = nights.nights(connection, statuses, self._tag(tag))
         return found or filed.nights_on_disk(self._site.out, self._tag(tag))
 
     def night(self, night: int, tag: str = "") -> list[UnitLine]:
         """Exposures of a night, the latest first."""
-        with self._reader.reading() as connection:
-            found = nights.night_lines(connection, self._unit_events, night, self._tag(tag))
+        journal, known, _ = self._journal()
+        with journal.reading() as connection:
+            found = nights.night_lines(connection, known, night, self._tag(tag))
         return found or filed.night_on_disk(self._site.out, night, self._tag(tag))
 
     def latest(self, tag: str = "") -> Unit | None:
@@ -186,25 +196,14 @@ class JournalHost:
 
     def alarms(self, past: int = 200) -> AlarmsNow:
         """Alarms, with so many of the last incidents."""
-        found = self._read_alarms()
+        found = self._alarms.read()
         latest = list(found.past)[::-1][: max(0, past)]
         return AlarmsNow(now=list(found.now), mutes=list(found.mutes), past=latest, past_total=len(found.past))
 
     def alarm_report(self, days: float) -> ReportCard:
         """The report card of the alarms that fired in the last so many days."""
         now = time.time_ns()
-        return report_card(self._read_alarms().past, now - round(days * DAY_NS), now)
-
-    def _read_alarms(self) -> Alarms:
-        """Read again only where an event of alarms was added."""
-        kinds = (AlarmChanged.kind, MutesChanged.kind, CommandGiven.kind)
-        with self._reader.reading() as connection:
-            last = [connection.execute(sa.select(sa.func.max(EVENTS.c.seq)).where(EVENTS.c.kind == kind)).scalar() for kind in kinds]
-        key = (self.epoch(), tuple(last))
-        with self._lock:
-            if self._alarms is None or self._alarms[0] != key:
-                self._alarms = (key, read_alarms(self._reader.journal()))
-            return self._alarms[1]
+        return report_card(self._alarms.read().past, now - round(days * DAY_NS), now)
 
     def housekeeping(self) -> HkFiles | None:
         """What is watched; None where nothing is."""
@@ -284,6 +283,9 @@ class JournalHost:
     def metrics(self) -> Any:
         """The store of metrics, open to read."""
         with self._lock:
+            if self._metrics is not None and self._metrics.replaced:
+                self._metrics.close()  # who reads it now reads it to the end
+                self._metrics = None
             if self._metrics is None:
                 self._metrics = MetricStore(self._metrics_place(), to_read=True)
             return self._metrics

@@ -65,13 +65,37 @@ def _read(connection: sa.Connection, seqs: Sequence[int], fields: Sequence[str])
     return {row.seq: dict(zip(fields, json.loads(row.said), strict=True)) for row in rows}
 
 
-def nights(connection: sa.Connection, tag: str) -> list[NightCount]:
+class NightStatuses:
+    """How many exposures of a night have which verdict; a night of which no verdict was said since it was counted is not counted again."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._known: dict[tuple[str, str], tuple[int, dict[str, int]]] = {}
+
+    def of(self, connection: sa.Connection, nights: Sequence[str], tag: str) -> dict[str, dict[str, int]]:
+        """By night."""
+        night = sa.func.substr(EVENTS.c.unit, 1, 8)
+        verdicts = (EVENTS.c.kind == UnitDone.kind, EVENTS.c.part.is_(None), EVENTS.c.unit.is_not(None))
+        last = {str(n): int(seq) for n, seq in connection.execute(sa.select(night, sa.func.max(EVENTS.c.seq)).where(*verdicts).group_by(night))}
+        with self._lock:
+            known = dict(self._known)
+        new = {
+            (tag, n): (last.get(n, 0), _statuses(connection, n, tag)) for n in nights if known.get((tag, n), (-1,))[0] != last.get(n, 0)
+        }  # fmt: skip
+        with self._lock:
+            self._known |= new
+        return {n: (known | new)[tag, n][1] for n in nights}
+
+
+def nights(connection: sa.Connection, statuses: NightStatuses, tag: str) -> list[NightCount]:
     """All nights, the latest first."""
     night = sa.func.substr(UNITS.c.unit, 1, 8)
     found = {str(n): int(count) for n, count in connection.execute(
         sa.select(night, sa.func.count(sa.distinct(UNITS.c.unit))).where(UNITS.c.tag == tag).group_by(night)
     )}  # fmt: skip
-    return [NightCount(night=n, exposures=found[n], statuses=_statuses(connection, n, tag)) for n in sorted(found, reverse=True)[:_MOST_NIGHTS]]
+    shown = sorted(found, reverse=True)[:_MOST_NIGHTS]
+    of = statuses.of(connection, shown, tag)
+    return [NightCount(night=n, exposures=found[n], statuses=of[n]) for n in shown]
 
 
 _MOST_NIGHTS = 400

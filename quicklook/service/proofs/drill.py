@@ -6,7 +6,7 @@ It is a daemon of its own in a folder of its own: rules, channels, routes and te
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,9 @@ _NIGHT, _SOUND_BEFORE, _BAD, _SOUND_AFTER = 20220101, 101, 102, 104
 _MESSAGE_S = 60.0
 _NOBODY_S = 5.0
 """When nobody has been told for so long, nobody will be."""
+_TELL_S = 10.0
+"""So often it is told which channels are waited for."""
+Tell = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,9 +58,12 @@ class Drilled:
         return self.status == "ALARM" and bool(wanted) and all(s.alarm_s is not None and s.end_s is not None for s in wanted)
 
 
-def drill(params: Mapping[str, Any], folder: Path, *, only: str = "", timeout_s: float = 120.0) -> tuple[Drilled, ...]:
+def drill(
+    params: Mapping[str, Any], folder: Path, *, only: str = "", timeout_s: float = 120.0, tell: Tell = lambda _text: None
+) -> tuple[Drilled, ...]:
     """Run one with the parameters of the sink of alarms of a site, in an empty folder: of both faults, or of one alone (`frame`, `sensor`).
 
+    `tell` hears what is done and waited for: a channel that refuses is waited for some minutes.
     Raises BadConfig where the site has no channels, or the daemon does not start.
     """
     if not params.get("channels"):
@@ -72,13 +78,15 @@ def drill(params: Mapping[str, Any], folder: Path, *, only: str = "", timeout_s:
     channels, out = sorted(params["channels"]), []
     with Sensor(folder) as sensor, drill_daemon(params, folder) as journal:
         if only != "sensor":
-            out.append(_frame(folder, journal, cameras, channels, timeout_s))
+            tell("A sound frame, then a bad one.")
+            out.append(_frame(folder, journal, cameras, channels, timeout_s, tell))
         if only != "frame":
-            out.append(_sensor(folder, journal, sensor, channels, timeout_s))
+            tell("A sensor that is sound, and then goes wrong.")
+            out.append(_sensor(folder, journal, sensor, channels, timeout_s, tell))
     return tuple(out)
 
 
-def _frame(folder: Path, journal: Journal, cameras: Any, channels: list[str], timeout_s: float) -> Drilled:
+def _frame(folder: Path, journal: Journal, cameras: Any, channels: list[str], timeout_s: float, tell: Tell) -> Drilled:
     from quicklook.sim import parse_fault, plan_exposure, write_exposure
 
     write_exposure(folder, plan_exposure("science", _SOUND_BEFORE), cameras)
@@ -87,12 +95,12 @@ def _frame(folder: Path, journal: Journal, cameras: Any, channels: list[str], ti
     begun = time.time_ns()
     verdict = await_event(journal, _judged(_BAD), timeout_s)
     alarm = await_event(journal, lambda e: _firing(e, begun, sensor=False), timeout_s)
-    told = alarm is not None and _await_messages(folder, "firing", begun, sensor=False)
+    told = alarm is not None and _await_messages(folder, "firing", begun, tell, sensor=False)
     write_exposure(folder, plan_exposure("science", _SOUND_AFTER), cameras)
     ended = time.time_ns()
     await_event(journal, _judged(_SOUND_AFTER), timeout_s)
     if told:
-        _await_messages(folder, "resolved", begun, sensor=False)
+        _await_messages(folder, "resolved", begun, tell, sensor=False)
     stages: dict[str, float] = {}
     for event in journal.events(0, limit=100_000, kinds=("seen", "verdict", "unit_verdict")):
         if event.unit == str(Unit(_NIGHT, _BAD)):
@@ -101,15 +109,15 @@ def _frame(folder: Path, journal: Journal, cameras: Any, channels: list[str], ti
     return _drilled("frame", folder, stages, status, alarm, begun, ended, channels)
 
 
-def _sensor(folder: Path, journal: Journal, sensor: Sensor, channels: list[str], timeout_s: float) -> Drilled:
+def _sensor(folder: Path, journal: Journal, sensor: Sensor, channels: list[str], timeout_s: float, tell: Tell) -> Drilled:
     await_event(journal, lambda e: _passed(e, "NORMAL"), timeout_s)
     sensor.value, begun = sensor.BAD, time.time_ns()
     passed = await_event(journal, lambda e: _passed(e, "VIOLATING"), timeout_s)
     alarm = await_event(journal, lambda e: _firing(e, begun, sensor=True), timeout_s)
-    told = alarm is not None and _await_messages(folder, "firing", begun, sensor=True)
+    told = alarm is not None and _await_messages(folder, "firing", begun, tell, sensor=True)
     sensor.value, ended = sensor.SOUND, time.time_ns()
     if told:
-        _await_messages(folder, "resolved", begun, sensor=True)
+        _await_messages(folder, "resolved", begun, tell, sensor=True)
     stages = {} if passed is None else {"hk": (passed.time - begun) / 1e9}
     return _drilled("sensor", folder, stages, "none" if passed is None else "ALARM", alarm, begun, ended, channels)
 
@@ -129,19 +137,31 @@ def _firing(event: Event, begun: int, *, sensor: bool) -> bool:
     return of_fault(event.payload["alarm"], sensor=sensor)
 
 
-def _await_messages(folder: Path, kind: str, begun: int, *, sensor: bool) -> bool:
+def _await_messages(folder: Path, kind: str, begun: int, tell: Tell, *, sensor: bool) -> bool:
     """Until every channel that is told of the fault at all has had a message of that kind; False, and soon, where rules and routes name none."""
-    end, somebody = time.monotonic() + _MESSAGE_S, time.monotonic()
+    end, somebody, told = time.monotonic() + _MESSAGE_S, time.monotonic(), time.monotonic()
     while time.monotonic() < end:
         if time.monotonic() > somebody + _NOBODY_S:
             return False
         if not told_nobody(folder, sensor=sensor, begun=begun):
             somebody = time.monotonic()
-        had = {m.channel for m in messages_of(folder, sensor=sensor, begun=begun) if m.sent and kind in m.kinds}
-        if had and had >= told_of(folder, sensor=sensor, begun=begun):
+        messages, wanted = messages_of(folder, sensor=sensor, begun=begun), told_of(folder, sensor=sensor, begun=begun)
+        had = {m.channel for m in messages if m.sent and kind in m.kinds}
+        if had and had >= wanted:
             return True
+        if time.monotonic() > told + _TELL_S and wanted - had:
+            told = time.monotonic()
+            tell(_waits_for(kind, wanted - had, messages, end - told))
         time.sleep(0.2)
     return True
+
+
+def _waits_for(kind: str, channels: set[str], messages: list[Told], left_s: float) -> str:
+    """Which channels have not had a message of that kind, and what they say."""
+    errors = {m.channel: m.error for m in messages if m.error}
+    named = (f"{name} ({errors[name]})" if name in errors else name for name in sorted(channels))
+    what = "the message" if kind == "firing" else "the end of the alarm"
+    return f"  ... {what} has not left by {', '.join(named)}; it is waited for {left_s:.0f} s more"
 
 
 def _drilled(

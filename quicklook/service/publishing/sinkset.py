@@ -40,7 +40,8 @@ class SinkSet:
     def start(self, journal: Journal, out: Path, tag: str = "live", housekeeping: HkPlace | None = None) -> None:
         """Start all of them. Raises BadConfig where one cannot be opened; `stop` ends those that were started."""
         self._journal = journal
-        context = SinkContext(out=str(out), epoch=journal.epoch, tag=tag, sinks=tuple(self._made))
+        reports = tuple(what for sink in self._made.values() for what in sink.reports)
+        context = SinkContext(out=str(out), epoch=journal.epoch, tag=tag, reports=reports)
         if housekeeping is not None:
             context = replace(context, hk_config=housekeeping.config, hk_store=str(housekeeping.store))
         for name, sink in self._made.items():

@@ -11,10 +11,12 @@ from pathlib import Path
 
 import numpy as np
 
-from quicklook.core.events import AlarmChanged, CalibrationMade, Refused, Seen
+from quicklook.core.errors import QuicklookError, describe
+from quicklook.core.events import CalibrationMade, Refused, Seen
 from quicklook.core.plots import Plot
 from quicklook.core.reporting import Absent, Block, Column, Fact, Grid, ReportDocument, Section, Sentence
 from quicklook.core.status import Status, total
+from quicklook.service.alarms.view import read_alarms
 from quicklook.service.reporting import parts
 from quicklook.service.reporting.exposures import DECISIONS, sentence_of
 from quicklook.service.reporting.housekeeping import housekeeping_section, span_of
@@ -31,6 +33,8 @@ _NIGHT = re.compile(r"(?<!\d)(?:19|20)\d{6}(?!\d)")
 _MOST_REASONS = 40
 _BESIDE_NS = 3600 * 10**9
 """The log of a night is that from so long before its first verdict to so long after its last one."""
+_ALARM_BEFORE_NS, _ALARM_AFTER_NS = 60 * 10**9, 600 * 10**9
+"""Its alarms are those that were raised from so long before its first verdict to so long after its last one."""
 
 
 def night_folder(place: ReportPlace, night: int) -> Path:
@@ -220,12 +224,14 @@ def _alarms(place: ReportPlace, first_ns: int | None, last_ns: int | None) -> Se
     """Those that were raised while the exposures of the night were judged."""
     if place.journal is None or first_ns is None or last_ns is None:
         return Section(title="Alarms", blocks=[Absent(text="Unknown: there is no journal, or no receipt that says when the night was.")])
-    found = {}
-    for event in place.last_events(AlarmChanged.kind, since_ns=first_ns - 3_600_000_000_000):
-        alarm = AlarmChanged.model_validate(event.payload).alarm
-        if alarm.fired is not None and first_ns - 60_000_000_000 <= alarm.fired <= last_ns + 600_000_000_000:
-            found[alarm.fingerprint] = alarm
-    rows = [[moment(a.fired or 0), str(a.worst), a.what, str(a.state), a.by or "–"] for a in found.values()]
+    try:
+        past = read_alarms(place.journal).past
+    except QuicklookError as error:
+        return Section(title="Alarms", blocks=[Absent(text=f"Unknown: the journal cannot be read: {describe(error)}")])
+    rows = [
+        [moment(p.fired), str(p.worst), p.what, "over" if p.ended else "acknowledged" if p.acknowledged else "firing", p.by or "–"]
+        for p in past if p.fired is not None and first_ns - _ALARM_BEFORE_NS <= p.fired <= last_ns + _ALARM_AFTER_NS
+    ]  # fmt: skip
     columns = [Column(title="since", share=2), Column(title="severity"), Column(title="what", share=5), Column(title="state"), Column(title="by")]
     none = "None was told in the journal; where no sink `alarms` is set up, none can be."
     return Section(title="Alarms", blocks=[Grid(columns=columns, rows=rows) if rows else Absent(text=none)])

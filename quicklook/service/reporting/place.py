@@ -92,12 +92,10 @@ class ReportPlace:
         where = (EVENTS.c.unit.like(f"{night:08d}/%"), EVENTS.c.tag == self.tag, EVENTS.c.kind == kind)
         return self._events(sa.select(EVENTS).where(*where).order_by(EVENTS.c.seq).limit(_MOST_EVENTS))
 
-    def last_events(self, kind: str, since_ns: int | None = None) -> list[Event]:
+    def last_events(self, kind: str) -> list[Event]:
         """The last events of a kind, in order, at most some thousands."""
-        query = sa.select(EVENTS).where(EVENTS.c.kind == kind)
-        if since_ns is not None:
-            query = query.where(EVENTS.c.time >= since_ns)
-        return self._events(query.order_by(EVENTS.c.seq.desc()).limit(_MOST_EVENTS))[::-1]
+        query = sa.select(EVENTS).where(EVENTS.c.kind == kind).order_by(EVENTS.c.seq.desc())
+        return self._events(query.limit(_MOST_EVENTS))[::-1]
 
     def events_back(self, kind: str, seconds: float) -> tuple[list[Event], bool]:
         """Events of a kind, in order: the last ones, as many as are read in so many seconds; and whether these are all."""
@@ -143,9 +141,10 @@ class ReportPlace:
         `span_ns`: those of this time alone (UTC)."""
         bounds = tuple(f"{datetime.fromtimestamp(t / 1e9, UTC):%Y-%m-%d %H:%M:%S}".encode() for t in span_ns) if span_ns is not None else ()
         found: list[str] = []
-        if run is not None:
-            for path in sorted(p for pattern in ("log.txt", "log.jsonl", "*.log") for p in run.path.glob(pattern)):
-                found += _lines_with(path, words, bounds)
+        for path in _logs(run.path) if run is not None else ():
+            if found and not bounds and _moved(path):
+                break  # what is older is of others, as a rule
+            found = [*_lines_with(path, words, bounds), *found]
         return found[-_LOG_LINES:], max(len(found) - _LOG_LINES, 0)
 
     # ---- housekeeping
@@ -174,6 +173,17 @@ def _run_in(path: Path, time_ns: int | None) -> RunUsed | None:
     except (BadConfig, OSError) as error:
         log.info("the configuration of a run cannot be read: %s", describe(error))
         return None
+
+
+def _logs(folder: Path) -> list[Path]:
+    """The logs of a run, the latest first: a long one was moved away as log.txt.1, which then became log.txt.2, and so on."""
+    found = [p for pattern in ("log.txt*", "log.jsonl*", "*.log") for p in folder.glob(pattern)]
+    return sorted(found, key=lambda p: (_moved(p), p.name))
+
+
+def _moved(log_file: Path) -> int:
+    """How often a log was moved away; 0: it is written."""
+    return int(log_file.suffix[1:]) if log_file.suffix[1:].isdecimal() else 0
 
 
 def _lines_with(path: Path, words: Sequence[str], bounds: Sequence[bytes] = ()) -> Iterator[str]:

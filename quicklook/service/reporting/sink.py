@@ -57,6 +57,11 @@ class ReportSink(PiecedSink[ReportParams]):
         """One process: two would write the same index."""
         return PoolSize(processes=1, nice=10, deadline_s=120.0 + self.params.plots_s)
 
+    @property
+    def reports(self) -> tuple[str, ...]:
+        """Exposures have pages, tests a file of their own."""
+        return (*(("exposures.html",) if self.params.pages else ()), *(f"tests.{format}" for format in self.params.tests))
+
     def check(self) -> None:
         """Look at the formats. Raises BadConfig."""
         for formats in (self.params.tests, self.params.nights, self.params.exposures):

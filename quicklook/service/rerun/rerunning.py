@@ -26,6 +26,12 @@ LOOK_S = 10.0
 """Raw files are looked at within so long."""
 
 
+_NOT_KNOWN = (
+    "Check night, number and tag. A raw file that was refused is no exposure yet (`quicklook ledger` names it, and why): write it again, or "
+    "`touch` it when what was wrong is mended, and the daemon takes it."
+)
+
+
 class Requeued(NamedTuple):
     """Jobs (``unit/part``) and builds that are done again, and raw files that are gone, so that their jobs are not."""
 
@@ -59,8 +65,8 @@ def rerun(journal: Journal, out: Path, unit: Unit, tag: str, parts: Collection[s
 def requeue_failed(journal: Journal, out: Path, tag: str, unit: Unit | None = None, *, unit_s: float = 600.0) -> Requeued:
     """Do again what has failed in the latest revision of a unit, or of all, and builds that have: a verdict was given, so this is a new revision.
 
-    Raises BadData where nothing has failed, or all raw files are gone; NotReadyYet where all that has failed is of exposures that are still being
-    worked on; Hangs as `rerun` does.
+    Raises BadData where nothing has failed, the journal does not know the unit, or all raw files are gone; NotReadyYet where all that has failed is
+    of exposures that are still being worked on; Hangs as `rerun` does.
     """
     failed = sa.select(JOBS.c.unit, JOBS.c.part, JOBS.c.revision, JOBS.c.path).where(JOBS.c.tag == tag, JOBS.c.state == jobs.FAILED)
     failed = failed.where(JOBS.c.unit == str(unit)) if unit else failed
@@ -68,6 +74,8 @@ def requeue_failed(journal: Journal, out: Path, tag: str, unit: Unit | None = No
         sizes = _sizes({row.path for row in connection.execute(failed)})
     opened, gone, busy = list[str](), list[str](), list[str]()
     with journal.transaction() as connection:
+        if unit is not None:
+            _latest(connection, unit, tag)
         by_unit = dict[str, list[Any]]()
         for row in connection.execute(failed.order_by(JOBS.c.unit, JOBS.c.part)):
             by_unit.setdefault(row.unit, []).append(row)
@@ -113,7 +121,7 @@ def _sizes(paths: Collection[str]) -> dict[str, int | None]:
 
 def _latest(connection: sa.Connection, unit: Unit, tag: str) -> UnitRow:
     if (row := jobs.latest_unit(connection, unit, tag)) is None:
-        raise BadData(f"the journal knows no exposure {unit} under tag {tag}", what_next="Check night, number and tag.")
+        raise BadData(f"the journal knows no exposure {unit} under tag {tag}", what_next=_NOT_KNOWN)
     return row
 
 
@@ -130,7 +138,8 @@ def _open_again(
     for row in chosen:
         jobs.add_jobs(connection, dataclasses.replace(new, path=row.path, tags={**new.tags, "flavor": row.flavor}), [row.part])
     for path in dict.fromkeys(row.path for row in chosen):
-        seen = Seen(file=Path(path).name, size=sizes[path] or 0, parts=[r.part for r in chosen if r.path == path], tags=dict(new.tags))
+        parts = [r.part for r in chosen if r.path == path]
+        seen = Seen(file=Path(path).name, path=path, size=sizes[path] or 0, parts=parts, tags=dict(new.tags))
         journal.append([draft(seen, unit=new.unit, tag=new.tag, revision=new.revision)], connection)
     return new.revision
 

@@ -42,6 +42,8 @@ class HousekeepingWatch:
         self._waiting: deque[HkChange] = deque(maxlen=_MOST)
         self._written = 0
         """Changes of the watch that the journal has."""
+        self._lock = threading.Lock()
+        """Held while changes go into the journal, and while a watch that begins anew takes back those that it will give again."""
         self._stop = threading.Event()
         self._came_back, self._state = time.monotonic(), HkState.NORMAL
         self._thread = threading.Thread(target=self._run, name="housekeeping", daemon=True)
@@ -52,13 +54,19 @@ class HousekeepingWatch:
         if time.monotonic() - self._came_back > _HANGS_S and not self._stop.is_set():
             self._says(HkState.VIOLATING, "the sources of housekeeping have not answered for a minute: a disk or a server hangs")
         while self._waiting:
-            changes = [self._waiting.popleft() for _ in range(min(_BATCH, len(self._waiting)))]
-            try:
-                self._around.journal.append([draft(HkChanged(changes=[_finite(c) for c in changes]), tag=self._around.recipe.tag)])
-            except Exception:
-                self._waiting.extendleft(reversed(changes))
-                raise
-            self._written += sum(c.subject != WATCH for c in changes)
+            with self._lock:
+                self._write_some()
+
+    def _write_some(self) -> None:
+        changes = [self._waiting.popleft() for _ in range(min(_BATCH, len(self._waiting)))]
+        if not changes:
+            return
+        try:
+            self._around.journal.append([draft(HkChanged(changes=[_finite(c) for c in changes]), tag=self._around.recipe.tag)])
+        except Exception:
+            self._waiting.extendleft(reversed(changes))
+            raise
+        self._written += sum(c.subject != WATCH for c in changes)
 
     def closed(self, connection: sa.Connection, done: Conclusion) -> None:
         """Nothing yet: an exposure ends by itself."""
@@ -85,9 +93,10 @@ class HousekeepingWatch:
 
     def _watch(self) -> None:
         watch = self._monitor.watch(self._config, self._store, time.time())
-        # what one before it has given and the journal has not, it gives again
-        self._waiting = deque((c for c in self._waiting if c.subject == WATCH), maxlen=_MOST)
-        before = self._written
+        with self._lock:
+            # what one before it has given and the journal has not, it gives again
+            self._waiting = deque((c for c in self._waiting if c.subject == WATCH), maxlen=_MOST)
+            before = self._written
         try:
             while not self._stop.is_set():
                 began = time.monotonic()

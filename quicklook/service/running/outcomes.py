@@ -109,7 +109,7 @@ class Outcomes:
 
     def _give_up(self, connection: sa.Connection, job: Job, failure: Failure) -> None:
         """What may pass has not passed: the job is over."""
-        tried = f"It was tried {job.attempts} times and is given up: mend the cause, then process it again with `quicklook run`."
+        tried = f"It was tried {job.attempts} times and is given up: mend the cause, then `quicklook jobs {job.unit} --requeue` does it again."
         self._fail(connection, job, failure.model_copy(update={"what_next": tried}))
 
     def _fail(self, connection: sa.Connection, job: Job, failure: Failure) -> None:

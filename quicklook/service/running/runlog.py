@@ -81,6 +81,7 @@ class _LogFile(logging.handlers.WatchedFileHandler):
                 with suppress(FileNotFoundError):
                     os.replace(f"{self.baseFilename}.{n}", f"{self.baseFilename}.{n + 1}")
             os.replace(self.baseFilename, f"{self.baseFilename}.1")
+            os.close(os.open(self.baseFilename, os.O_CREAT | os.O_WRONLY, 0o666))  # who reads the log finds one, also before the next line
         finally:
             fcntl.flock(own, fcntl.LOCK_UN)
 

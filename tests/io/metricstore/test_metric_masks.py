@@ -33,7 +33,7 @@ def conditions(draw: st.DrawFn, depth: int = 3) -> str:
 
 ROWS = st.lists(
     st.tuples(
-        st.sampled_from([20220101, 1, -3, 2]), st.sampled_from(["", "r0", "1", "01", "x y"]), st.sampled_from([1.0, -3.0, 2.5, float("nan")])
+        st.sampled_from([20220101, 1, -3, 2, 20220101203000123]), st.sampled_from(["", "r0", "1", "01", "x y"]), st.sampled_from([1.0, -3.0, 2.5, float("nan")])
     ),
     max_size=8,
 )
@@ -50,6 +50,15 @@ def test_a_mask_is_the_condition_row_by_row(text: str, rows: list[tuple[Any, ...
     }
     expected = [where({"night": str(r[0]), "camera": r[1], "value": "" if r[2] != r[2] else label_of(r[2])}) for r in rows]
     assert mask(where, columns.__getitem__).tolist() == expected
+
+
+@pytest.mark.parametrize(("text", "wanted"), [
+    ("night = 20220101203000124", [False, True]), ("night > 20220101203000123", [False, True]), ("night in (20220101203000123, x)", [True, False]),
+    ("night not in (20220101203000124)", [True, False]), (f"night < {'9' * 400}", [True, True]), ("night < 2.5e17", [True, True]),
+])  # fmt: skip
+def test_numbers_of_more_digits_than_a_double_has_are_told_apart(text: str, wanted: list[bool]) -> None:
+    column = np.array([20220101203000123, 20220101203000124], np.int64)
+    assert mask(parse_where(text, NAMES), lambda _: column).tolist() == wanted
 
 
 DECIMALS = st.integers(0, 8).flatmap(lambda places: st.integers(-(2**33), 2**33).map(lambda whole: whole / 10**places))

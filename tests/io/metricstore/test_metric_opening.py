@@ -110,7 +110,7 @@ def test_processes_that_open_a_new_store_at_once_make_it_once(url: str) -> None:
         assert process.stdin is not None
         process.stdin.write("\n")
         process.stdin.flush()
-    said = [process.communicate(timeout=60)[1] for process in started]
+    said = [process.communicate(timeout=250)[1] for process in started]
     assert [process.returncode for process in started] == [0, 0, 0], said
     engine = make_engine(url, "store")
     assert version(engine) == HEAD

@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 from quicklook.cli.main import app
 from quicklook.core.errors import BadConfig, NotReadyYet
-from quicklook.core.events import Draft, Overridden, draft
+from quicklook.core.events import Draft, Overridden, UnitDone, draft
 from quicklook.core.results import PartResult, Provenance, QAResult, UnitVerdict
 from quicklook.core.status import Status
 from quicklook.io.atomic import write_json
@@ -67,6 +67,28 @@ def test_formats(out: Path) -> None:
     assert "read_noise [electron] by amp: what read_noise is" in listed
     assert "verdicts: verdicts of cameras" in listed
     assert ask("--list", "dead*", "--out", out).stdout == "dead_fibers: what dead_fibers is\n"
+
+
+def test_the_verdict_of_the_whole_exposure_says_so_in_a_table(tmp_path: Path) -> None:
+    whole = UnitDone(night=NIGHT, expid=7, tag="live", revision=0, tags=TAGS, status=Status.NORMAL, reasons=[], parts={})
+    engine = open_store(str(store_path(tmp_path)), to_read=False)
+    told = Told()
+    assert Writer(engine).write([*exposure(told, 7, ("b0",)), told(whole, unit_of(7))]) == []
+    engine.dispose()
+    rows = ask("verdicts", "--out", tmp_path).stdout.splitlines()
+    assert len([row for row in rows if "(all)" in row]) == 1, rows
+    found = json.loads(ask("verdicts", "--json", "--out", tmp_path).stdout)
+    assert sorted(row[found["columns"].index("camera")] for row in found["rows"]) == ["", "b0"]
+
+
+def test_exposures_whose_numbers_have_17_digits_are_told_apart(tmp_path: Path) -> None:
+    engine, told = open_store(str(store_path(tmp_path)), to_read=False), Told()
+    for expid in (20220101203000123, 20220101203000124):
+        assert Writer(engine).write(exposure(told, expid)) == []
+    engine.dispose()
+    for what in ("verdicts", "dead_fibers"):
+        found = json.loads(ask(f"{what} where expid = 20220101203000124", "--json", "--out", tmp_path).stdout)
+        assert [row[found["columns"].index("expid")] for row in found["rows"]] == [20220101203000124]
 
 
 def test_old_elements_are_dropped_by_hand(out: Path) -> None:

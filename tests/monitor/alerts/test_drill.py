@@ -13,8 +13,9 @@ from typer.testing import CliRunner
 
 from quicklook.cli.main import app
 from quicklook.core.errors import BadConfig
+from quicklook.service.proofs import drill as proof
 from quicklook.service.proofs.drill import drill
-from quicklook.service.proofs.drilldaemon import SENSOR, messages_of, told_nobody, told_of
+from quicklook.service.proofs.drilldaemon import SENSOR, Told, messages_of, told_nobody, told_of
 
 
 @pytest.mark.long
@@ -80,6 +81,21 @@ def test_where_nobody_is_told_of_the_fault_that_is_known(tmp_path: Path) -> None
     assert not known({}, {"key": "bad/b0", "channels": ["mail"]})
     assert not known({"began": 40})
     assert not known()
+
+
+def test_a_channel_that_refuses_is_named_while_it_is_waited_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    messages = [
+        Told(channel="mail", kinds=frozenset({"firing"}), sent=70, error=""),
+        Told(channel="dead", kinds=frozenset({"firing"}), sent=None, error="connection refused"),
+    ]
+    for name, seconds in (("_MESSAGE_S", 0.5), ("_TELL_S", 0.0)):
+        monkeypatch.setattr(proof, name, seconds)
+    monkeypatch.setattr(proof, "told_nobody", lambda *_, **__: False)
+    monkeypatch.setattr(proof, "messages_of", lambda *_, **__: messages)
+    monkeypatch.setattr(proof, "told_of", lambda *_, **__: {"mail", "dead", "slow"})
+    said: list[str] = []
+    assert proof._await_messages(tmp_path, "firing", 50, said.append, sensor=False)
+    assert "the message has not left by dead (connection refused), slow; it is waited for" in said[0]
 
 
 def test_a_site_without_alarms_has_no_drill(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from monitor.hk.loading import load_hk
 from monitor.hk.memory import remember, remembered
 from monitor.hk.watch import Watch
 from quicklook.core.document import Document
-from quicklook.core.errors import BadData
+from quicklook.core.errors import BadData, NoSpace
 from quicklook.core.housekeeping import HkChange, HkSource, SourceContext, Taken
 from quicklook.core.plugin import NoParams
 
@@ -119,6 +119,41 @@ def test_the_property_is_one_that_fails_without_the_memory(tmp_path: Path, monke
         patch.setattr("monitor.hk.watch.remember", lambda *_: [])
         cut = told(tmp_path / "b", rows, 12, [4])
     assert [str(c.state) for c in cut if c.subject == "a/level"][-1] == "NORMAL", "nobody remembers that it was violated"
+
+
+@pytest.mark.parametrize("ends_well", [True, False])
+def test_what_was_judged_while_the_store_could_not_be_written_is_not_forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ends_well: bool) -> None:
+    """Samples that are stored a turn later are stored with what the checker made of them: nobody judges them again."""
+    rows = [(1.0, {"a": 0.0}), (2.0, {"a": 9.0})]
+    watch = watch_of(tmp_path, rows, 0.0)
+    watch.turn(1.0)
+    with monkeypatch.context() as patch:
+        patch.setattr(watch.store, "put", lambda *_: (_ for _ in ()).throw(NoSpace("the disk is full")))
+        watch.turn(2.0)
+    if ends_well:
+        watch.close()
+    else:
+        watch.turn(2.5)
+        watch.store.close()  # as killed
+    watch = watch_of(tmp_path, [*rows, (3.0, {"a": 9.0})], 2.6)
+    watch.turn(3.0)
+    assert {c.subject: str(c.state) for c in watch.states(3.0)}["a/level"] == "VIOLATING", "two of three, the first of which is known"
+    watch.close()
+
+
+def test_a_watch_that_ends_before_its_first_turn_leaves_what_was_to_be_told(tmp_path: Path) -> None:
+    rows = [(t, {"a": 9.0}) for t in (1.0, 2.0)]
+    watch = watch_of(tmp_path, rows, 0.0)
+    given = watch.turn(2.0)
+    assert any(c.state == "VIOLATING" for c in given)
+    watch.close()
+    fewer = {**DATA, "limits": [limit for limit in DATA["limits"] if limit["name"] != "level"]}
+    watch_of(tmp_path, rows, 2.1, fewer).close()
+    watch = watch_of(tmp_path, rows, 2.2, fewer)
+    found = watch.turn(2.3)
+    assert [repr(c) for c in found[: len(given)]] == [repr(c) for c in given], "nobody has kept them"
+    assert [(c.subject, str(c.state)) for c in found[len(given) :]] == [("a/level", "OFF")], "once"
+    watch.close()
 
 
 def test_what_is_not_watched_any_more_is_over(tmp_path: Path) -> None:

@@ -127,6 +127,29 @@ def test_a_gap_within_the_exposure_leaves_the_rest(log: Log) -> None:
     assert found.numbers["mean"] == pytest.approx(-120, abs=0.01)
 
 
+@pytest.mark.parametrize(
+    ("until", "again", "blind", "judged"),
+    [(100, 900, 800, False), (100, 500, 400, False), (100, 215, 115, True), (790, 900, 110, True), (-50, 900, 900, False)],
+    ids=["it stops", "a long gap", "a short gap", "just before its end", "it stopped before"],
+)
+def test_what_was_stale_for_a_part_of_the_exposure_is_not_called_normal(log: Log, until: int, again: int, blind: float, judged: bool) -> None:
+    """Its data are stale after 120 s: in that time nobody knows whether it was within its limits, though all samples that there are were."""
+    log.steady(-200, until)
+    log.steady(again, 1000)
+    found = log.ccd(900.0)
+    assert found.blind_s == pytest.approx(blind, abs=2)
+    assert (found.judged, found.out) == (judged, ())
+    assert ("no valid sample for" in found.note) is (not judged)
+
+
+def test_what_was_out_before_it_was_stale_is_told(log: Log) -> None:
+    log.steady(-200, 50)
+    log.steady(50, 100, level=-110.0)
+    found = log.ccd(900.0)
+    assert found.judged is False
+    assert [e.severity for e in found.out] == [Severity.WARNING]
+
+
 def test_a_frozen_sensor_is_not_measured(tmp_path: Path) -> None:
     log = Log(tmp_path, channels=[CHANNELS[0] | {"frozen_after_s": 1800}])
     log.add(np.arange(-3600.0, 100.0, 10), ccd=np.full(370, -120.0))

@@ -104,7 +104,7 @@ def test_a_store_that_is_killed_while_it_writes_has_all_that_it_said(tmp_path: P
                 os.kill(os.getpid(), 9)
     """
     path = tmp_path / "hk.db"
-    done = subprocess.run([sys.executable, "-c", textwrap.dedent(code), str(path), os.path.dirname(__file__)], check=False, capture_output=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(code), str(path), os.path.dirname(__file__)], check=False, capture_output=True, timeout=250)
     assert done.returncode == -9, done.stderr
     store = HkStore(path, writing=True)
     last = int(store.positions("s")["p"])

@@ -114,9 +114,9 @@ def test_what_was_interrupted_goes_on(tmp_path: Path) -> None:
     content = np.random.default_rng(1).integers(0, 256, 6_000_000, dtype=np.uint8).tobytes()
     (raw / "n/big.fits").write_bytes(content)
     slow = subprocess.Popen(
-        ["rsync", "--relative", f"--partial-dir={PARTIAL}", "--bwlimit=2000", f"{raw}/./n/big.fits", f"{target}/"], start_new_session=True
+        ["rsync", "--relative", f"--partial-dir={PARTIAL}", "--bwlimit=200", f"{raw}/./n/big.fits", f"{target}/"], start_new_session=True
     )
-    time.sleep(1.2)
+    assert wait_for(lambda: sum(f.stat().st_size for f in (target / "n").glob(".big.fits.*")) > 200_000)
     os.killpg(slow.pid, signal.SIGTERM)  # as rsync ends when the line is cut: what has come is kept
     slow.wait(60)
     kept = target / "n" / PARTIAL / "big.fits"
@@ -176,7 +176,7 @@ def test_a_place_that_is_not_there_is_waited_for(tmp_path: Path) -> None:
     with pytest.raises(Transient, match="there is no folder"):
         Rsync(str(tmp_path / "none")).copy(tmp_path, "f", "x")
     with pytest.raises(Transient, match="ended with"):
-        Rsync("nobody@127.0.0.1:/nowhere", timeout_s=5).copy(tmp_path, "f", "x")
+        Rsync("nobody@127.0.0.1:/nowhere", timeout_s=60).copy(tmp_path, "f", "x")
     with pytest.raises(BadConfig, match="no command rsync"), pytest.MonkeyPatch.context() as patch:
         patch.setenv("PATH", "")
         Rsync(str(tmp_path))

@@ -102,13 +102,16 @@ def test_it_goes_on_after_the_connection_broke(server: Server, tmp_path: Path) -
 
     def copy() -> None:
         try:
-            Rsync(target, bandwidth_kb=2000).copy(tmp_path / "raw", name, "1")
+            Rsync(target, bandwidth_kb=400).copy(tmp_path / "raw", name, "1")
         except Transient as error:
             failed.append(error)
 
     copying = threading.Thread(target=copy)
     copying.start()
-    time.sleep(3.0)  # some 6 of 16 MB
+    end = time.monotonic() + 60
+    while sum(f.stat().st_size for f in (there / name).parent.glob(f".{path.name}.*")) < 2 << 20:
+        assert time.monotonic() < end, "nothing comes"
+        time.sleep(0.05)
     server.cut()
     copying.join(60)
     assert failed, "a broken connection is told, and tried again"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -23,11 +23,14 @@ from quicklook.core.sink import SinkContext
 from quicklook.core.status import Status
 from quicklook.io.metricstore import MetricStore, store_path
 from quicklook.io.metricstore.place import StoreParams
+from quicklook.service.hosting.host import JournalHost
 from quicklook.service.journal.journal import Journal
 from quicklook.service.publishing import sinks
 from quicklook.service.publishing.sinks import Feeder, SinkThread
 from quicklook.service.publishing.vitals import Vitals
+from quicklook.service.rerun.restoring import restore
 from quicklook.service.settings import SiteFile
+from quicklook.service.site import load_site
 
 AMPS = ["A", "B", "C", "D"]
 
@@ -61,7 +64,7 @@ def told(expid: int, camera: str = "r0", revision: int = 0) -> list[Draft]:
     return [*first, draft(qa, unit=unit, part=camera, revision=revision), draft(verdict, unit=unit, part=camera, revision=revision)]
 
 
-def wait_for(condition: Callable[[], Any], timeout_s: float = 30.0) -> None:
+def wait_for(condition: Callable[[], Any], timeout_s: float = 120.0) -> None:
     end = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < end, "it does not happen"
@@ -72,10 +75,23 @@ def context_of(journal: Journal, out: Path) -> SinkContext:
     return SinkContext(out=str(out), epoch=journal.epoch)
 
 
+class Watched(MetricSink):
+    """Counts how often it could not write."""
+
+    failed = 0
+
+    def flush(self) -> Sequence[Draft]:
+        try:
+            return super().flush()
+        except Transient:
+            self.failed += 1
+            raise
+
+
 def run_to_end(journal: Journal, sink: MetricSink, out: Path) -> None:
     thread = SinkThread(journal, sink, context_of(journal, out))
     wait_for(lambda: journal.position("metrics") == journal.last_seq())
-    thread.stop(5)
+    thread.stop(60)
 
 
 def test_a_site_has_it_unless_it_says_otherwise(journal: Journal, tmp_path: Path) -> None:
@@ -93,7 +109,7 @@ def test_a_site_has_it_unless_it_says_otherwise(journal: Journal, tmp_path: Path
 )
 def test_a_server_that_goes_away_and_comes_back_has_all_of_it(journal: Journal, tmp_path: Path, server: PgServer, how: signal.Signals, away_s: float) -> None:
     server.empty()
-    sink = MetricSink(StoreParams(url=server.url))
+    sink = Watched(StoreParams(url=server.url))
     thread = SinkThread(journal, sink, context_of(journal, tmp_path))
     for expid in range(10):
         journal.append(told(expid))
@@ -108,19 +124,20 @@ def test_a_server_that_goes_away_and_comes_back_has_all_of_it(journal: Journal, 
 
     writer = threading.Thread(target=night)
     writer.start()
-    began.wait(10)
+    assert began.wait(60)
     server.stop(how)
-    writer.join(20)
+    writer.join(120)
     assert not writer.is_alive(), "nobody waits for it"
     journal.append(told(60))
-    time.sleep(0.2)  # what was stored before is remembered
+    failed = sink.failed
+    wait_for(lambda: sink.failed > failed)  # it knows that the server is away: what was stored before is remembered
     held = journal.position("metrics")
     assert held < journal.last_seq()
     time.sleep(away_s)
     assert journal.position("metrics") == held
     server.start()
     wait_for(lambda: journal.position("metrics") == journal.last_seq())
-    thread.stop(5)
+    thread.stop(60)
     with MetricStore(server.url) as store:
         assert store.query("read_noise where amp = D")["expid"].tolist() == list(range(61))
         assert store.query("verdicts")["expid"].tolist() == list(range(61))
@@ -135,7 +152,7 @@ def test_a_server_that_is_away_at_the_start_is_waited_for(journal: Journal, tmp_
     assert journal.position("metrics") == 0
     server.start()
     wait_for(lambda: journal.position("metrics") == journal.last_seq())
-    thread.stop(5)
+    thread.stop(60)
 
 
 def test_what_was_stored_and_not_remembered_is_stored_once(journal: Journal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -190,7 +207,34 @@ def test_a_store_that_cannot_be_used_hinders_no_start_and_is_taken_when_it_is_me
     assert journal.events(kinds=[Heartbeat.kind])[-1].payload["sinks"]["metrics"] == 3, "the heartbeat says how far it is behind"
     path.unlink()
     wait_for(lambda: journal.position("metrics") == journal.last_seq())
-    thread.stop(5)
+    thread.stop(60)
+
+
+def test_a_store_that_is_moved_away_while_it_is_written_is_made_anew(journal: Journal, tmp_path: Path) -> None:
+    """As docs/how-to/query-metrics.md says it: move the file away, and rebuild. What comes then went into the file that was moved."""
+    path = store_path(tmp_path)
+    thread = SinkThread(journal, MetricSink(), context_of(journal, tmp_path))
+    journal.append(told(1))
+    wait_for(lambda: journal.position("metrics") == journal.last_seq())
+    host = JournalHost(load_site(None, options={"instrument": "desi", "raw": str(tmp_path), "calib": str(tmp_path), "out": str(tmp_path)}))
+    with MetricStore(path) as reader:
+        assert not reader.replaced
+        assert len(host.metrics().query("verdicts")) == 1
+        for beside in tmp_path.glob("metrics.sqlite*"):
+            beside.rename(tmp_path / f"old-{beside.name}")
+        assert reader.replaced
+        journal.append(told(2))
+        wait_for(lambda: journal.position("metrics") == journal.last_seq())
+        assert reader.replaced
+    restore(str(path), tmp_path)
+    journal.append(told(3))
+    wait_for(lambda: journal.position("metrics") == journal.last_seq())
+    thread.stop(60)
+    with MetricStore(path) as store:
+        assert sorted(store.query("verdicts")["expid"].tolist()) == [1, 2, 3]
+        assert not store.replaced
+    assert len(host.metrics().query("verdicts")) == 3, "the live page looks into the new one"
+    host.close()
 
 
 def test_what_is_old_is_dropped_where_nothing_comes(journal: Journal, tmp_path: Path) -> None:

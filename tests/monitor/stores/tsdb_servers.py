@@ -45,7 +45,7 @@ def free_port() -> int:
 
 def fetch(url: str, data: bytes | None = None, headers: dict[str, str] | None = None) -> bytes:
     """What an address answers. Raises OSError."""
-    with urllib.request.urlopen(urllib.request.Request(url, data=data, headers=headers or {}), timeout=5) as answer:
+    with urllib.request.urlopen(urllib.request.Request(url, data=data, headers=headers or {}), timeout=60) as answer:
         return bytes(answer.read())
 
 
@@ -70,7 +70,7 @@ class Server:
     def start(self) -> None:
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(self.command(), stdout=log, stderr=log, cwd=self.folder)
-        end = time.monotonic() + 30
+        end = time.monotonic() + 120
         while time.monotonic() < end:
             try:
                 if self.is_ready():
@@ -85,7 +85,7 @@ class Server:
     def kill(self) -> None:
         assert self._process is not None
         self._process.kill()
-        self._process.wait(10)
+        self._process.wait(60)
 
     def __enter__(self) -> Any:
         self.start()

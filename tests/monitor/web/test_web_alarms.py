@@ -5,13 +5,17 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+import pytest
+import sqlalchemy as sa
 from web_host import Writer, serving, web_site
 
 from quicklook.core.alarms import AlarmNow
 from quicklook.core.events import AlarmChanged, CommandGiven
 from quicklook.core.severity import Severity
 from quicklook.io.curvekeys import new_client, new_server, write_private
-from quicklook.service.journal.journal import take_lock
+from quicklook.service.alarms.view import AlarmStory, read_alarms
+from quicklook.service.hosting.host import JournalHost
+from quicklook.service.journal.journal import EVENTS, take_lock
 from quicklook.service.publishing.commands import Commander, Hooks
 
 S = 1_000_000_000
@@ -42,6 +46,28 @@ def test_the_report_card_says_which_rules_are_worth_something(tmp_path: Path) ->
         assert served.get("/alarms/report?days=365").json["incidents"] == 4
         for days in ("0", "-1", "nan", "inf", "1e9", "x"):
             assert served.get(f"/alarms/report?days={days}").status == 400, days
+
+
+def test_an_alarm_more_does_not_read_all_those_before_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "out").mkdir()
+    writer, now, taken = Writer(web_site(tmp_path)), time.time_ns(), list[int]()
+    for n in range(20):
+        _alarm(writer, f"loud/{n}", "firing", now - (40 - n) * S)
+    take = AlarmStory._take
+    monkeypatch.setattr(AlarmStory, "_take", lambda story, event: (taken.append(event.seq), take(story, event)))
+    host = JournalHost(writer.site)
+    try:
+        assert (len(host.alarms().now), len(taken)) == (20, 20)
+        _alarm(writer, "loud/3", "resolved", now)
+        writer.beat()
+        found = host.alarms()
+        assert {a.key: a.state for a in found.now}["loud/3"] == "resolved"
+        assert (found.past_total, host.alarm_report(1.0).incidents, len(taken)) == (20, 20, 21)
+        with writer.journal.transaction() as connection:  # as retention does
+            connection.execute(sa.delete(EVENTS).where(EVENTS.c.seq <= 10))
+        assert host.alarms().past_total == len(read_alarms(writer.journal).past) == 11
+    finally:
+        host.close()
 
 
 def test_what_is_done_by_the_key_of_the_page_stands_under_the_name_of_the_person(tmp_path: Path) -> None:

@@ -57,7 +57,10 @@ class Files:
         return None
 
     def events(self, after: int, *, limit: int = 1000, kinds: Any = (), brief: bool = False) -> list[Event]:
-        return [e for e in self.marked if e.seq > after]
+        return [e for e in self.marked if e.seq > after][:limit]
+
+    def last_seq(self) -> int:
+        return self.marked[-1].seq if self.marked else 0
 
     def exposure(self, unit: Unit, tag: str = "", revision: int | None = None) -> ExposureNow:
         parts = {c: PartLine(state="done", status=Status.NORMAL) for c in self._results(unit, tag)}
@@ -138,6 +141,15 @@ def test_a_spectrum_shows_its_mask_its_error_and_its_sky(stored: Files) -> None:
     nothing = strict(exposure_spectra.spectrum(stored, SpectrumAsk(**AT, part="r0", fiber=3)))
     assert nothing["panel"]["data"] is None
     assert "masked" in nothing["panel"]["message"]
+
+
+def test_the_sky_of_another_fibre_is_not_shown(host: Files) -> None:
+    def has_sky(fiber: int) -> bool:
+        said = exposure_spectra.spectrum(host, SpectrumAsk(**AT, part="r0", fiber=fiber))
+        return any(t.get("yaxis") == "y2" for t in said.panel["data"])
+
+    write_spectra(exposure_folder(host.out, "live", Unit(NIGHT, 7)), 7, first_of_sky=2)
+    assert [has_sky(fiber) for fiber in (0, 1, 2)] == [False, False, True]
 
 
 def test_what_is_not_stored_is_told(stored: Files) -> None:
@@ -235,6 +247,21 @@ def test_without_a_store_histories_come_from_the_files(host: Files) -> None:
         trends.history(host, HistoryAsk(metric="read_noise", since="yesterday"))
 
 
+@pytest.mark.parametrize(("where", "values"), [
+    ("night >= 2022-01-01 and amp = A", [2.0, 2.2, 9.0]), ("night < 2022-01-01", []), ("status = alarm", [9.0]), ("status >= unknown", [None, 9.0]),
+    ("not value < 3", [9.0]), ("time > 2022-01-02T03:06 and amp = A", [9.0]), ("part = r0 and step = read and expid in (5, 6) and amp = B", [2.1, 2.0]),
+])  # fmt: skip
+def test_without_a_store_a_condition_means_the_same(host: Files, where: str, values: list[float | None]) -> None:
+    said = trends.history(host, HistoryAsk(metric="read_noise", where=f"camera = r0 and {where}"))
+    assert sorted(said.columns["value"], key=str) == sorted(values, key=str)
+
+
+@pytest.mark.parametrize("where", ["night = yesterday", "status = fine", "value > large", "time > soon"])
+def test_without_a_store_a_condition_that_means_nothing_is_refused(host: Files, where: str) -> None:
+    with pytest.raises(BadConfig, match="condition"):
+        trends.history(host, HistoryAsk(metric="read_noise", where=where))
+
+
 def test_without_a_store_there_are_histories_of_exposures_as_a_whole(host: Files) -> None:
     for expid in (5, 6):
         found = metric("missing_cameras", [float(expid - 5)], unit="", normal=(0, 0))
@@ -288,6 +315,18 @@ def test_a_series_that_is_not_there_is_told(host: Files) -> None:
     for wrong in ("read_noise", "file:/etc/passwd", "metric:"):
         with pytest.raises(ValidationError):
             TrendAsk(first=wrong)
+
+
+def test_events_of_that_time_are_marked_however_many_were_before(host: Files, monkeypatch: pytest.MonkeyPatch) -> None:
+    at, asked, events = 1641092700000 * 10**6, list[int](), host.events
+    monkeypatch.setattr(trends, "_MOST_PAGES", 1)
+    monkeypatch.setattr(host, "events", lambda *given, **named: (found := events(*given, **named), asked.append(len(found)))[0])
+    for seq in range(1, 3000):
+        time = at if seq > 2990 else at - 10**15 + seq
+        host.marked.append(Event(kind="raw_folder", payload={"there": seq % 2}, epoch="e", seq=seq, time=time))
+    said = trends.trend(host, TrendAsk(first="metric:read_noise", first_where="camera = r0"))
+    assert len(said.events) == 9
+    assert sum(asked) < 50, "those long before are not read"
 
 
 def test_events_of_that_time_are_marked(host: Files) -> None:

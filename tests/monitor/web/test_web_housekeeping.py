@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import yaml
 from web_host import Writer, serving, web_site
 
@@ -14,8 +15,10 @@ from monitor.hk.checker import Checker
 from monitor.hk.loading import load_hk
 from monitor.hk.memory import remembered
 from monitor.hk.store import HkStore
+from monitor.web.pages.housekeeping_channels import thinned
 from quicklook.core.events import HkChanged
 from quicklook.core.housekeeping import Batch, HkChange, HkState
+from quicklook.core.housekeeping_watch import HkSeries
 from quicklook.core.severity import Severity
 from quicklook.io.configfiles import find_config
 
@@ -152,3 +155,10 @@ def test_none_is_watched(tmp_path: Path) -> None:
     with serving(writer.site) as served:
         assert served.get("/housekeeping").json["configured"] is False
         assert served.get("/housekeeping/series?channel=x").status == 404
+
+
+@pytest.mark.parametrize(("every", "kept"), [(100, [0, 100, 200, 299]), (1, list(range(291, 300))), (300, [0, 299])])
+def test_of_words_the_last_changes_are_kept_and_that_it_stayed_so(every: int, kept: list[int]) -> None:
+    n = np.arange(300)
+    one = HkSeries(channel="state", unit="", times=n * 10.0, values=np.ma.array(n // every % 2.0), words=("on", "off"))
+    assert list(thinned(one, 10)) == kept

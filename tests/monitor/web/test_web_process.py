@@ -21,7 +21,7 @@ from quicklook.service.hosting.page import Page, address_path, page_of
 from quicklook.service.running.attending import Surroundings
 
 
-def _until(what, seconds: float = 30.0):  # type: ignore[no-untyped-def]
+def _until(what, seconds: float = 120.0):  # type: ignore[no-untyped-def]
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if found := what():
@@ -46,12 +46,12 @@ def test_it_serves_is_started_again_and_ends_with_the_daemon(tmp_path: Path, mon
     page = Page(site)
     try:
         first = _address(page, site.out)
-        assert json.load(urllib.request.urlopen(f"{first}api/v1/about", timeout=10))["instrument"] == "bench"
+        assert json.load(urllib.request.urlopen(f"{first}api/v1/about", timeout=60))["instrument"] == "bench"
         assert page.pid is not None
         address_path(site.out).unlink()
         os.kill(page.pid, signal.SIGKILL)
         second = _address(page, site.out)
-        assert json.load(urllib.request.urlopen(f"{second}api/v1/about", timeout=10))["instrument"] == "bench"
+        assert json.load(urllib.request.urlopen(f"{second}api/v1/about", timeout=60))["instrument"] == "bench"
         assert "it is started again" in caplog.text
     finally:
         pid = page.pid
@@ -74,7 +74,7 @@ def test_a_port_that_is_taken(tmp_path: Path, caplog: pytest.LogCaptureFixture) 
         finally:
             page.close()
         command = [sys.executable, "-m", "quicklook", "serve", "--instrument", str(tmp_path / "bench.yaml"), "--out", str(tmp_path / "out"), "--port", str(port)]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
         assert done.returncode == 2
         assert "is in use" in done.stderr
         assert "Traceback" not in done.stderr
@@ -106,7 +106,7 @@ def test_an_address_that_cannot_be_used_is_told(tmp_path: Path) -> None:
 
 
 def test_the_description_without_a_server() -> None:
-    done = subprocess.run([sys.executable, "-m", "quicklook", "serve", "--openapi"], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run([sys.executable, "-m", "quicklook", "serve", "--openapi"], capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0
     assert json.loads(done.stdout)["openapi"].startswith("3.1")
 

@@ -190,8 +190,7 @@ def test_the_image_is_painted_zoomed_and_read_by_keys(browser: Any, served: Serv
     canvas.wait_for()
     colours = """() => { const c = document.querySelector('.viewer canvas'); const d = c.getContext('2d').getImageData(0, 0, c.width, c.height).data;
         const seen = new Set(); for (let i = 0; i < d.length; i += 404) seen.add(d[i] * 65536 + d[i + 1] * 256 + d[i + 2]); return seen.size; }"""
-    page.wait_for_timeout(500)
-    assert page.evaluate(colours) > 20, "nothing was painted"
+    page.wait_for_function(f"() => ({colours})() > 20")  # it is painted
     canvas.focus()
     page.keyboard.press("+")
     page.keyboard.press("ArrowLeft")

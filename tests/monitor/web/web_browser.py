@@ -14,7 +14,7 @@ class Opened:
         size = {"width": 1280 if wide else 390, "height": 850}
         self.context = browser.new_context(viewport=size, color_scheme="light" if wide else "dark", reduced_motion="reduce")
         self.page = self.context.new_page()
-        self.page.set_default_timeout(20_000)
+        self.page.set_default_timeout(60_000)
         self.address = served.address.rstrip("/")
         self.wrong: list[str] = []
         self.page.on("console", lambda m: self.wrong.append(m.text) if m.type in ("error", "warning") else None)

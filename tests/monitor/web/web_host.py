@@ -124,7 +124,7 @@ class Served:
         return int(self.address.rstrip("/").rpartition(":")[2])
 
     def ask(self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None, *, name: str = "127.0.0.1") -> Answer:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         given = {"Host": f"{name}:{self.port}", **(headers or {})}
         raw = body if isinstance(body, bytes | type(None)) else json.dumps(body).encode()
         try:
@@ -148,7 +148,7 @@ class Served:
 
     @contextmanager
     def raw(self) -> Iterator[socket.socket]:
-        with socket.create_connection(("127.0.0.1", self.port), timeout=30) as connection:
+        with socket.create_connection(("127.0.0.1", self.port), timeout=60) as connection:
             yield connection
 
 
@@ -166,11 +166,11 @@ def serving(site: Site, *, address: str = "127.0.0.1", names: tuple[str, ...] = 
     told = Serving(host=address, port=0, names=names, started=started, stop=stop.is_set)
     thread = threading.Thread(target=WebServer().serve, args=(host, told), daemon=True)
     thread.start()
-    assert ready.wait(30), "the server did not start"
+    assert ready.wait(120), "the server did not start"
     try:
         yield Served(where[0], host, token)
     finally:
         stop.set()
-        thread.join(10)
+        thread.join(60)
         host.close()
         assert not thread.is_alive()

@@ -43,8 +43,8 @@ def result(expid: int, camera: str, noise: list[float | None], tag: str = "live"
                       steps=[], qas=qas, provenance=Provenance(versions={}, chain="science", config_sha256=tag, limits_sha256=""))  # fmt: skip
 
 
-def write_spectra(folder: Path, expid: int, scores: Scores | None = None) -> None:
-    """A frame and a sky of r0."""
+def write_spectra(folder: Path, expid: int, scores: Scores | None = None, first_of_sky: int = 0) -> None:
+    """A frame and a sky of r0; the sky is that of the fibres from one on."""
     rng = np.random.default_rng(1)
     wave = np.tile(np.linspace(5600.0, 7600.0, WAVES), (FIBERS, 1))
     flux = rng.normal(10, 1, (FIBERS, WAVES)).astype(np.float32)
@@ -58,5 +58,5 @@ def write_spectra(folder: Path, expid: int, scores: Scores | None = None) -> Non
     taken = Exposure(unit=Unit(NIGHT, expid), instrument="desi", flavor="science", exptime=900.0)
     write_frame(folder / f"frame-r0-{expid:08d}.fits", frame, taken, scores=scores)
     sky = SkyModel(flux=flux * 3, ivar=ivar, mask=mask, wave=wave, fibers=(5,), rejected=(), leave_one_out=False, line_error=0.0, wave_error=0.0,
-                   wave_noise=math.inf, fiber=np.arange(FIBERS, dtype=np.int32))  # fmt: skip
+                   wave_noise=math.inf, fiber=np.arange(first_of_sky, first_of_sky + FIBERS, dtype=np.int32))  # fmt: skip
     write_sky(folder / f"sky-r0-{expid:08d}.fits", sky, taken, "r0", fibermap=fibermap)

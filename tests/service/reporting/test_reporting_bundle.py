@@ -174,9 +174,9 @@ def test_what_was_cleaned_is_still_json() -> None:
 
 @pytest.mark.parametrize("unit", ["a", "a://", "token-", "-", "pass_", "http://a/"])
 def test_a_long_hostile_text_is_cleaned_in_time(unit: str) -> None:
-    began = time.perf_counter()
+    began = time.process_time()
     clean_text(unit * (40_000 // len(unit)))
-    assert time.perf_counter() - began < 2.0
+    assert time.process_time() - began < 2.0
 
 
 @pytest.mark.parametrize("text", ["the token is read from a file", "keys: env:KEY", "token: file:/run/t", "2022-01-01T00:00:00Z a@b.org", "r0: ALARM: x"])

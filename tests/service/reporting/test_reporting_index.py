@@ -13,16 +13,19 @@ from urllib.parse import unquote
 import pytest
 from reported import UNIT, Results
 
+from quicklook.core.alarms import AlarmNow
 from quicklook.core.errors import BadConfig
-from quicklook.core.events import Draft, Event, Heartbeat, Payload, Refused, Seen, TestDone, UnitDone, draft
+from quicklook.core.events import AlarmChanged, Draft, Event, Heartbeat, Payload, Refused, Seen, TestDone, UnitDone, draft
 from quicklook.core.keys import Unit
 from quicklook.core.plots import Plot
 from quicklook.core.reporting import ReportDocument, reporter
 from quicklook.core.results import Failure, UnitVerdict
+from quicklook.core.severity import Severity
 from quicklook.core.sink import SinkContext
 from quicklook.core.status import Status
 from quicklook.service.journal.journal import Journal, journal_path
 from quicklook.service.publishing.sinks import make_sink
+from quicklook.service.reporting import place as placing
 from quicklook.service.reporting.index import add_exposure, write_all
 from quicklook.service.reporting.nights import night_folder, night_report
 from quicklook.service.reporting.place import ReportPlace
@@ -208,6 +211,24 @@ def test_what_came_and_was_not_judged_is_not_called_normal(results: Results) -> 
     assert [row[0] for row in block_of(document, "Exposures").rows] == ["20220101/00000103", "a.fits"]
     assert "it is truncated" in block_of(document, "Exposures").rows[1][2]
     assert document.reasons[-1].status is Status.UNKNOWN
+
+
+def test_the_alarms_of_a_night_are_known_however_many_came_later(results: Results, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(placing, "_MOST_EVENTS", 3)
+    start = 1_700_000_000 * 10**9
+    for expid in (101, 102):
+        path = results.folder.parent / f"{expid:08d}/receipt.json"
+        path.write_text(json.dumps((json.loads(path.read_text()) if path.is_file() else {}) | {"times_ns": {"verdict": start}}))
+    journal = Journal(journal_path(results.out), time.time_ns)
+    for n, (key, fired) in enumerate([("amp", start), ("amp", start + HOUR // 20), *((f"later {i}", start + 24 * HOUR) for i in range(5))]):
+        alarm = AlarmNow(key=key, fingerprint=f"{n:012d}", rule="r", state="firing", severity=Severity.ALARM, worst=Severity.ALARM, frame=False,
+                         what=f"{key} {n}", began=fired, fired=fired)  # fmt: skip
+        journal.append([draft(AlarmChanged(name=key, alarm=alarm))])
+    journal.close()
+    place = ReportPlace(results.out)
+    rows = block_of(night_report(place, 20220101), "Alarms").rows
+    place.close()
+    assert [row[2:4] for row in rows] == [["amp 0", "over"], ["amp 1", "firing"]]
 
 
 def test_the_log_of_a_night_is_not_that_of_another(with_run: Results) -> None:
