@@ -188,7 +188,12 @@ def test_the_image_is_painted_zoomed_and_read_by_keys(browser: Any, served: Serv
     page = opened.go(f"/exposure/{NIGHT}/7?camera=r0&view=image")
     canvas = page.locator(".viewer canvas")
     canvas.wait_for()
-    colours = """() => { const c = document.querySelector('.viewer canvas'); const d = c.getContext('2d').getImageData(0, 0, c.width, c.height).data;
+    # from a copy: who reads the canvas of the page often is warned by the browser
+    colours = """() => { const c = document.querySelector('.viewer canvas'); window.copy ??= document.createElement('canvas');
+        if (!c.width || !c.height) return 0;
+        copy.width = c.width; copy.height = c.height;
+        const g = copy.getContext('2d', { willReadFrequently: true }); g.drawImage(c, 0, 0);
+        const d = g.getImageData(0, 0, c.width, c.height).data;
         const seen = new Set(); for (let i = 0; i < d.length; i += 404) seen.add(d[i] * 65536 + d[i + 1] * 256 + d[i + 2]); return seen.size; }"""
     page.wait_for_function(f"() => ({colours})() > 20")  # it is painted
     canvas.focus()
