@@ -49,7 +49,7 @@ def test_a_hostile_file_is_no_bias(tmp_path: Path, file: HostileFile) -> None:
     path = file.write(tmp_path)
     start = time.monotonic()
     added = believed(add(tmp_path, path, "bias"), tmp_path)
-    assert time.monotonic() - start < 10  # seconds; each takes some hundredths
+    assert time.monotonic() - start < 60  # seconds; each takes some hundredths
     assert not (added and file.name in REFUSED)
     if added:
         checked = answer("calib", "check", "--calib", tmp_path / "calib")

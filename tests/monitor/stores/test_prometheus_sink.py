@@ -79,7 +79,7 @@ def test_what_was_said_last_is_shown(site: Site) -> None:
     assert site.series("up") == {(): 0.0}, "no daemon was heard of"
     site.give(*unit_drafts(values=[2.5, 5.0, 4.0], status=Status.WARNING), beat(sinks={"alarms": 0, "zmq": 7}), hk(HkState.VIOLATING), alarm("hot/a", "firing"))
     assert site.series("up") == {(): 1.0}
-    assert 0 <= site.series("heartbeat_age_seconds")[()] < 10
+    assert 0 <= site.series("heartbeat_age_seconds")[()] < 60
     assert site.series("cameras", "state") == {("waiting",): 3.0, ("running",): 1.0, ("done",): 5.0, ("failed",): 1.0}
     assert site.series("verdict_latency_seconds", "quantile") == {("0.5",): 1.5, ("0.95",): 3.0}
     assert site.series("sink_behind_events", "sink") == {("alarms",): 0.0, ("zmq",): 7.0}
